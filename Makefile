@@ -1,0 +1,52 @@
+# make demo   sets everything up and shows VideoJAM at work
+# make test   sets everything up and runs the tests
+# make lint   ruff, mypy, import-linter
+#
+# PYTHON=python3.12 chooses the interpreter; PIP_ARGS="…" is passed to pip (for instance an index with CPU wheels).
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+DEMO_OUT ?= out/demo
+BIN := $(VENV)/bin
+
+.PHONY: help install install-dev demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videojam needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e . --group dev
+	@touch $@
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+demo: $(VENV)/.installed
+	$(BIN)/videojam demo --out $(DEMO_OUT)
+	@page="$(CURDIR)/$(DEMO_OUT)/index.html"; \
+	if [ "$$(uname)" = Darwin ]; then open "$$page"; \
+	elif [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] && command -v xdg-open >/dev/null; then xdg-open "$$page"; \
+	else echo "Open this page in a browser: $$page"; fi
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,1 @@
+"""Clips and their latents: sources, captions, and the cache that training reads."""

@@ -1,0 +1,146 @@
+"""One interface over every source: numbered clips with a caption, and flow where the source knows it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from videojam.data.config import FolderSource, WorldSource
+from videojam.errors import VideoJamError
+from videojam.motion.video import read_video
+from videojam.world import WORLD_VERSION, sample_clip
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+
+
+@dataclass(frozen=True)
+class ClipContent:
+    """A clip as read: pixels, and exact flow or none.
+
+    Attributes:
+        video: Pixels.
+        flow: (u, v) in px/frame from each frame to the next, or none where it must be estimated.
+    """
+
+    video: UInt8[Tensor, "t 3 h w"]
+    flow: Float[Tensor, "t-1 2 h w"] | None
+
+
+@dataclass(frozen=True)
+class ClipEntry:
+    """A clip before it is read.
+
+    Attributes:
+        name: How the user knows it (file, or world seed).
+        fingerprint: Hash of its content and of how it is read; the same clip has the same fingerprint.
+        caption: Its text.
+        read: Reads it; raises VideoJamError.
+    """
+
+    name: str
+    fingerprint: str
+    caption: str
+    read: Callable[[], ClipContent]
+
+
+def list_clips(source: FolderSource | WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
+    """List a source's clips in a fixed order, and those left out with their reasons.
+
+    Raises:
+        VideoJamError: the folder is missing or holds no video; or a caption is missing and the source
+            says to stop.
+    """
+    return _world_clips(source) if isinstance(source, WorldSource) else _folder_clips(source)
+
+
+def _world_clips(source: WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
+    def entry(seed: int) -> ClipEntry:
+        def read() -> ClipContent:
+            clip = sample_clip(seed, source.world)
+            return ClipContent(clip.video, clip.flow)
+
+        identity = f"world {WORLD_VERSION} {seed} {source.world.model_dump_json()}"
+        caption = sample_clip(seed, source.world).caption
+        return ClipEntry(f"world seed {seed}", _digest(identity.encode()), caption, read)
+
+    return [entry(source.seed + i) for i in range(source.num_clips)], {}
+
+
+def _folder_clips(source: FolderSource) -> tuple[list[ClipEntry], dict[str, str]]:
+    if not source.path.is_dir():
+        raise VideoJamError(
+            expected="a folder of video files",
+            found="a file" if source.path.exists() else "nothing",
+            where=f"data.source.path: {source.path}",
+            fix="Give the folder that holds the clips.",
+        )
+    files = sorted(p for p in source.path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+    if not files:
+        raise VideoJamError(
+            expected=f"files ending in {', '.join(VIDEO_SUFFIXES)}",
+            found="none",
+            where=f"data.source.path: {source.path}",
+            fix="Put clips into the folder, each with its caption in a .txt file of the same name.",
+        )
+    entries, left_out = [], {}
+    for file in files:
+        try:
+            entries.append(_file_clip(file, source))
+        except VideoJamError as error:
+            if source.on_error == "stop":
+                raise
+            left_out[str(file)] = str(error)
+    return entries, left_out
+
+
+def _file_clip(file: Path, source: FolderSource) -> ClipEntry:
+    def read() -> ClipContent:
+        clip = read_video(
+            file,
+            num_frames=source.num_frames,
+            fps=source.fps,
+            height=source.height,
+            width=source.width,
+            start_s=source.start_s,
+        )
+        return ClipContent(clip.frames, None)
+
+    how = source.model_dump_json(exclude={"path", "on_error"})
+    with file.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    return ClipEntry(str(file), _digest(f"{content} {how}".encode()), read_caption(file), read)
+
+
+def read_caption(file: Path) -> str:
+    """Read the caption beside a video: `clip.txt` for `clip.mp4`.
+
+    Raises:
+        VideoJamError: the caption is missing, empty or not text.
+    """
+    path = file.with_suffix(".txt")
+    try:
+        caption = " ".join(path.read_text(encoding="utf-8").split())
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise VideoJamError(
+            expected=f"a caption in {path.name}",
+            found="no such file" if isinstance(error, FileNotFoundError) else "bytes that are not UTF-8 text",
+            where=str(file),
+            fix="Write one line of text that describes the clip, or set data.source.on_error=skip.",
+        ) from None
+    if not caption:
+        raise VideoJamError(
+            expected=f"a caption in {path.name}",
+            found="an empty file",
+            where=str(file),
+            fix="Write one line of text that describes the clip, or set data.source.on_error=skip.",
+        )
+    return caption
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,18 @@
+"""The one exception that the command line shows without a traceback."""
+
+from __future__ import annotations
+
+
+class VideoJamError(Exception):
+    """A user's mistake or a failed precondition, told so that the user can act on it.
+
+    Args:
+        expected: What the code needs, in one clause.
+        found: What it met instead.
+        where: File, clip, key or step.
+        fix: What to do about it.
+    """
+
+    def __init__(self, *, expected: str, found: str, where: str, fix: str) -> None:
+        self.expected, self.found, self.where, self.fix = expected, found, where, fix
+        super().__init__(f"{where}: expected {expected}, found {found}. {fix}")

@@ -1,0 +1,1 @@
+"""Measures of generated clips, and intervals of what they show."""

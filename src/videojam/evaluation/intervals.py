@@ -1,0 +1,77 @@
+"""Intervals: of a share of successes, and of a difference between two methods on the same prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+LEVEL = 0.95
+NUM_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval.
+
+    Attributes:
+        mean: The estimate.
+        low: Lower end.
+        high: Upper end.
+        n: Number of clips, or of pairs, that it comes from.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def share(num_successes: int, n: int, level: float = LEVEL) -> Interval:
+    """Return a share of successes with its Wilson score interval (Wilson 1927).
+
+    Args:
+        num_successes: 0..n.
+        n: Trials, at least 1.
+        level: Coverage, in 0..1.
+
+    Raises:
+        ValueError: counts that can't be.
+    """
+    ends = stats.binomtest(num_successes, n).proportion_ci(confidence_level=level, method="wilson")
+    return Interval(num_successes / n, float(ends.low), float(ends.high), n)
+
+
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL, num_resamples: int = NUM_RESAMPLES
+) -> Interval:
+    """Return mean(a − b) with its percentile bootstrap interval over pairs.
+
+    The pairs are resampled together, so that what makes a prompt hard for both methods drops out.
+
+    Args:
+        a: One value for each prompt, `[n]`; bool counts as 0 and 1.
+        b: The other method's, in the same order.
+        seed: Of the resampling.
+        level: Coverage, in 0..1.
+        num_resamples: Bootstrap samples.
+
+    Raises:
+        ValueError: other lengths, fewer than two pairs, or values that aren't finite.
+    """
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    if np.shape(a) != np.shape(b) or differences.ndim != 1 or len(differences) < 2:
+        raise ValueError(f"expected two lists of equal length ≥ 2, found {np.shape(a)} and {np.shape(b)}")
+    if not np.isfinite(differences).all():
+        raise ValueError("expected finite values, found NaN or infinity")
+    ends = stats.bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=num_resamples,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(float(differences.mean()), float(ends.low), float(ends.high), len(differences))

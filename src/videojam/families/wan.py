@@ -1,0 +1,131 @@
+"""Wan 2.1 (T2V, I2V), Wan 2.2 A14B (two experts) and TI2V-5B (a timestep for each token)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.errors import VideoJamError
+from videojam.families.base import Conditioning, Family, OutputLayout
+
+
+@dataclass(frozen=True)
+class WanFamily(Family):
+    """Flow matching, x_σ = (1−σ)x + σε, prediction ε − x, timestep 1000σ; latents (z−mean)/std a channel.
+
+    The I2V input is `[x, d, mask, condition]`: the motion channels sit right after x.
+
+    Attributes:
+        per_token_timestep: TI2V-5B: the timestep is repeated for each token, `[B, L]`.
+    """
+
+    transformer_class: str = "WanTransformer3DModel"
+    input_projection: str = "patch_embedding"
+    output_projection: str = "proj_out"
+    output_layout: OutputLayout = "c_inner"
+    per_token_timestep: bool = False
+
+    def for_pipeline(self, pipe: Any) -> WanFamily:
+        """Read from the pipeline's config whether it spreads the timestep over tokens."""
+        per_token = bool(pipe.config.get("expand_timesteps", False))
+        return replace(self, per_token_timestep=per_token, fps=24.0 if per_token else 16.0)
+
+    def run_pipeline(self, pipe: Any, latents: Tensor, **arguments: Any) -> Tensor:
+        """Call the stock pipeline; TI2V-5B's image-to-video blends C channels and can't carry 2C."""
+        if self.per_token_timestep and "image" in arguments and latents.shape[1] != pipe.vae.config.z_dim:
+            raise VideoJamError(
+                expected="text-to-video (WanPipeline) for a joint model with per-token time",
+                found=type(pipe).__name__,
+                where="model_index.json",
+                fix="Load the folder with WanPipeline as its class, and give no image.",
+            )
+        return super().run_pipeline(pipe, latents, **arguments)
+
+    def transformer_at(self, pipe: Any, timestep: float) -> Any:
+        """Return A14B's high-noise expert from the boundary up, and its low-noise expert below it."""
+        ratio = pipe.config.get("boundary_ratio")
+        low = ratio is not None and timestep < ratio * pipe.scheduler.config.num_train_timesteps
+        return pipe.transformer_2 if low else pipe.transformer
+
+    def normalise(self, vae: Any, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
+        """Compute (z − mean) / std with the autoencoder's channel statistics."""
+        mean, std = _statistics(vae, z)
+        return (z - mean) / std
+
+    def denormalise(self, vae: Any, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
+        """Compute z · std + mean with the autoencoder's channel statistics."""
+        mean, std = _statistics(vae, z)
+        return z * std + mean
+
+    def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return (C, F, H, W): 4k+1 frames give k+1, and sizes are divided by the autoencoder's factor."""
+        temporal, spatial = pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
+        _, height_unit, width_unit = self.smallest_clip(pipe)
+        for name, size, multiple in (("height", height, height_unit), ("width", width, width_unit)):
+            if size < multiple or size % multiple:
+                raise VideoJamError(
+                    expected=f"a multiple of {multiple} px",
+                    found=f"{size}",
+                    where=name,
+                    fix=f"Use {max(multiple, round(size / multiple) * multiple)}.",
+                )
+        if num_frames < 1 or (num_frames - 1) % temporal:
+            raise VideoJamError(
+                expected=f"{temporal}·k + 1 frames",
+                found=f"{num_frames}",
+                where="num_frames",
+                fix=f"Use {max(num_frames - 1, 0) // temporal * temporal + 1}.",
+            )
+        return pipe.vae.config.z_dim, (num_frames - 1) // temporal + 1, height // spatial, width // spatial
+
+    def smallest_clip(self, pipe: Any) -> tuple[int, int, int]:
+        """Return two latent frames of one token; 16 px is the stock pipeline's own check."""
+        _, patch_height, patch_width = next(iter(self.transformers(pipe).values())).config.patch_size
+        spatial = pipe.vae_scale_factor_spatial
+        sizes = math.lcm(16, spatial * patch_height), math.lcm(16, spatial * patch_width)
+        return pipe.vae_scale_factor_temporal + 1, *sizes
+
+    @torch.no_grad()
+    def encode_prompts(
+        self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
+    ) -> Conditioning:
+        """Encode prompts to `encoder_hidden_states [N, L, D]`; padding is zero, as in the stock call."""
+        embeds, _ = pipe.encode_prompt(
+            prompt=list(prompts),
+            do_classifier_free_guidance=False,
+            max_sequence_length=max_sequence_length or self.default_sequence_length(pipe),
+        )
+        return {"encoder_hidden_states": embeds}
+
+    def denoise(
+        self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+    ) -> Tensor:
+        """Call WanTransformer3DModel at timestep 1000σ; returns ε − x (and ε − d)."""
+        cond = dict(cond)
+        hidden = xd_sigma
+        if "condition" in cond:
+            hidden = torch.cat([hidden, cond.pop("condition").to(hidden)], dim=1)
+        timestep = sigma * self.num_train_timesteps
+        if self.per_token_timestep:
+            patch = transformer.config.patch_size
+            num_tokens = math.prod(size // p for size, p in zip(hidden.shape[2:], patch, strict=True))
+            timestep = timestep[:, None].expand(-1, num_tokens)
+        dtype = transformer.dtype
+        return transformer(
+            hidden_states=hidden.to(dtype),
+            timestep=timestep,
+            return_dict=False,
+            **{name: tensor.to(dtype) for name, tensor in cond.items()},
+        )[0]
+
+
+def _statistics(vae: Any, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the channel means and standard deviations, shaped for `[B, C, F, H, W]`."""
+    mean = torch.tensor(vae.config.latents_mean, device=z.device, dtype=z.dtype)
+    std = torch.tensor(vae.config.latents_std, device=z.device, dtype=z.dtype)
+    return mean.view(1, -1, 1, 1, 1), std.view(1, -1, 1, 1, 1)

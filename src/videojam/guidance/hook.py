@@ -1,0 +1,204 @@
+"""Inner-Guidance inside the base's own pipeline: a hook on its transformer's conditional pass.
+
+Stock CFG computes u∅ + s·(u − u∅). What the hook returns for a pass, and the scale s given to the pipeline:
+
+- `inner`: s = 1 + w1; the conditional pass returns u + w2/(1+w1)·(u − u₀), and CFG of it is Eq. 8.
+- `ip2p`: s = 2; the unconditional pass returns 2u − ũ, and u' + 2·(u − u') of it is ũ, for any w1 and w2.
+- `cfg`, `none`: s = 1 + w1 or 1; the passes are as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videojam.errors import VideoJamError
+from videojam.families import Family
+from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.functions import ip2p, motion_guided
+from videojam.joint.latents import null_motion
+
+
+@dataclass
+class GuidanceTrace:
+    """What happened in one sampling run.
+
+    Attributes:
+        times: The paper's t at which each step starts.
+        motion_steps: Steps with a motion branch.
+        num_forwards: Calls of the transformer, a batched branch counting once; 0 for a base (no hook).
+        std_d: Standard deviation of the noised motion latent at the start of each step.
+    """
+
+    times: list[float] = field(default_factory=list)
+    motion_steps: list[int] = field(default_factory=list)
+    num_forwards: int = 0
+    std_d: list[float] = field(default_factory=list)
+
+    def expected_std_d(self, motion_std: float = 1.0) -> list[float]:
+        """Return sqrt((t·s)² + (1−t)²), what std(d_t) is for clean motion latents of deviation s."""
+        return [((t * motion_std) ** 2 + (1 - t) ** 2) ** 0.5 for t in self.times[: len(self.std_d)]]
+
+
+def pipeline_scale(config: GuidanceConfig) -> float:
+    """Return the guidance scale to give to the stock pipeline under the hook."""
+    if config.mode == "none":
+        return 1.0
+    return 2.0 if config.mode == "ip2p" else 1 + config.w_text
+
+
+@contextmanager
+def guided(pipe: Any, family: Family, config: GuidanceConfig) -> Iterator[GuidanceTrace]:
+    """Put guidance into a stock pipeline of a joint model for the time of a `with` block.
+
+    Args:
+        pipe: Stock pipeline with joint transformers; call it with `guidance_scale=pipeline_scale(config)`.
+        family: Its family.
+        config: How to guide.
+
+    Yields:
+        A trace that the calls in the block fill.
+    """
+    state = _Hook(pipe, family, config)
+    with ExitStack() as stack:
+        for transformer in family.transformers(pipe).values():
+            stack.enter_context(state.attached(transformer))
+        yield state.trace
+
+
+class _Hook:
+    """State of one run: which pass of which step the transformer is in, and what it has predicted."""
+
+    def __init__(self, pipe: Any, family: Family, config: GuidanceConfig) -> None:
+        self.pipe, self.family, self.config = pipe, family, config
+        self.trace = GuidanceTrace()
+        self.active: set[int] = set()
+        self.step = -1
+        self.pass_name = ""
+        self.context: dict[str, Any] = {}
+        self.in_branch = False
+        self.u: Tensor | None = None
+
+    @contextmanager
+    def attached(self, transformer: Any) -> Iterator[None]:
+        """Hook one transformer; torch's own hooks, so that offload, PEFT and caches keep their places."""
+        if not hasattr(transformer, "cache_context"):
+            raise VideoJamError(
+                expected="a transformer whose pipeline names its passes (cache_context)",
+                found=type(transformer).__name__,
+                where="guidance hook",
+                fix="Use a diffusers version whose pipeline does, 0.37 or newer.",
+            )
+        stock_context: Callable[..., AbstractContextManager[None]] = transformer.cache_context
+
+        @contextmanager
+        def named_context(name: str, **kwargs: Any) -> Iterator[None]:
+            self.pass_name, self.context = name, kwargs
+            with stock_context(name, **kwargs):
+                yield
+
+        transformer.cache_context = named_context
+        handles = [
+            transformer.register_forward_pre_hook(self.before, with_kwargs=True),
+            transformer.register_forward_hook(self.after, with_kwargs=True),
+        ]
+        self.stock_context = {**getattr(self, "stock_context", {}), id(transformer): stock_context}
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            del transformer.cache_context
+
+    def before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Begin a pass: count steps, drop the motion if asked, double the batch if branches are batched."""
+        if self.in_branch:
+            return None
+        self.trace.num_forwards += 1
+        hidden = kwargs["hidden_states"]
+        if self.pass_name == "cond":
+            self._begin_step(module, hidden)
+        if self.config.drop_motion:
+            hidden = self._null(module, hidden)
+        kwargs = {**kwargs, "hidden_states": hidden}
+        if self.config.batched and self._needs_branch():
+            twice = {name: _twice(value) for name, value in kwargs.items() if name != "hidden_states"}
+            kwargs = {**twice, "hidden_states": torch.cat([hidden, self._null(module, hidden)])}
+        return args, kwargs
+
+    def after(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """End a pass: run the null-motion branch if it wasn't batched, and return the guided prediction."""
+        if self.in_branch:
+            return None
+        u, null = output[0], None
+        if self._needs_branch():
+            if self.config.batched:
+                u, null = u.chunk(2)
+            else:
+                null = self._branch(module, kwargs)
+        if self.pass_name == "cond":
+            self.u = u
+        return (self._guided(module, u, null), *output[1:])
+
+    def _begin_step(self, module: Any, hidden: Tensor) -> None:
+        self.step += 1
+        if self.step == 0:
+            self.trace.times = self.family.paper_times(self.pipe.scheduler).tolist()
+            if self.config.uses_motion_branch:
+                self.active = set(self.config.window.steps(self.trace.times))
+        if self.step in self.active:
+            self.trace.motion_steps.append(self.step)
+        num_channels = self._num_channels(module)
+        d = hidden.narrow(self.family.channel_dim, num_channels, num_channels)
+        self.trace.std_d.append(d.float().std().item())
+
+    def _needs_branch(self) -> bool:
+        guided_pass = "uncond" if self.config.mode == "ip2p" else "cond"
+        return self.step in self.active and self.pass_name == guided_pass
+
+    def _branch(self, module: Any, kwargs: dict[str, Any]) -> Tensor:
+        """Run the pass once more with null motion, in a cache context of its own."""
+        self.in_branch = True
+        self.trace.num_forwards += 1
+        try:
+            with self.stock_context[id(module)]("motion", **self.context):
+                return module(**{**kwargs, "hidden_states": self._null(module, kwargs["hidden_states"])})[0]
+        finally:
+            self.in_branch = False
+
+    def _guided(self, module: Any, u: Tensor, null: Tensor | None) -> Tensor:
+        """Return what makes the pipeline's own CFG equal the guidance asked for."""
+        config = self.config
+        if config.mode == "ip2p" and self.pass_name == "uncond":
+            assert self.u is not None  # the conditional pass comes first
+            text = ip2p(self.u, u, u, config.w_text, config.w_motion)  # the motion term cancels
+            full = text if null is None else ip2p(self.u, u, null, config.w_text, config.w_motion)
+            return 2 * self.u - self._on_halves(module, full, text)
+        if null is None:
+            return u
+        return self._on_halves(module, motion_guided(u, null, config.w_text, config.w_motion), u)
+
+    def _on_halves(self, module: Any, both: Tensor, text_only: Tensor) -> Tensor:
+        """Keep motion guidance in both halves, or put text guidance alone into the motion half."""
+        if self.config.motion_on == "both":
+            return both
+        dim, num_channels = self.family.channel_dim, self._num_channels(module)
+        x = both.narrow(dim, 0, num_channels)
+        d = text_only.narrow(dim, num_channels, num_channels)
+        return torch.cat([x, d], dim=dim)
+
+    def _null(self, module: Any, hidden: Tensor) -> Tensor:
+        return null_motion(hidden, self._num_channels(module), self.family.channel_dim)
+
+    def _num_channels(self, module: Any) -> int:
+        return self.family.latent_channels(module.config) // 2
+
+
+def _twice(value: Any) -> Any:
+    """Repeat a tensor along the batch; anything else as it is."""
+    return torch.cat([value, value]) if isinstance(value, Tensor) and value.ndim else value

@@ -1,0 +1,156 @@
+"""Converting a base model's folder to a joint model's folder of the same kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from videojam.errors import VideoJamError
+from videojam.joint.inspect_folder import TransformerFolder, find_transformers, read_json
+from videojam.joint.record import FINGERPRINT_NAME, MotionRecord, save_record
+from videojam.joint.stream import read_header, rewrite
+from videojam.joint.widen import OutputInit, projection_names, widened_tensor
+from videojam.motion.code import MotionCode
+from videojam.tiny import PREFIX, tiny_folder
+
+NOT_COPIED = (".git", ".cache", FINGERPRINT_NAME)
+"""The base's fingerprint is of the base."""
+
+
+def convert(
+    base: str | Path,
+    out: str | Path,
+    *,
+    motion: MotionCode | None = None,
+    output_init: OutputInit = "zero",
+    revision: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write the joint folder of a base: projections widened, the rest copied, the motion record added.
+
+    Weights stream file by file, so that peak memory is about one tensor. The result appears under its name
+    only when it is whole.
+
+    Args:
+        base: Pipeline folder, bare transformer folder, or hub id.
+        out: Folder to write; must not exist.
+        motion: How flow will be drawn as RGB; the default code if not given.
+        output_init: How the new output rows start: zero, or a copy of the appearance rows.
+        revision: Revision of a hub id.
+        progress: Called with a line for each file.
+
+    Raises:
+        VideoJamError: base missing, broken, unknown or already joint; out exists; no room or permission.
+    """
+    out = Path(out)
+    if out.exists():
+        raise VideoJamError(
+            expected="a folder that doesn't exist yet",
+            found="it exists",
+            where=str(out),
+            fix="Choose another name or remove it.",
+        )
+    folder = resolve(base, revision)
+    transformers = find_transformers(folder)
+    record = MotionRecord(
+        motion=motion or MotionCode(), base=str(base), revision=revision, output_init=output_init
+    )
+    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        copy_rest(folder, temporary, skip=[transformer.path for transformer in transformers.values()])
+        for name, transformer in transformers.items():
+            _widen_folder(transformer, temporary / name, output_init, progress or (lambda line: None))
+        save_record(record, temporary)
+        os.replace(temporary, out)
+    except OSError as error:
+        raise VideoJamError(
+            expected="room and permission to write",
+            found=error.strerror or str(error),
+            where=str(out),
+            fix="Free space or choose another place; nothing was left behind.",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+def resolve(base: str | Path, revision: str | None = None) -> Path:
+    """Return the local folder of a path, hub id or shipped model (`tiny:base`); hub files go to its cache.
+
+    Raises:
+        VideoJamError: no such folder, and not a hub id that can be fetched.
+    """
+    if str(base).startswith(PREFIX):
+        return tiny_folder(str(base))
+    folder = Path(base).expanduser()
+    if folder.exists() or str(base).count("/") != 1 or str(base).startswith((".", "/", "~")):
+        return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        unwanted = ["*.bin", "*.pth", "*.ckpt", "*.msgpack"]
+        return Path(snapshot_download(str(base), revision=revision, ignore_patterns=unwanted))
+    except Exception as error:  # the hub client raises many kinds: offline, not found, gated, bad name
+        raise VideoJamError(
+            expected="an existing folder, or a hub id that can be downloaded",
+            found=f"no such folder, and the hub says: {_first_line(error)}",
+            where=str(base),
+            fix="Check the spelling and the network, or give a folder that is on this machine.",
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def copy_rest(folder: Path, target: Path, skip: list[Path]) -> None:
+    """Copy everything but the transformers; links of the hub's cache are followed."""
+    skipped = {path.resolve() for path in skip}
+
+    def ignore(directory: str, names: list[str]) -> list[str]:
+        return [name for name in names if name in NOT_COPIED or (Path(directory) / name).resolve() in skipped]
+
+    if folder.resolve() in skipped:
+        target.mkdir(parents=True)
+    else:
+        shutil.copytree(folder, target, ignore=ignore)
+
+
+def _widen_folder(
+    transformer: TransformerFolder, target: Path, output_init: OutputInit, progress: Callable[[str], None]
+) -> None:
+    """Write a transformer's folder with its projections widened, in the same files and shards."""
+    family, config = transformer.family, transformer.config
+    num_channels = family.latent_channels(config)
+    target.mkdir(parents=True, exist_ok=True)
+    added: dict[str, dict[str, int]] = {}
+    for file in sorted(transformer.path.iterdir()):
+        if file.suffix == ".safetensors":
+            names = projection_names(family, read_header(file)[0])
+            added[file.name] = rewrite(
+                file,
+                target / file.name,
+                names,
+                lambda name, tensor: widened_tensor(name, tensor, family, num_channels, output_init),
+            )
+            progress(f"{transformer.path.name}/{file.name}")
+        elif file.name == "config.json":
+            _write_json(target / file.name, family.joint_config(config))
+        elif file.is_file() and ".index" in file.name:
+            continue  # written last, with the new total size
+        elif file.is_file():
+            shutil.copy2(file, target / file.name)
+    for index_file in transformer.path.glob("*.index*.json"):
+        index = read_json(index_file)
+        if "total_size" in index.get("metadata", {}):
+            shards = set(index["weight_map"].values())
+            index["metadata"]["total_size"] += sum(sum(added[shard].values()) for shard in shards)
+        _write_json(target / index_file.name, index)
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

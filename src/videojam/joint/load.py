@@ -1,0 +1,131 @@
+"""Loading a model folder or hub id, base or joint, for sampling."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videojam.errors import VideoJamError
+from videojam.families import Family, family_of
+from videojam.joint.convert import resolve
+from videojam.joint.inspect_folder import check_pipeline
+from videojam.joint.record import (
+    RECORD_NAME,
+    MotionRecord,
+    SamplingDefaults,
+    check_motion_code,
+    load_defaults,
+    load_record,
+)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A stock pipeline with what its folder says of motion.
+
+    Attributes:
+        pipeline: The stock diffusers pipeline.
+        family: Its family.
+        record: The motion record; none for a base model.
+        defaults: Sampling defaults of the folder.
+        source: Folder or hub id it came from.
+    """
+
+    pipeline: Any
+    family: Family
+    record: MotionRecord | None = None
+    defaults: SamplingDefaults = SamplingDefaults()  # noqa: RUF009 - frozen
+    source: str = "memory"
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the model predicts motion beside appearance."""
+        return self.record is not None
+
+
+def load_model(
+    source: str | Path,
+    *,
+    torch_dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    offload: bool = False,
+    revision: str | None = None,
+    style: str | None = None,
+) -> LoadedModel:
+    """Load a base or joint pipeline through diffusers, check that it is whole, and read its motion record.
+
+    Args:
+        source: Pipeline folder or hub id.
+        torch_dtype: Type of transformer and text encoder; float32 on the CPU and bfloat16 elsewhere if not
+            given. The autoencoder stays in float32.
+        device: Where to run.
+        offload: Keep each component on the CPU while it doesn't run (`enable_model_cpu_offload`).
+        revision: Revision of a hub id.
+        style: Refuse the model if it was trained with another colour style than this.
+
+    Raises:
+        VideoJamError: missing or half-copied folder, unknown class, a joint model without its record, or a
+            record without a joint model.
+    """
+    from diffusers import DiffusionPipeline
+
+    if offload and torch.device(device).type == "cpu":
+        raise VideoJamError(
+            expected="an accelerator to offload from",
+            found="device cpu",
+            where="offload",
+            fix="Leave offload out, or give a device such as cuda.",
+        )
+    folder = resolve(source, revision)
+    check_pipeline(folder)
+    dtype = torch_dtype or (torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # older diffusers know `torch_dtype` alone
+        pipe = DiffusionPipeline.from_pretrained(
+            folder, torch_dtype={"default": dtype, "vae": torch.float32}, local_files_only=True
+        )
+    family = family_of(pipe)
+    record = load_record(folder)
+    _check_record(pipe, family, record, folder)
+    if record is not None:
+        check_motion_code(record, style=style)
+    if offload:
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        pipe.to(device)
+    return LoadedModel(pipe, family, record, load_defaults(folder), str(source))
+
+
+def _check_record(pipe: Any, family: Family, record: MotionRecord | None, folder: Path) -> None:
+    """Refuse a joint model without its record, experts of which one is joint, and a record of a base."""
+    num_vae_channels = family.vae_channels(dict(pipe.vae.config))
+    joint = {
+        name: family.latent_channels(dict(module.config)) == 2 * (num_vae_channels or 0)
+        for name, module in family.transformers(pipe).items()
+    }
+    if len(set(joint.values())) > 1:
+        raise VideoJamError(
+            expected="all transformers of the pipeline converted",
+            found=", ".join(f"{name}: {'joint' if is_joint else 'base'}" for name, is_joint in joint.items()),
+            where=str(folder),
+            fix="Convert the whole pipeline folder.",
+        )
+    is_joint = all(joint.values())
+    if is_joint and record is None:
+        raise VideoJamError(
+            expected=f"the motion record {RECORD_NAME} beside model_index.json",
+            found="a joint model without it, so its motion code is unknown",
+            where=str(folder),
+            fix=f"Copy {RECORD_NAME} from where the model was trained or converted.",
+        )
+    if record is not None and not is_joint:
+        raise VideoJamError(
+            expected="a joint transformer, as the motion record says",
+            found=f"{num_vae_channels} channels in its output, a base model",
+            where=str(folder),
+            fix=f"Remove {RECORD_NAME}, or put the joint transformer back.",
+        )

@@ -1,0 +1,86 @@
+"""Widening the two projections from C to 2C channels, as functions of tensors and of a transformer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from videojam.families import Family, family_of
+from videojam.families.base import OutputLayout
+
+OutputInit = Literal["zero", "copy"]
+Transformer = TypeVar("Transformer", bound=torch.nn.Module)
+
+
+def widen_input(weight: Tensor, num_channels: int) -> Tensor:
+    """Insert C zero columns for d right after the C columns of x; what follows (image-to-video) stays behind.
+
+    Args:
+        weight: `[D, C_in, ...]` of a convolution or of a linear layer whose columns are channels.
+        num_channels: C.
+    """
+    x, rest = weight[:, :num_channels], weight[:, num_channels:]
+    return torch.cat([x, torch.zeros_like(x), rest], dim=1)
+
+
+def widen_output(rows: Tensor, num_channels: int, layout: OutputLayout, init: OutputInit = "zero") -> Tensor:
+    """Add the C motion rows of every patch position: zero, or a copy of the appearance rows.
+
+    `c_inner` (pt, ph, pw, c): interleaved, motion channel k of position p is row p·2C + C + k.
+    `c_outer` (c, pt, ph, pw): appended, row (C + k)·P + p.
+
+    Args:
+        rows: Weight `[P·C, D]` or bias `[P·C]`.
+        num_channels: C.
+        layout: Order of the rows.
+        init: How the new rows start; both keep the appearance rows exact.
+    """
+    num_positions = rows.shape[0] // num_channels
+    shape = (num_positions, num_channels) if layout == "c_inner" else (num_channels, num_positions)
+    x = rows.reshape(*shape, *rows.shape[1:])
+    d = x if init == "copy" else torch.zeros_like(x)
+    return torch.cat([x, d], dim=1 if layout == "c_inner" else 0).flatten(0, 1)
+
+
+def widened_tensor(name: str, tensor: Tensor, family: Family, num_channels: int, init: OutputInit) -> Tensor:
+    """Return a parameter of the joint transformer, given the base's parameter of the same name."""
+    if name == f"{family.input_projection}.weight":
+        return widen_input(tensor, num_channels)
+    if name in (f"{family.output_projection}.weight", f"{family.output_projection}.bias"):
+        return widen_output(tensor, num_channels, family.output_layout, init)
+    return tensor
+
+
+def projection_names(family: Family, names: Any) -> list[str]:
+    """Return which of the parameter names belong to the two projections and change their shape."""
+    changing = {
+        f"{family.input_projection}.weight",
+        f"{family.output_projection}.weight",
+        f"{family.output_projection}.bias",
+    }
+    return [name for name in names if name in changing]
+
+
+def widen_transformer(transformer: Transformer, output_init: OutputInit = "zero") -> Transformer:
+    """Return the joint transformer of a base one: a new instance of the same stock class, with 2C channels.
+
+    The appearance half of its output equals the base's exactly, whatever the (finite) motion input.
+
+    Args:
+        transformer: Base transformer in memory; it isn't changed and shares no memory with the result.
+        output_init: How the motion rows of the output projection start.
+    """
+    family = family_of(transformer)
+    config: dict[str, Any] = dict(transformer.config)  # type: ignore[arg-type]
+    num_channels = family.latent_channels(config)
+    joint = type(transformer).from_config(family.joint_config(config))  # type: ignore[attr-defined]
+    state = {
+        name: widened_tensor(name, tensor.detach(), family, num_channels, output_init).clone()
+        for name, tensor in transformer.state_dict().items()
+    }
+    # assign keeps each parameter's own dtype and device (Wan holds some in float32 beside bfloat16)
+    joint.load_state_dict(state, strict=True, assign=True)
+    joint.to(next(transformer.parameters()).device)  # buffers outside the state dict: rotary tables
+    return joint.train(transformer.training)

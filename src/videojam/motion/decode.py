@@ -1,0 +1,233 @@
+"""Decoding a video file frame by frame: its true times, its rotation, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+import torch
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+from torch import Tensor
+from torch.nn import functional
+
+from videojam.errors import VideoJamError
+from videojam.motion.scaling import ROUNDED_SCALING
+
+# Demuxers of bare frames: the rate that they report is a default (25), not the file's.
+_RATELESS_FORMATS = frozenset(
+    {"h264", "hevc", "av1", "obu", "m4v", "mjpeg", "mpegvideo", "rawvideo", "image2"}
+)
+# Players take untagged video of at least this height for bt709 and smaller for bt601.
+_HD_HEIGHT_PX = 720
+_UNSPECIFIED_COLORSPACE = 2
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """An open file with its video stream.
+
+    Attributes:
+        path: The file, for error messages.
+        container: PyAV's container.
+        stream: Its first video stream.
+        fps: True frame rate; None when nothing in the file tells it.
+        timed: Whether frames carry timestamps of their own.
+    """
+
+    path: Path
+    container: InputContainer
+    stream: VideoStream
+    fps: float | None
+    timed: bool
+
+    @property
+    def duration_s(self) -> float | None:
+        """Duration of the video stream as the header has it; None when it does not say."""
+        if not self.timed:
+            return None
+        if self.stream.duration and self.stream.time_base:
+            return float(self.stream.duration * self.stream.time_base)
+        if len(self.container.streams) == 1 and self.container.duration:
+            return self.container.duration / av.time_base
+        return None
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """A decoded frame, not yet converted to RGB.
+
+    Attributes:
+        image: PyAV's frame.
+        time_s: When it appears, in s after the first frame.
+        duration_s: How long it is shown, in s.
+    """
+
+    image: VideoFrame
+    time_s: float
+    duration_s: float
+
+
+@contextlib.contextmanager
+def open_video(path: str | Path) -> Iterator[VideoSource]:
+    """Open a video file.
+
+    Raises:
+        VideoJamError: If the file is missing, empty, not readable as video, or holds sound alone.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise VideoJamError(expected="a video file", found=found, where=str(path), fix="Check the path.")
+    if path.stat().st_size == 0:
+        raise VideoJamError(
+            expected="a video file",
+            found="an empty file",
+            where=str(path),
+            fix="Download or export it again.",
+        )
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoJamError(
+            expected="a video file that FFmpeg can open",
+            found=f"an unreadable or truncated one ({_reason(error)})",
+            where=str(path),
+            fix="Check that it plays; if its download or export was cut short, do it again.",
+        ) from error
+    with container:
+        if not container.streams.video:
+            held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise VideoJamError(
+                expected="a video stream",
+                found=f"{held} only",
+                where=str(path),
+                fix="Remove the file from the data set, or export it with its pictures.",
+            )
+        stream = container.streams.video[0]
+        yield VideoSource(path, container, stream, *_rate(container, stream))
+
+
+def decode_frames(source: VideoSource, fallback_fps: float | None = None) -> Iterator[TimedFrame]:
+    """Decode all frames in order of display.
+
+    Args:
+        source: An open file, read from its start.
+        fallback_fps: Rate of the frames when the file does not tell its own.
+
+    Raises:
+        VideoJamError: If the file ends before its header says, or is damaged.
+    """
+    period_s = 1 / (source.fps or fallback_fps or 25.0)
+    num_packets, num_frames, first_s, end_s = 0, 0, 0.0, 0.0
+    try:
+        for packet in source.container.demux(source.stream):
+            num_packets += packet.size > 0
+            if packet.is_corrupt:
+                raise _cut_short(source, num_frames, "its last part is missing")
+            for image in packet.decode():
+                time_s = image.time if source.timed and image.time is not None else num_frames * period_s
+                first_s = time_s if num_frames == 0 else first_s
+                duration_s = period_s
+                if source.timed and image.duration and image.time_base:
+                    duration_s = float(image.duration * image.time_base)
+                num_frames, end_s = num_frames + 1, time_s - first_s + duration_s
+                yield TimedFrame(image, time_s - first_s, duration_s)
+    except (av.error.FFmpegError, OSError) as error:
+        raise _cut_short(source, num_frames, _reason(error)) from error
+    if num_frames == 0 or num_packets < source.stream.frames:
+        raise _cut_short(source, num_frames, f"{num_packets} of {source.stream.frames} packets are there")
+    # Matroska counts no frames; the margin spares files whose last frame lasts longer than it says.
+    if source.stream.frames == 0 and source.duration_s and end_s < 0.95 * source.duration_s - 2 * period_s:
+        raise _cut_short(source, num_frames, f"{end_s:.2f} of {source.duration_s:.2f} s are there")
+
+
+def sample_at(frames: Iterator[TimedFrame], fps: float, start_s: float) -> Iterator[TimedFrame]:
+    """At start_s, start_s + 1/fps, … yield the frame whose timestamp is nearest, until the last frame's end.
+
+    Args:
+        frames: Frames in order of display.
+        fps: Rate to sample at.
+        start_s: First time, in s.
+    """
+    index = 0
+    previous: TimedFrame | None = None
+    for frame in frames:
+        if previous is not None:
+            middle_s = (previous.time_s + frame.time_s) / 2
+            while start_s + index / fps <= middle_s:
+                yield previous
+                index += 1
+        previous = frame
+    if previous is None:
+        return
+    # A microsecond keeps the rounding of timestamps from adding a frame.
+    while start_s + index / fps < previous.time_s + previous.duration_s - 1e-6:
+        yield previous
+        index += 1
+
+
+def to_rgb(frame: TimedFrame) -> Tensor:
+    """Convert to uint8 RGB [3, H, W], upright: colour tags and rotation of the file are applied."""
+    image = frame.image
+    # PyAV reads the tag as an int that need not be a member of its enum.
+    colorspace = int(image.colorspace)
+    if colorspace == _UNSPECIFIED_COLORSPACE:
+        colorspace = int(Colorspace.ITU709 if image.height >= _HD_HEIGHT_PX else Colorspace.ITU601)
+    rgb = image.reformat(
+        format="rgb24",
+        src_colorspace=colorspace,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=ROUNDED_SCALING,
+        threads=1,
+    )
+    pixels = torch.from_numpy(rgb.to_ndarray()).permute(2, 0, 1)
+    quarter_turns = round(image.rotation / 90)
+    return pixels.rot90(quarter_turns, dims=(1, 2)) if quarter_turns else pixels
+
+
+def cover(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Resize (antialiased, aspect kept) until the size is covered, then crop its centre.
+
+    Args:
+        pixels: uint8 [3, H, W].
+        height: Height wanted, in px.
+        width: Width wanted, in px.
+    """
+    _, own_height, own_width = pixels.shape
+    if (own_height, own_width) == (height, width):
+        return pixels
+    ratio = max(height / own_height, width / own_width)
+    size = (max(height, round(own_height * ratio)), max(width, round(own_width * ratio)))
+    resized = functional.interpolate(pixels[None].contiguous(), size=size, mode="bicubic", antialias=True)[0]
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return resized[:, top : top + height, left : left + width]
+
+
+def _rate(container: InputContainer, stream: VideoStream) -> tuple[float | None, bool]:
+    """Frame rate, and whether the container's timestamps are the file's own."""
+    name = container.format.name
+    if name in _RATELESS_FORMATS or name.endswith("_pipe"):
+        rate = stream.codec_context.framerate
+        return (float(rate) if rate else None), False
+    measured = stream.average_rate or stream.guessed_rate
+    return (float(measured) if measured else None), True
+
+
+def _cut_short(source: VideoSource, num_frames: int, reason: str) -> VideoJamError:
+    return VideoJamError(
+        expected="a whole video file",
+        found=f"a truncated or damaged one: after {num_frames} frames, {reason}",
+        where=str(source.path),
+        fix="Download or export it again, or ask for no more frames than it holds (num_frames).",
+    )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

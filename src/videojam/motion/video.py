@@ -1,0 +1,258 @@
+"""Reading and writing video files at their true frame rate."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import av.error
+import torch
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from jaxtyping import UInt8
+from torch import Tensor
+
+from videojam.errors import VideoJamError
+from videojam.motion.decode import (
+    TimedFrame,
+    VideoSource,
+    cover,
+    decode_frames,
+    open_video,
+    sample_at,
+    to_rgb,
+)
+from videojam.motion.scaling import ROUNDED_SCALING
+
+CRF = 16
+"""x264's constant rate factor, 0 (lossless) to 51: 16 is visually lossless."""
+
+
+class Clip(NamedTuple):
+    """Frames with their rate.
+
+    Attributes:
+        frames: uint8 RGB [T, 3, H, W].
+        fps: Frames per second.
+    """
+
+    frames: UInt8[Tensor, "t 3 h w"]
+    fps: float
+
+
+class VideoInfo(NamedTuple):
+    """What a video file says of itself.
+
+    Attributes:
+        num_frames: Frames counted in the container; None when it does not say.
+        fps: True (average) frame rate; None when nothing in the file tells it.
+        height: Height as displayed, rotation applied, in px.
+        width: Width as displayed, in px.
+        duration_s: Duration of the video stream; None when unknown.
+        has_audio: Whether there is sound too.
+    """
+
+    num_frames: int | None
+    fps: float | None
+    height: int
+    width: int
+    duration_s: float | None
+    has_audio: bool
+
+
+def probe_video(path: str | Path) -> VideoInfo:
+    """Read a file's header and first frame.
+
+    Args:
+        path: A video file.
+
+    Raises:
+        VideoJamError: If the file is missing, empty, unreadable, or has no video in it.
+    """
+    with open_video(path) as source:
+        _, height, width = to_rgb(next(decode_frames(source))).shape
+        return VideoInfo(
+            num_frames=source.stream.frames or None,
+            fps=source.fps,
+            height=height,
+            width=width,
+            duration_s=source.duration_s,
+            has_audio=bool(source.container.streams.audio),
+        )
+
+
+def read_video(
+    path: str | Path,
+    num_frames: int | None = None,
+    fps: float | int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    start_s: float | int = 0.0,
+) -> Clip:
+    """Decode a video file to RGB frames.
+
+    With `fps`, frame i is the one whose timestamp is nearest to start_s + i/fps, so a variable frame rate
+    becomes a constant one. Without, frames are taken as stored and the rate is the file's average.
+
+    Args:
+        path: A video file.
+        num_frames: How many frames to return; all by default.
+        fps: Rate to return; the file's own by default. A file that does not tell its own is taken to have it.
+        height: Height to return in px, with `width`: resized (antialiased) to cover, then centre-cropped.
+        width: Width to return in px.
+        start_s: Where to begin, in s after the first frame.
+
+    Raises:
+        VideoJamError: If the file is missing, empty, unreadable, truncated, without video, shorter than
+            asked, or does not tell its frame rate and none was given.
+    """
+    fps, start_s = None if fps is None else float(fps), float(start_s)
+    _check_request(path, num_frames, fps, height, width, start_s)
+    with open_video(path) as source:
+        rate = fps or source.fps
+        if rate is None:
+            raise VideoJamError(
+                expected="a frame rate",
+                found="none, neither in the container nor in the stream",
+                where=str(path),
+                fix="Pass fps (frames per second), or remux the file to mp4 at its true rate.",
+            )
+        frames: list[Tensor] = []
+        for frame in _choose(source, fps, start_s):
+            pixels = to_rgb(frame)
+            frames.append(pixels if height is None or width is None else cover(pixels, height, width))
+            if len(frames) == num_frames:
+                break
+    if len(frames) < (num_frames or 1):
+        raise VideoJamError(
+            expected=f"at least {num_frames or 1} frames at {rate:g} fps from {start_s:g} s on",
+            found=f"{len(frames)} ({len(frames) / rate:.2f} s)",
+            where=str(path),
+            fix="Ask for fewer frames, a higher fps or an earlier start, or leave the clip out.",
+        )
+    return Clip(torch.stack(frames), float(rate))
+
+
+def write_video(path: str | Path, frames: UInt8[Tensor, "t 3 h w"], fps: float | int, crf: int = CRF) -> None:
+    """Write an mp4 that plays in a browser: H.264, yuv420p, bt709, index in front.
+
+    The file appears whole or not at all: it is written under a temporary name and renamed.
+
+    Args:
+        path: Where to write; missing folders are made.
+        frames: uint8 RGB with even height and width.
+        fps: True frame rate, kept as a fraction (23.976 becomes 2997/125).
+        crf: x264's constant rate factor; lower is better and larger.
+
+    Raises:
+        VideoJamError: If there are no frames, the size is odd, fps is not positive, or the disk refuses.
+    """
+    path, fps = Path(path), float(fps)
+    _check_frames(path, frames, fps)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _encode(unfinished, frames.cpu(), Fraction(fps).limit_denominator(1001), crf)
+        os.replace(unfinished, path)
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoJamError(
+            expected="to write the video",
+            found=getattr(error, "strerror", None) or str(error),
+            where=str(path),
+            fix="Check free space and permissions of the folder.",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+
+
+def _choose(source: VideoSource, fps: float | None, start_s: float) -> Iterator[TimedFrame]:
+    decoded = decode_frames(source, fallback_fps=fps)
+    if fps is not None:
+        return sample_at(decoded, fps, start_s)
+    # A microsecond, because a start computed as i/fps may round to just after frame i.
+    return (frame for frame in decoded if frame.time_s >= start_s - 1e-6)
+
+
+def _encode(path: Path, frames: Tensor, rate: Fraction, crf: int) -> None:
+    _, _, height, width = frames.shape
+    # The name ends in .tmp, so the format is named here.
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        # The same frames should give the same file: x264's output depends on the number of threads, and its
+        # AVX-512 path, which cpu-independent leaves out, gives other bits from run to run.
+        options = {"crf": str(crf), "threads": "1", "x264-params": "cpu-independent=1"}
+        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        context = stream.codec_context
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        for pixels in frames:
+            image = VideoFrame.from_ndarray(pixels.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
+            yuv = image.reformat(
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                src_color_range=ColorRange.JPEG,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=ROUNDED_SCALING,
+                threads=1,
+            )
+            container.mux(stream.encode(yuv))
+        container.mux(stream.encode())
+
+
+def _check_frames(path: Path, frames: Tensor, fps: float) -> None:
+    problem = None
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3 or len(frames) == 0:
+        problem = (
+            "uint8 frames [T, 3, H, W], T ≥ 1",
+            f"{frames.dtype} {list(frames.shape)}",
+            "Convert them first.",
+        )
+    elif frames.shape[2] % 2 or frames.shape[3] % 2 or not frames.numel():
+        size = f"{frames.shape[2]}×{frames.shape[3]}"
+        problem = (
+            "even height and width (yuv420p)",
+            size,
+            "Crop or pad a row or column: frames[..., :-1, :] say.",
+        )
+    elif not (math.isfinite(fps) and fps > 0):
+        problem = "a positive fps", str(fps), "Pass the clip's true frame rate."
+    if problem:
+        expected, found, fix = problem
+        raise VideoJamError(expected=expected, found=found, where=str(path), fix=fix)
+
+
+def _check_request(
+    path: str | Path,
+    num_frames: int | None,
+    fps: float | None,
+    height: int | None,
+    width: int | None,
+    start_s: float,
+) -> None:
+    numbers: dict[str, float | None] = {
+        "num_frames": num_frames,
+        "fps": fps,
+        "height": height,
+        "width": width,
+    }
+    wrong: dict[str, float | None] = {
+        name: n for name, n in numbers.items() if n is not None and not (math.isfinite(n) and n > 0)
+    }
+    if not (math.isfinite(start_s) and start_s >= 0):
+        wrong["start_s"] = start_s
+    if (height is None) != (width is None):
+        wrong |= {"height": height, "width": width}
+    if wrong:
+        raise VideoJamError(
+            expected="positive numbers, height and width together, and start_s ≥ 0",
+            found=", ".join(f"{name}={n}" for name, n in wrong.items()),
+            where=str(path),
+            fix="Correct the numbers asked for.",
+        )

@@ -1,0 +1,126 @@
+"""What one sampling run asks for, with everything left open filled from the model folder or the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from videojam.errors import VideoJamError
+from videojam.families.base import call_default
+from videojam.guidance.config import GuidanceConfig
+from videojam.joint.latents import join
+from videojam.joint.load import LoadedModel
+
+MOTION_SEED = 0x9E3779B9
+"""Flips bits of a sample's seed for d's own generator, so that x's noise is that of the base model."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A complete sampling request, shared by the pipeline path and its twin.
+
+    Attributes:
+        prompts: One for each clip.
+        seeds: One for each clip.
+        num_frames: Pixel frames.
+        height: In px.
+        width: In px.
+        num_steps: Sampling steps.
+        negative_prompt: Null text; None is the base's own.
+        max_sequence_length: Text tokens.
+        noise: `[B, C or 2C, F, H, W]`.
+    """
+
+    prompts: list[str]
+    seeds: list[int]
+    num_frames: int
+    height: int
+    width: int
+    num_steps: int
+    negative_prompt: str | None
+    max_sequence_length: int
+    noise: Tensor
+
+
+def build_request(
+    model: LoadedModel,
+    prompts: Sequence[str],
+    seeds: int | Sequence[int],
+    guidance: GuidanceConfig,
+    **given: Any,
+) -> Request:
+    """Fill what isn't given from the folder's defaults, then from the stock pipeline's own.
+
+    Args:
+        model: Base or joint model.
+        prompts: One for each clip.
+        seeds: One for each clip, or the first of consecutive ones.
+        guidance: Checked against the model: a base has no motion to be guided by.
+        given: num_frames, height, width, num_steps, negative_prompt, max_sequence_length; None is not given.
+
+    Raises:
+        VideoJamError: no prompts, other numbers of seeds, sizes that don't fit, or motion guidance of a base.
+    """
+    _check_guidance(model, guidance)
+    if isinstance(prompts, str) or not prompts:
+        raise VideoJamError(
+            expected="a list of prompts", found=repr(prompts), where="prompts", fix="Give one prompt or more."
+        )
+    seeds = [seeds + i for i in range(len(prompts))] if isinstance(seeds, int) else list(seeds)
+    if len(seeds) != len(prompts):
+        raise VideoJamError(
+            expected=f"{len(prompts)} seeds, one for each prompt",
+            found=f"{len(seeds)}",
+            where="seeds",
+            fix="Give one seed for each prompt, or a single number.",
+        )
+
+    def pick(name: str, stock_name: str | None = None) -> Any:
+        for value in (given.get(name), getattr(model.defaults, name)):
+            if value is not None:
+                return value
+        return call_default(model.pipeline, stock_name or name)
+
+    num_frames, height, width = pick("num_frames"), pick("height"), pick("width")
+    return Request(
+        prompts=list(prompts),
+        seeds=seeds,
+        num_frames=num_frames,
+        height=height,
+        width=width,
+        num_steps=pick("num_steps", "num_inference_steps"),
+        negative_prompt=pick("negative_prompt"),
+        max_sequence_length=pick("max_sequence_length"),
+        noise=draw_noise(model, seeds, num_frames, height, width),
+    )
+
+
+def draw_noise(model: LoadedModel, seeds: list[int], num_frames: int, height: int, width: int) -> Tensor:
+    """Draw x's noise as the stock pipeline does from generators of these seeds, and d's from its own.
+
+    Returns:
+        `[B, C, F, H, W]` for a base model, `[B, 2C, F, H, W]` for a joint one; float32.
+    """
+    shape = (len(seeds), *model.family.latent_shape(model.pipeline, num_frames, height, width))
+
+    def draw(values: list[int]) -> Tensor:
+        generators = [torch.Generator().manual_seed(value) for value in values]
+        return randn_tensor(shape, generator=generators, dtype=torch.float32)
+
+    x = draw(seeds)
+    return join(x, draw([seed ^ MOTION_SEED for seed in seeds])) if model.is_joint else x
+
+
+def _check_guidance(model: LoadedModel, guidance: GuidanceConfig) -> None:
+    if not model.is_joint and (guidance.uses_motion_branch or guidance.drop_motion):
+        raise VideoJamError(
+            expected="guidance cfg or none for a base model, which has no motion half",
+            found=f"guidance {guidance.mode}, w_motion = {guidance.w_motion:g}",
+            where=model.source,
+            fix="Convert and train it first, or sample with guidance cfg.",
+        )

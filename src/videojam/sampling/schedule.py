@@ -1,0 +1,70 @@
+"""Sampling schedules: the base's own, or Euler steps on the paper's linear-quadratic one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from videojam.errors import VideoJamError
+
+Schedule = Literal["base", "linear_quadratic"]
+
+
+def linear_quadratic_sigmas(num_steps: int, threshold: float = 0.025) -> list[float]:
+    """Return σ at the start of each step: t rises linearly to a threshold, then quadratically to 1.
+
+    The first half of the steps covers t in 0..threshold, in equal parts; the second continues with the same
+    slope and ends at t = 1 (Movie Gen, arXiv 2410.13720; open code of Mochi and LTX).
+
+    Args:
+        num_steps: Number of steps, at least 2.
+        threshold: t at the middle step, in 0..1.
+    """
+    if num_steps < 2:
+        return [1.0] * num_steps
+    half = num_steps // 2
+    rest = num_steps - half
+    slope = threshold / half
+    curvature = (1 - threshold - slope * rest) / rest**2
+    quadratic = (threshold + slope * i + curvature * i**2 for i in range(rest))
+    return [1 - t for t in (*(slope * i for i in range(half)), *quadratic)]
+
+
+class LinearQuadraticEuler(FlowMatchEulerDiscreteScheduler):
+    """Euler steps on the linear-quadratic schedule, for pipelines that only name a number of steps."""
+
+    def set_timesteps(
+        self, num_inference_steps: int | None = None, device: Any = None, **ignored: Any
+    ) -> None:
+        """Set the schedule; σ given by the pipeline, and its shift, are not used."""
+        if num_inference_steps is None:
+            num_inference_steps = len(ignored["sigmas"])
+        super().set_timesteps(  # type: ignore[misc]
+            sigmas=linear_quadratic_sigmas(num_inference_steps), device=device
+        )
+
+
+def build_scheduler(scheduler: Any, schedule: Schedule = "base", shift: float | None = None) -> Any:
+    """Return a fresh scheduler for one sampling run.
+
+    Args:
+        scheduler: The base's own scheduler; it isn't changed.
+        schedule: The base's own, or linear-quadratic (with Euler steps and no shift).
+        shift: Flow shift in place of the base's.
+
+    Raises:
+        VideoJamError: the schedule has no shift to change.
+    """
+    shift_key = next((key for key in ("flow_shift", "shift") if key in scheduler.config), None)
+    if shift is not None and (shift_key is None or schedule == "linear_quadratic"):
+        raise VideoJamError(
+            expected="a schedule with a flow shift",
+            found="linear_quadratic" if shift_key else type(scheduler).__name__,
+            where="shift",
+            fix="Leave the shift out.",
+        )
+    if schedule == "linear_quadratic":
+        return LinearQuadraticEuler(shift=1.0)
+    changed = {} if shift is None else {str(shift_key): shift}
+    return type(scheduler).from_config(scheduler.config, **changed)

@@ -1,0 +1,130 @@
+"""Is a saved model the model that was trained: loaded through the public path, same seed, same latents."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.window import Window
+from videojam.joint.convert import resolve
+from videojam.joint.record import FINGERPRINT_NAME
+from videojam.joint.load import LoadedModel, load_model
+from videojam.sampling.sample import sample
+
+PROMPT = "a red ball moves to the right"
+SEED = 1234
+NUM_STEPS = 2
+TOLERANCE = 1e-3
+"""Largest difference, in units of the latents' deviation, that other hardware or versions may make."""
+
+
+class VerifyReport(BaseModel):
+    """What `verify` found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str = Field(description="Folder or hub id.")
+    is_joint: bool = Field(description="Whether it is a joint model.")
+    repeats: bool = Field(description="Whether the same seed gave the same latents twice, bit for bit.")
+    stored: Literal["equal", "close", "differs", "absent"] = Field(
+        description="The latents beside those stored when the model was saved; absent: none were stored."
+    )
+    max_difference: float | None = Field(
+        description="Largest difference from the stored latents, in units of their deviation."
+    )
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model may be trusted to be what was saved."""
+        return self.repeats and self.stored != "differs"
+
+
+def fingerprint(model: LoadedModel, image: Any = None) -> Tensor:
+    """Sample latents of a fixed prompt and seed at a tiny size, with every branch of guidance at work.
+
+    Args:
+        model: Base or joint model, in memory or loaded.
+        image: First frame for an image-to-video base; a fixed gradient if not given.
+
+    Returns:
+        float32 `[1, C or 2C, F, H, W]` on the CPU.
+    """
+    num_frames, height, width = model.family.smallest_clip(model.pipeline)
+    height, width = 2 * height, 2 * width
+    guidance = GuidanceConfig(mode="inner" if model.is_joint else "cfg", window=Window(end=1.0))
+    output = sample(
+        model,
+        [PROMPT],
+        seeds=SEED,
+        num_frames=num_frames,
+        height=height,
+        width=width,
+        num_steps=NUM_STEPS,
+        guidance=guidance,
+        image=_gradient(height, width)
+        if image is None and model.family.takes_image(model.pipeline)
+        else image,
+        decode=False,
+    )
+    return output.latents.cpu()
+
+
+def save_fingerprint(model: LoadedModel, folder: str | Path) -> Path:
+    """Store the fingerprint of a model in memory beside its saved files, for `verify` to compare with."""
+    path = Path(folder) / FINGERPRINT_NAME
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file({"latents": fingerprint(model).contiguous()}, temporary, metadata={"torch": torch.__version__})
+    os.replace(temporary, path)
+    return path
+
+
+def verify(source: str | Path, device: str | torch.device = "cpu") -> VerifyReport:
+    """Load a model through the public path, sample it twice, and compare with what was stored at its saving.
+
+    Args:
+        source: Pipeline folder or hub id.
+        device: Where to run; in float32.
+
+    Raises:
+        VideoJamError: the model can't be loaded.
+    """
+    model = load_model(source, torch_dtype=torch.float32, device=device)
+    first, second = fingerprint(model), fingerprint(model)
+    stored, difference = _compare(first, resolve(source) / FINGERPRINT_NAME)
+    return VerifyReport(
+        model=str(source),
+        is_joint=model.is_joint,
+        repeats=torch.equal(first, second),
+        stored=stored,
+        max_difference=difference,
+    )
+
+
+def _compare(
+    latents: Tensor, path: Path
+) -> tuple[Literal["equal", "close", "differs", "absent"], float | None]:
+    if not path.is_file():
+        return "absent", None
+    with safe_open(path, framework="pt") as file:
+        stored = file.get_tensor("latents")
+    if stored.shape != latents.shape:
+        return "differs", None
+    difference = ((latents - stored).abs().max() / stored.std()).item()
+    if difference == 0:
+        return "equal", 0.0
+    return ("close" if difference <= TOLERANCE else "differs"), difference
+
+
+def _gradient(height: int, width: int) -> Any:
+    """Return a PIL image, grey from left to right."""
+    from PIL import Image
+
+    return Image.linear_gradient("L").rotate(90).resize((width, height)).convert("RGB")

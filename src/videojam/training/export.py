@@ -1,0 +1,121 @@
+"""From trained weights to a stock folder: the base's other parts, the transformer, the record, the proof."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from videojam.errors import VideoJamError
+from videojam.joint.convert import copy_rest, resolve
+from videojam.joint.inspect_folder import read_json
+from videojam.joint.load import LoadedModel
+from videojam.joint.record import RECORD_NAME, MotionRecord, save_record
+from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
+from videojam.training.config import TrainConfig
+
+
+def export_model(
+    config: TrainConfig, transformer: Any, component: str, record: MotionRecord | None
+) -> VerifyReport:
+    """Write `out/model`, a stock pipeline folder, and prove that loading it gives what was trained.
+
+    The weights are rounded to the recipe's `save_dtype` first; the fingerprint of the model in memory is
+    stored, the folder is loaded through the public path, and the same seed must give the same latents.
+
+    Args:
+        config: The recipe.
+        transformer: Trained transformer; adapters fused.
+        component: Its name in the pipeline.
+        record: Motion record; none for the control.
+
+    Raises:
+        VideoJamError: no room or permission, or the loaded model differs from the one in memory.
+    """
+    import diffusers
+
+    from videojam.families import family_of
+    from videojam.joint.record import load_defaults
+
+    folder, out = resolve(config.base), config.out / "model"
+    temporary = out.with_name(f".model.tmp-{os.getpid()}")
+    dtype = torch.bfloat16 if config.save_dtype == "bf16" else torch.float32
+    for parameter in transformer.parameters():
+        parameter.data = parameter.data.to(dtype).float()
+    try:
+        copy_rest(folder, temporary, skip=[folder / component])
+        (temporary / RECORD_NAME).unlink(missing_ok=True)
+        # DiffusionPipeline would ignore a component that is given; the folder's own class does not
+        pipeline_class = getattr(diffusers, read_json(folder / "model_index.json")["_class_name"])
+        pipe = pipeline_class.from_pretrained(folder, **{component: transformer}, local_files_only=True)
+        model = LoadedModel(pipe, family_of(pipe), record, load_defaults(folder), str(out))
+        save_fingerprint(model, temporary)
+        transformer.to(dtype).save_pretrained(temporary / component)
+        if record is not None:
+            save_record(record, temporary)
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(temporary, out)
+    except OSError as error:
+        raise VideoJamError(
+            expected="room and permission to write the trained model",
+            found=error.strerror or str(error),
+            where=str(out),
+            fix="Free space and start again: the last checkpoint stands.",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    report = verify(out)
+    if not report.ok:
+        raise VideoJamError(
+            expected="the loaded model to sample what the model in memory sampled",
+            found=f"latents that differ by {report.max_difference} deviations",
+            where=str(out),
+            fix="Do not use this folder; report it with the recipe and the versions in run.json.",
+        )
+    return report
+
+
+def export_lora(transformer: Any, projections: dict[str, torch.Tensor], out: Path) -> None:
+    """Write the adapters alone, and the two projections beside them: `load_lora` puts both on a converted base."""
+    folder = out / "lora"
+    folder.mkdir(parents=True, exist_ok=True)
+    transformer.save_lora_adapter(
+        folder, weight_name="pytorch_lora_weights.safetensors", safe_serialization=True
+    )
+    temporary = folder / ".projections.tmp"
+    save_file({k: v.detach().cpu().contiguous() for k, v in projections.items()}, temporary)
+    os.replace(temporary, folder / "projections.safetensors")
+
+
+def load_lora(transformer: Any, folder: str | Path) -> None:
+    """Put a run's adapters and projections on a freshly converted joint transformer, in place.
+
+    Raises:
+        VideoJamError: the files are missing or were made for another base.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    try:
+        projections = load_file(folder / "projections.safetensors")
+        own = transformer.state_dict()
+        for name, tensor in projections.items():
+            if name not in own or own[name].shape != tensor.shape:
+                raise ValueError(
+                    f"{name} is {list(tensor.shape)} here and {list(own[name].shape) if name in own else 'absent'} there"
+                )
+        transformer.load_lora_adapter(
+            folder, weight_name="pytorch_lora_weights.safetensors", use_safetensors=True, prefix=None
+        )
+        transformer.load_state_dict(projections, strict=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise VideoJamError(
+            expected="adapters and projections of a run on this base",
+            found=" ".join(str(error).split())[:300],
+            where=str(folder),
+            fix="Take the lora folder of a run whose recipe names this base.",
+        ) from error

@@ -1,0 +1,59 @@
+"""One forward of the objective (Eq. 6), for a joint model or for the control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from videojam.families import Conditioning, Family
+from videojam.joint.latents import join, null_motion
+from videojam.training.batches import Batch
+from videojam.training.objective import Draws, half_losses
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A transformer with what it takes to call it in training.
+
+    Attributes:
+        transformer: Base or joint.
+        family: Its family.
+        is_joint: Whether it predicts motion too.
+        null_text: Denoiser keywords of the null text, `[1, L, D]` each.
+    """
+
+    transformer: torch.nn.Module
+    family: Family
+    is_joint: bool
+    null_text: Conditioning
+
+    def losses(self, batch: Batch, draws: Draws) -> list[Tensor]:
+        """Return [appearance loss] or [appearance loss, motion loss], each `[B]`.
+
+        Both halves share the time; their noises are independent. Where motion is dropped, the network's
+        motion input is zeros (not a noised zero), and both targets stay.
+        """
+        family, dim = self.family, self.family.channel_dim
+        text = self.replace_text(batch.text, draws.drop_text)
+        x_noised = family.noised(batch.x, draws.eps_x, draws.sigma)
+        target = family.target(batch.x, draws.eps_x, draws.sigma)
+        if not self.is_joint:
+            prediction = family.denoise(self.transformer, x_noised, draws.sigma, text)
+            return half_losses(prediction, target, 1, dim)
+        xd = join(x_noised, family.noised(batch.d, draws.eps_d, draws.sigma), dim)
+        dropped = draws.drop_motion.reshape(-1, *[1] * (xd.ndim - 1))
+        xd = torch.where(dropped, null_motion(xd, dim=dim), xd)
+        target = join(target, family.target(batch.d, draws.eps_d, draws.sigma), dim)
+        prediction = family.denoise(self.transformer, xd, draws.sigma, text)
+        return half_losses(prediction, target, 2, dim)
+
+    def replace_text(self, text: Conditioning, dropped: Tensor) -> Conditioning:
+        """Put the null text into the dropped rows."""
+        return {
+            name: torch.where(
+                dropped.reshape(-1, *[1] * (value.ndim - 1)), self.null_text[name].to(value), value
+            )
+            for name, value in text.items()
+        }

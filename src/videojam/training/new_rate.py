@@ -1,0 +1,54 @@
+"""A learning rate of their own for the new rows and columns of the two widened projections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from videojam.families import Family
+from videojam.joint.widen import widened_tensor
+
+
+def new_entries(transformer: torch.nn.Module, family: Family, num_channels: int) -> dict[str, Tensor]:
+    """Return, by parameter name, a mask of the entries of the two projections that the base does not have.
+
+    Found by widening tensors of ones with the new entries zero, with the code that converts.
+    """
+    masks = {}
+    for name in (
+        f"{family.input_projection}.weight",
+        f"{family.output_projection}.weight",
+        f"{family.output_projection}.bias",
+    ):
+        parameter = dict(transformer.named_parameters()).get(name)
+        if parameter is not None:
+            narrow = _narrow(parameter, name, family, num_channels)
+            wide = widened_tensor(name, torch.ones(narrow), family, num_channels, "zero")
+            masks[name] = (wide == 0).to(parameter.device)
+    return masks
+
+
+def _narrow(parameter: Tensor, name: str, family: Family, num_channels: int) -> tuple[int, ...]:
+    shape = list(parameter.shape)
+    if name.startswith(f"{family.input_projection}."):
+        shape[1] -= num_channels
+    else:
+        shape[0] //= 2
+    return tuple(shape)
+
+
+@contextmanager
+def scaled_updates(parameters: dict[str, Tensor], masks: dict[str, Tensor], factor: float) -> Iterator[None]:
+    """Multiply what an optimizer step does to the masked entries by a factor, whatever the optimizer.
+
+    Adam's step does not depend on the gradient's scale, so the update itself is scaled, not the gradient.
+    """
+    before = {name: parameters[name].detach().clone() for name in masks} if factor != 1 else {}
+    yield
+    with torch.no_grad():
+        for name, old in before.items():
+            value = parameters[name]
+            value.copy_(torch.where(masks[name], old + factor * (value - old), value))

@@ -1,0 +1,92 @@
+"""The training objective as functions of tensors: times, noise, dropout and the two losses of Eq. 6."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from videojam.training.config import ObjectiveConfig
+
+
+@dataclass(frozen=True)
+class Draws:
+    """All that is random in one step, for its global batch.
+
+    Attributes:
+        sigma: Noise levels, 1 − t.
+        eps_x: Noise of the appearance latents.
+        eps_d: Noise of the motion latents, independent of it.
+        drop_text: Samples whose text is null.
+        drop_motion: Samples whose motion input is null.
+    """
+
+    sigma: Float[Tensor, " b"]
+    eps_x: Float[Tensor, b * shape]
+    eps_d: Float[Tensor, b * shape]
+    drop_text: Bool[Tensor, " b"]
+    drop_motion: Bool[Tensor, " b"]
+
+    def rows(self, rows: list[int]) -> Draws:
+        """Return some samples' share."""
+        return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def to(self, device: torch.device | str) -> Draws:
+        """Move to a device."""
+        return Draws(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def generator_of(seed: int, step: int, name: str) -> torch.Generator:
+    """Return the generator of one step's one purpose: a function of its arguments, so resume needs no state."""
+    mixed = zlib.crc32(f"{seed} {step} {name}".encode()) | (seed << 32)
+    return torch.Generator().manual_seed(mixed % (1 << 63))
+
+
+def draw(config: ObjectiveConfig, seed: int, step: int, batch_size: int, shape: tuple[int, ...]) -> Draws:
+    """Draw a step's times, noises and dropouts; each from a generator of its own.
+
+    So that the control (no motion) sees the same times, noise and text dropout as VideoJAM.
+    """
+
+    def rand(name: str) -> Tensor:
+        return torch.rand(batch_size, generator=generator_of(seed, step, name))
+
+    def noise(name: str) -> Tensor:
+        return torch.randn(batch_size, *shape, generator=generator_of(seed, step, name))
+
+    return Draws(
+        sigma=1 - sample_t(config, batch_size, generator_of(seed, step, "t")),
+        eps_x=noise("eps_x"),
+        eps_d=noise("eps_d"),
+        drop_text=rand("text") < config.text_dropout,
+        drop_motion=rand("motion") < config.motion_dropout,
+    )
+
+
+def sample_t(config: ObjectiveConfig, num: int, generator: torch.Generator) -> Float[Tensor, " b"]:
+    """Draw times t in (0, 1): uniform or logit-normal (Esser et al. 2024), then shifted in σ = 1 − t."""
+    if config.t_sampling == "uniform":
+        t = torch.rand(num, generator=generator)
+    else:
+        t = torch.sigmoid(config.t_mean + config.t_std * torch.randn(num, generator=generator))
+    sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
+    sigma = config.t_shift * sigma / (1 + (config.t_shift - 1) * sigma)
+    return 1 - sigma
+
+
+def half_losses(
+    prediction: Float[Tensor, b * shape], target: Float[Tensor, b * shape], num_halves: int, dim: int = 1
+) -> list[Float[Tensor, " b"]]:
+    """Mean squared error of each sample, for each half apart: Eq. 6 is their weighted sum.
+
+    Args:
+        prediction: `[B, C or 2C, F, H, W]`.
+        target: The same shape.
+        num_halves: 2 for a joint model, 1 for a plain one.
+        dim: Axis of the channels.
+    """
+    error = (prediction.float() - target.float()).square()
+    return [half.flatten(1).mean(dim=1) for half in error.chunk(num_halves, dim=dim)]

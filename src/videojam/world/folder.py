@@ -1,0 +1,202 @@
+"""World clips as files: rendering a folder, and scoring one from its mp4 files and captions alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from videojam.errors import VideoJamError
+from videojam.motion.video import read_video, write_video
+from videojam.world.appearance import appearance_measures
+from videojam.world.caption import parse_caption
+from videojam.world.clip import WORLD_VERSION, WorldClip, sample_clip
+from videojam.world.config import KINDS, WorldConfig
+from videojam.world.score import score_clip
+
+FLOW_SUFFIX = ".flow.safetensors"
+
+
+def render_folder(
+    out: str | Path,
+    num_clips: int,
+    seed: int = 0,
+    config: WorldConfig | None = None,
+    on_clip: Callable[[int], None] | None = None,
+) -> Path:
+    """Render clips of seeds `seed`, `seed`+1, … as mp4, caption (.txt) and exact flow.
+
+    Clip i becomes `00000i.mp4`, `.txt` and `.flow.safetensors` (key `flow`, float16
+    [T-1, 2, H, W], px/frame).
+    Each file is written under a temporary name first, so a file that is there is whole.
+
+    Args:
+        out: folder, made when missing; files of the same names are replaced.
+        num_clips: how many.
+        seed: first seed.
+        config: the world; version 1's defaults when None.
+        on_clip: called with the index of each clip that is done.
+
+    Returns:
+        The folder.
+
+    Raises:
+        VideoJamError: num_clips or seed is out of range, or the folder can't be written.
+    """
+    config, out = config or WorldConfig(), Path(out)
+    if num_clips < 1 or seed < 0:
+        raise VideoJamError(
+            expected="at least one clip and a seed of 0 or more",
+            found=f"{num_clips} clips, seed {seed}",
+            where="world render",
+            fix="Pass --clips 1 or more and --seed 0 or more.",
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for i in range(num_clips):
+            _write_clip(out / f"{i:05d}", sample_clip(seed + i, config), config.fps)
+            if on_clip is not None:
+                on_clip(i)
+    except OSError as error:
+        raise VideoJamError(
+            expected="to write the clips",
+            found=error.strerror or str(error),
+            where=str(out),
+            fix="Check free space and permissions, or choose another folder.",
+        ) from error
+    return out
+
+
+def _write_clip(stem: Path, clip: WorldClip, fps: float) -> None:
+    """Write one clip's three files; the mp4 comes last, so that a clip with an mp4 is complete."""
+    flow = stem.with_name(stem.name + FLOW_SUFFIX)
+    unfinished = flow.with_name(f".{flow.name}.{os.getpid()}.tmp")
+    try:
+        save_file({"flow": clip.flow.to(torch.float16).contiguous()}, unfinished)
+        os.replace(unfinished, flow)
+        text = stem.with_suffix(".txt")
+        unfinished = text.with_name(f".{text.name}.{os.getpid()}.tmp")
+        unfinished.write_text(clip.caption + "\n", encoding="utf-8")
+        os.replace(unfinished, text)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    write_video(stem.with_suffix(".mp4"), clip.video, fps)
+
+
+def score_folder(folder: str | Path, on_clip: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """Score each mp4 of a folder against the caption beside it; nothing else is read.
+
+    A clip that can't be scored (no caption, an empty one, one outside the grammar, an unreadable mp4, a
+    caption without its mp4) is listed under `problems` with its reason and is counted; it is in no rate.
+
+    Args:
+        folder: holds NAME.mp4 and NAME.txt pairs.
+        on_clip: called with the number of clips done and the number of all.
+
+    Returns:
+        A JSON-able dict: `world_version`, `num_clips` (all items), `num_scored`, `num_problems`, `coherent`
+        and `follows_prompt` (rates over scored clips, None when there are none), `kinds` (the same for each
+        kind), `clips` (one dict each, with reasons and measures) and `problems`.
+
+    Raises:
+        VideoJamError: the folder is missing or holds no mp4 and no caption.
+    """
+    folder = Path(folder)
+    names = _names(folder)
+    clips: list[dict[str, Any]] = []
+    problems: list[dict[str, str]] = []
+    for i, name in enumerate(names):
+        try:
+            clips.append({"name": name, **_score_item(folder, name)})
+        except VideoJamError as error:
+            problems.append({"name": name, "reason": str(error)})
+        if on_clip is not None:
+            on_clip(i + 1, len(names))
+    kinds = {kind: rates for kind in KINDS if (rates := _rates([c for c in clips if c["kind"] == kind]))}
+    rates = _rates(clips) or {"num_scored": 0, "coherent": None, "follows_prompt": None}
+    return {
+        "world_version": WORLD_VERSION,
+        "num_clips": len(names),
+        **rates,
+        "num_problems": len(problems),
+        "kinds": kinds,
+        "clips": clips,
+        "problems": problems,
+    }
+
+
+def _names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise VideoJamError(
+            expected="a folder of mp4 files with captions",
+            found="no such folder",
+            where=str(folder),
+            fix="Check the path, or write one with `videojam world render`.",
+        )
+    found = {p.stem for p in folder.iterdir() if p.suffix in (".mp4", ".txt") and not p.name.startswith(".")}
+    if not found:
+        raise VideoJamError(
+            expected="NAME.mp4 with NAME.txt",
+            found="no mp4 and no txt file",
+            where=str(folder),
+            fix="Point at the folder that holds the clips themselves.",
+        )
+    return sorted(found)
+
+
+def _score_item(folder: Path, name: str) -> dict[str, Any]:
+    path, text = folder / f"{name}.mp4", folder / f"{name}.txt"
+    caption = _read_caption(text)
+    if not path.is_file():
+        raise VideoJamError(
+            expected="the clip of this caption", found="no such file", where=str(path),
+            fix="Put the mp4 there, or take its caption away.",
+        )  # fmt: skip
+    video = read_video(path).frames
+    score = score_clip(video, caption)
+    return {
+        "kind": score.kind,
+        "coherent": score.coherent,
+        "follows_prompt": score.follows_prompt,
+        "reasons": list(score.reasons),
+        "measures": _finite(score.measures),
+        "appearance": _finite(appearance_measures(video, caption)),
+        "caption": caption,
+    }
+
+
+def _read_caption(path: Path) -> str:
+    try:
+        caption = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise VideoJamError(
+            expected="a caption in UTF-8", found=found, where=str(path), fix="Write the clip's caption there."
+        ) from error
+    if parse_caption(caption) is None:
+        raise VideoJamError(
+            expected="a caption of the world's grammar",
+            found=repr(caption[:120]) if caption else "an empty file",
+            where=str(path),
+            fix="The scorer knows only the sentences that `videojam world render` writes.",
+        )
+    return caption
+
+
+def _finite(measures: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: a measure that could not be taken is null."""
+    return {name: float(value) if abs(value) < float("inf") else None for name, value in measures.items()}
+
+
+def _rates(clips: list[dict[str, Any]]) -> dict[str, Any]:
+    if not clips:
+        return {}
+    return {
+        "num_scored": len(clips),
+        "coherent": sum(c["coherent"] for c in clips) / len(clips),
+        "follows_prompt": sum(c["follows_prompt"] for c in clips) / len(clips),
+    }

@@ -1,0 +1,79 @@
+"""Shared fixtures; array shapes and types of the package are checked at run time in tests only."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads stall a shared machine
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("videojam", "beartype.beartype")
+
+import importlib.util  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+_spec = importlib.util.spec_from_file_location("tiny_pipelines", Path(__file__).parent / "tiny.py")
+tiny = importlib.util.module_from_spec(_spec)
+sys.modules["tiny_pipelines"] = tiny
+_spec.loader.exec_module(tiny)
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_wan(tmp_path_factory):
+    """A tiny random text-to-video WanPipeline folder."""
+    return tiny.write_tiny_wan(tmp_path_factory.mktemp("tiny") / "wan")
+
+
+@pytest.fixture(scope="session")
+def tiny_wan_i2v(tmp_path_factory):
+    """A tiny random image-to-video Wan pipeline folder."""
+    return tiny.write_tiny_wan(tmp_path_factory.mktemp("tiny") / "wan-i2v", image=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_wan_per_token(tmp_path_factory):
+    """A tiny random Wan pipeline folder with a timestep for each token, as TI2V-5B."""
+    return tiny.write_tiny_wan(tmp_path_factory.mktemp("tiny") / "wan-per-token", expand_timesteps=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_wan_experts(tmp_path_factory):
+    """A tiny random Wan pipeline folder with two experts and UniPC, as A14B."""
+    folder = tmp_path_factory.mktemp("tiny") / "wan-experts"
+    return tiny.write_tiny_wan(folder, experts=True, unipc=True)
+
+
+KINDS = ("t2v", "i2v", "per_token", "experts")
+
+
+@pytest.fixture(scope="session")
+def tiny_bases(tiny_wan, tiny_wan_i2v, tiny_wan_per_token, tiny_wan_experts):
+    """Base folders by kind."""
+    return dict(zip(KINDS, (tiny_wan, tiny_wan_i2v, tiny_wan_per_token, tiny_wan_experts), strict=True))
+
+
+@pytest.fixture(scope="session")
+def tiny_joints(tiny_bases, tmp_path_factory):
+    """Freshly converted joint folders by kind."""
+    from videojam.joint.convert import convert
+
+    out = tmp_path_factory.mktemp("joint")
+    return {kind: convert(base, out / kind) for kind, base in tiny_bases.items()}
+
+
+@pytest.fixture
+def trained_joint(tiny_joints):
+    """A loaded tiny joint T2V model whose motion weights are random instead of zero."""
+    from videojam.joint.load import load_model
+
+    model = load_model(tiny_joints["t2v"])
+    tiny.randomise_projections(model.pipeline)
+    return model

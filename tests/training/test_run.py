@@ -1,0 +1,249 @@
+"""Whole runs on a tiny random base: resume, control, LoRA, export, bad input."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import stat
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from videojam.errors import VideoJamError
+from videojam.joint.convert import convert
+from videojam.joint.load import load_model
+from videojam.joint.record import load_record
+from videojam.motion.code import MotionCode
+from videojam.training.config import TrainConfig
+from videojam.training.export import load_lora
+from videojam.training.run import train
+
+
+def run(recipe, **changes):
+    content = copy.deepcopy(recipe)
+    for key, value in changes.items():
+        node = content
+        *parents, last = key.split("__")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    config = TrainConfig.model_validate(content)
+    return config, train(config)
+
+
+def weights(folder):
+    return load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+
+
+def lines(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_ends_in_a_verified_joint_folder_with_its_record(recipe):
+    config, report = run(recipe)
+    assert report.ok
+    assert report.stored == "equal"
+    record = load_record(config.out / "model")
+    assert record.motion == MotionCode(estimator="exact", scale=0.06)
+    assert record.num_train_steps == 4
+    assert load_model(config.out / "model").is_joint
+    log = lines(config.out)
+    assert {"heldout_appearance@0.3", "heldout_motion@0.7"} <= log[-1].keys()
+    assert all({"appearance", "motion", "clipped_share"} <= line.keys() for line in log if "loss" in line)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_broken_and_resumed_run_equals_an_unbroken_one_bit_for_bit(recipe, tmp_path, precision):
+    recipe["precision"] = precision
+    unbroken, _ = run(recipe, out=str(tmp_path / "a"), num_steps=4)
+
+    class Killed(Exception):
+        pass
+
+    def kill(kind, content):
+        if kind == "line" and content.get("step") == 3 and "loss" in content:
+            raise Killed
+
+    broken = TrainConfig.model_validate(recipe | {"out": str(tmp_path / "b")})
+    with pytest.raises(Killed):
+        train(broken, listen=kill)
+    notes = []
+    train(broken, listen=lambda kind, content: notes.append(content) if kind == "note" else None)
+    assert any("resuming from step_00000002" in note for note in notes)
+    for name, tensor in weights(unbroken.out / "model").items():
+        assert torch.equal(tensor, weights(broken.out / "model")[name]), name
+    for file in ("parameters", "ema", "optimizer"):
+        one = load_file(unbroken.out / "checkpoints" / "step_00000004" / f"{file}.safetensors")
+        two = load_file(broken.out / "checkpoints" / "step_00000004" / f"{file}.safetensors")
+        assert all(torch.equal(one[key], two[key]) for key in one)
+    timeless = [[{k: v for k, v in line.items() if k != "step_s"} for line in lines(c.out)] for c in (unbroken, broken)]
+    assert timeless[0] == timeless[1]
+
+
+def test_motion_dropout_1_and_weight_0_is_the_plain_fine_tune(recipe, tmp_path):
+    """Identity 5; AdamW's decay is off, so entries without gradient do not move."""
+    joint, _ = run(
+        recipe, out=str(tmp_path / "a"), objective={"motion_weight": 0.0, "motion_dropout": 1.0}, save_dtype="fp32"
+    )
+    plain, report = run(recipe, out=str(tmp_path / "b"), method="plain", save_dtype="fp32")
+    assert report.ok
+    assert load_record(plain.out / "model") is None
+    wide, narrow = weights(joint.out / "model"), weights(plain.out / "model")
+    num_channels, positions = 4, 4
+    projection = {
+        "patch_embedding.weight": wide["patch_embedding.weight"][:, :num_channels],
+        "proj_out.weight": wide["proj_out.weight"].unflatten(0, (positions, 2, num_channels))[:, 0].flatten(0, 1),
+        "proj_out.bias": wide["proj_out.bias"].unflatten(0, (positions, 2, num_channels))[:, 0].flatten(),
+    }
+    for name, tensor in narrow.items():
+        torch.testing.assert_close(projection.get(name, wide[name]), tensor, rtol=1e-5, atol=1e-6)
+    assert [line["appearance"] for line in lines(joint.out) if "loss" in line] == pytest.approx(
+        [line["appearance"] for line in lines(plain.out) if "loss" in line], rel=1e-5
+    )
+
+
+def test_training_lowers_both_losses_and_a_wrong_sign_of_the_target_would_not(recipe):
+    config, _ = run(
+        recipe,
+        num_steps=60,
+        optimizer={"learning_rate": 3e-3, "new_rate_factor": 1.0},
+        objective={"text_dropout": 0.0, "motion_dropout": 0.0},
+        log_every=10,
+        checkpoint_every=60,
+        validate_every=60,
+    )
+    first, last = (line for line in lines(config.out) if "heldout_motion@0.7" in line)
+    for key in ("heldout_appearance@0.3", "heldout_motion@0.3", "heldout_motion@0.7"):
+        assert last[key] < 0.97 * first[key], key
+
+
+def test_new_rows_and_columns_move_by_their_own_rate(recipe, tmp_path):
+    common = {"num_steps": 1, "optimizer": {"learning_rate": 1e-4}, "ema_decay": 0.0, "save_dtype": "fp32"}
+    one, _ = run(recipe, out=str(tmp_path / "a"), **common, optimizer__new_rate_factor=1.0)
+    ten, _ = run(recipe, out=str(tmp_path / "b"), **common, optimizer__new_rate_factor=10.0)
+    before = weights(convert(recipe["base"], tmp_path / "joint"))
+    moved = [weights(c.out / "model")["proj_out.weight"] - before["proj_out.weight"] for c in (one, ten)]
+    appearance, motion = (m.unflatten(0, (4, 2, 4)) for m in moved)
+    torch.testing.assert_close(motion[:, 1], 10 * appearance[:, 1], rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(motion[:, 0], appearance[:, 0], rtol=0, atol=0)
+    assert appearance[:, 1].abs().max() > 5e-5
+
+
+def test_accumulated_parts_give_the_step_of_the_whole_batch(recipe, tmp_path):
+    whole, _ = run(recipe, out=str(tmp_path / "a"), save_dtype="fp32")
+    parts, _ = run(recipe, out=str(tmp_path / "b"), save_dtype="fp32", accumulation=3, gradient_checkpointing=True)
+    for name, tensor in weights(whole.out / "model").items():
+        torch.testing.assert_close(weights(parts.out / "model")[name], tensor, rtol=1e-3, atol=2e-4)
+
+
+def test_lora_is_exported_fused_and_reloads_on_a_freshly_converted_base(recipe, tmp_path):
+    config, report = run(recipe, lora={"rank": 2}, save_dtype="fp32", num_steps=6)
+    assert report.ok
+    fused = load_model(config.out / "model").pipeline.transformer
+    fresh = load_model(convert(recipe["base"], tmp_path / "joint")).pipeline.transformer
+    inputs = {
+        "hidden_states": torch.randn(1, 8, 3, 4, 4),
+        "timestep": torch.tensor([500.0]),
+        "encoder_hidden_states": torch.randn(1, 5, 16),
+    }
+    with torch.no_grad():
+        untrained = fresh(**inputs).sample
+        load_lora(fresh, config.out / "lora")
+        torch.testing.assert_close(fresh(**inputs).sample, fused(**inputs).sample, rtol=1e-4, atol=1e-4)
+        assert (untrained - fused(**inputs).sample).abs().max() > 1e-3
+
+
+def test_lora_of_another_base_is_refused(recipe, tmp_path):
+    config, _ = run(recipe, lora={"rank": 2}, num_steps=1)
+    from tiny_pipelines import tiny_transformer
+
+    other = tiny_transformer(in_channels=6)
+    with pytest.raises(VideoJamError, match="adapters and projections of a run on this base"):
+        load_lora(other, config.out / "lora")
+
+
+def test_resume_with_another_config_names_the_field(recipe):
+    run(recipe, num_steps=2)
+    with pytest.raises(VideoJamError, match=r"optimizer\.learning_rate = 0\.001.*found optimizer\.learning_rate = 0\.5"):
+        run(recipe, optimizer__learning_rate=0.5)
+
+
+def test_nan_stops_with_the_step_and_keeps_the_last_checkpoint(recipe, monkeypatch):
+    from videojam.training import joint_step
+
+    real = joint_step.half_losses
+    calls = []
+
+    def poisoned(*args, **kwargs):
+        calls.append(1)
+        losses = real(*args, **kwargs)
+        return [loss * float("nan") for loss in losses] if torch.is_grad_enabled() and len(calls) > 4 else losses
+
+    monkeypatch.setattr(joint_step, "half_losses", poisoned)
+    with pytest.raises(VideoJamError, match="expected a finite loss.*nan") as caught:
+        run(recipe)
+    assert caught.value.where == "step 3"
+    assert [p.name for p in (TrainConfig.model_validate(recipe).out / "checkpoints").iterdir()] == ["step_00000002"]
+
+
+@pytest.mark.parametrize("broken", ["rename", "write"])
+def test_a_failed_save_leaves_the_previous_checkpoint(recipe, monkeypatch, broken):
+    from videojam.training import checkpoint
+
+    real = os.replace if broken == "rename" else checkpoint.save_file
+
+    def full_disk(*args, **kwargs):
+        if "step_00000004" in str(args):
+            raise OSError(28, "No space left on device")
+        return real(*args, **kwargs)
+
+    if broken == "rename":
+        monkeypatch.setattr(os, "replace", full_disk)
+    else:
+        monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    with pytest.raises(VideoJamError, match=r"No space left.*goes on from step_00000002"):
+        run(recipe)
+    assert [p.name for p in (TrainConfig.model_validate(recipe).out / "checkpoints").iterdir()] == ["step_00000002"]
+
+
+def test_a_damaged_checkpoint_is_named(recipe):
+    config, _ = run(recipe, num_steps=2)
+    file = config.out / "checkpoints" / "step_00000002" / "optimizer.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(VideoJamError, match="whole checkpoint") as caught:
+        run(recipe)
+    assert "step_00000002" in caught.value.where
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(recipe, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(VideoJamError, match="folder to write to"):
+        run(recipe, out=str(closed / "run"))
+
+
+def test_a_second_run_goes_on_from_a_joint_model(recipe, tmp_path):
+    first, _ = run(recipe, num_steps=2)
+    second, _ = run(recipe, base=str(first.out / "model"), out=str(tmp_path / "more"), num_steps=2)
+    assert load_record(second.out / "model").num_train_steps == 4
+    with pytest.raises(VideoJamError, match="scale"):
+        run(recipe, base=str(first.out / "model"), out=str(tmp_path / "other"), motion__scale=0.3)
+
+
+def test_a_trained_folder_loads_in_a_process_that_never_imports_videojam(recipe, tmp_path):
+    import subprocess
+    import sys
+
+    config, _ = run(recipe, num_steps=1)
+    shutil.copytree(config.out / "model" / "transformer", tmp_path / "elsewhere")
+    code = (
+        "import sys; from diffusers import WanTransformer3DModel as M;"
+        f"m = M.from_pretrained({str(tmp_path / 'elsewhere')!r});"
+        "assert m.config.in_channels == m.config.out_channels == 8; assert 'videojam' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

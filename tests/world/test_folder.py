@@ -1,0 +1,88 @@
+"""Folders of clips: what is written, and that the score needs only mp4 and caption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from videojam.errors import VideoJamError
+from videojam.motion.video import read_video, write_video
+from videojam.world import render_folder, sample_clip, score_folder
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render_folder(tmp_path_factory.mktemp("world") / "clips", 10, seed=40)
+
+
+def test_render_writes_video_caption_and_exact_flow(rendered: Path) -> None:
+    assert sorted(p.name for p in rendered.iterdir()) == sorted(
+        f"{i:05d}{suffix}" for i in range(10) for suffix in (".mp4", ".txt", ".flow.safetensors")
+    )
+    clip = sample_clip(43)
+    video = read_video(rendered / "00003.mp4")
+    assert video.fps == 12
+    assert video.frames.shape == clip.video.shape
+    assert (video.frames.float() - clip.video.float()).abs().mean() < 4
+    assert (rendered / "00003.txt").read_text() == clip.caption + "\n"
+    flow = load_file(rendered / "00003.flow.safetensors")["flow"]
+    assert flow.dtype == torch.float16
+    assert (flow.float() - clip.flow).abs().max() < 4e-3  # half an ulp of float16 below 8 px/frame
+
+
+def test_score_needs_only_mp4_and_caption_and_survives_re_encoding(rendered: Path, tmp_path: Path) -> None:
+    for path in rendered.glob("*.mp4"):
+        clip = read_video(path)
+        write_video(tmp_path / path.name, clip.frames, clip.fps, crf=28)
+        (tmp_path / f"{path.stem}.txt").write_text(path.with_suffix(".txt").read_text())
+    assert {p.suffix for p in tmp_path.iterdir()} == {".mp4", ".txt"}
+    result = score_folder(tmp_path)
+    assert [clip["reasons"] for clip in result["clips"]] == [[]] * 10
+    assert result["num_clips"] == result["num_scored"] == 10
+    assert result["coherent"] == result["follows_prompt"] == 1.0
+    assert {kind: rates["num_scored"] for kind, rates in result["kinds"].items()} == dict.fromkeys(
+        ("gait", "chain", "ball", "wheel", "collision"), 2
+    )
+
+
+def test_what_can_not_be_scored_is_counted_with_its_reason(tmp_path: Path) -> None:
+    render_folder(tmp_path, 6)
+    for flow in tmp_path.glob("*.safetensors"):
+        flow.unlink()
+    (tmp_path / "00000.txt").unlink()
+    (tmp_path / "00001.txt").write_text("  \n")
+    (tmp_path / "00002.txt").write_text("a dog runs over a meadow")
+    whole = (tmp_path / "00003.mp4").read_bytes()
+    (tmp_path / "00003.mp4").write_bytes(whole[: len(whole) // 3])
+    (tmp_path / "00004.mp4").unlink()
+    result = score_folder(tmp_path)
+    assert result["num_clips"] == 6
+    assert result["num_scored"] == 1
+    assert result["num_problems"] == 5
+    reasons = {problem["name"]: problem["reason"] for problem in result["problems"]}
+    assert "00000.txt" in reasons["00000"]
+    assert "empty" in reasons["00001"]
+    assert "a dog runs" in reasons["00002"]
+    assert "00003.mp4" in reasons["00003"]
+    assert "00004.mp4" in reasons["00004"]
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_no_folder_and_empty_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoJamError, match="no such folder"):
+        score_folder(tmp_path / "nowhere")
+    with pytest.raises(VideoJamError, match="no mp4"):
+        score_folder(tmp_path)
+
+
+def test_render_refuses_no_clips_and_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    with pytest.raises(VideoJamError, match="at least one clip"):
+        render_folder(tmp_path, 0)
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    with pytest.raises(VideoJamError, match="taken"):
+        render_folder(taken, 1)
