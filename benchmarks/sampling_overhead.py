@@ -28,10 +28,10 @@ import torch
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
+from videojam.joint.load import LoadedModel, load_model
 from videojam.joint.record import MotionRecord
 from videojam.joint.widen import widen_transformer
 from videojam.motion.code import MotionCode
-from videojam.joint.load import LoadedModel, load_model
 from videojam.sampling.sample import sample
 
 GOAL = 1.03

@@ -12,11 +12,11 @@ from tiny_pipelines import randomise_projections
 
 from videojam.errors import VideoJamError
 from videojam.guidance.config import GuidanceConfig
+from videojam.joint.load import load_model
 from videojam.joint.record import FINGERPRINT_NAME, SamplingDefaults, save_defaults
 from videojam.motion.flow import decode_motion_video
 from videojam.motion.video import read_video
 from videojam.sampling.generate import generate, slug
-from videojam.joint.load import load_model
 from videojam.sampling.sample import sample
 from videojam.sampling.verify import save_fingerprint, verify
 

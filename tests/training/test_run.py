@@ -60,15 +60,15 @@ def test_a_broken_and_resumed_run_equals_an_unbroken_one_bit_for_bit(recipe, tmp
     recipe["precision"] = precision
     unbroken, _ = run(recipe, out=str(tmp_path / "a"), num_steps=4)
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(kind, content):
         if kind == "line" and content.get("step") == 3 and "loss" in content:
-            raise Killed
+            raise KilledError
 
     broken = TrainConfig.model_validate(recipe | {"out": str(tmp_path / "b")})
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(broken, listen=kill)
     notes = []
     train(broken, listen=lambda kind, content: notes.append(content) if kind == "note" else None)
@@ -79,14 +79,20 @@ def test_a_broken_and_resumed_run_equals_an_unbroken_one_bit_for_bit(recipe, tmp
         one = load_file(unbroken.out / "checkpoints" / "step_00000004" / f"{file}.safetensors")
         two = load_file(broken.out / "checkpoints" / "step_00000004" / f"{file}.safetensors")
         assert all(torch.equal(one[key], two[key]) for key in one)
-    timeless = [[{k: v for k, v in line.items() if k != "step_s"} for line in lines(c.out)] for c in (unbroken, broken)]
+    timeless = [
+        [{k: v for k, v in line.items() if k != "step_s"} for line in lines(c.out)]
+        for c in (unbroken, broken)
+    ]
     assert timeless[0] == timeless[1]
 
 
 def test_motion_dropout_1_and_weight_0_is_the_plain_fine_tune(recipe, tmp_path):
     """Identity 5; AdamW's decay is off, so entries without gradient do not move."""
     joint, _ = run(
-        recipe, out=str(tmp_path / "a"), objective={"motion_weight": 0.0, "motion_dropout": 1.0}, save_dtype="fp32"
+        recipe,
+        out=str(tmp_path / "a"),
+        objective={"motion_weight": 0.0, "motion_dropout": 1.0},
+        save_dtype="fp32",
     )
     plain, report = run(recipe, out=str(tmp_path / "b"), method="plain", save_dtype="fp32")
     assert report.ok
@@ -95,7 +101,9 @@ def test_motion_dropout_1_and_weight_0_is_the_plain_fine_tune(recipe, tmp_path):
     num_channels, positions = 4, 4
     projection = {
         "patch_embedding.weight": wide["patch_embedding.weight"][:, :num_channels],
-        "proj_out.weight": wide["proj_out.weight"].unflatten(0, (positions, 2, num_channels))[:, 0].flatten(0, 1),
+        "proj_out.weight": wide["proj_out.weight"]
+        .unflatten(0, (positions, 2, num_channels))[:, 0]
+        .flatten(0, 1),
         "proj_out.bias": wide["proj_out.bias"].unflatten(0, (positions, 2, num_channels))[:, 0].flatten(),
     }
     for name, tensor in narrow.items():
@@ -134,7 +142,9 @@ def test_new_rows_and_columns_move_by_their_own_rate(recipe, tmp_path):
 
 def test_accumulated_parts_give_the_step_of_the_whole_batch(recipe, tmp_path):
     whole, _ = run(recipe, out=str(tmp_path / "a"), save_dtype="fp32")
-    parts, _ = run(recipe, out=str(tmp_path / "b"), save_dtype="fp32", accumulation=3, gradient_checkpointing=True)
+    parts, _ = run(
+        recipe, out=str(tmp_path / "b"), save_dtype="fp32", accumulation=3, gradient_checkpointing=True
+    )
     for name, tensor in weights(whole.out / "model").items():
         torch.testing.assert_close(weights(parts.out / "model")[name], tensor, rtol=1e-3, atol=2e-4)
 
@@ -167,7 +177,9 @@ def test_lora_of_another_base_is_refused(recipe, tmp_path):
 
 def test_resume_with_another_config_names_the_field(recipe):
     run(recipe, num_steps=2)
-    with pytest.raises(VideoJamError, match=r"optimizer\.learning_rate = 0\.001.*found optimizer\.learning_rate = 0\.5"):
+    with pytest.raises(
+        VideoJamError, match=r"optimizer\.learning_rate = 0\.001.*found optimizer\.learning_rate = 0\.5"
+    ):
         run(recipe, optimizer__learning_rate=0.5)
 
 
@@ -180,13 +192,17 @@ def test_nan_stops_with_the_step_and_keeps_the_last_checkpoint(recipe, monkeypat
     def poisoned(*args, **kwargs):
         calls.append(1)
         losses = real(*args, **kwargs)
-        return [loss * float("nan") for loss in losses] if torch.is_grad_enabled() and len(calls) > 4 else losses
+        return (
+            [loss * float("nan") for loss in losses] if torch.is_grad_enabled() and len(calls) > 4 else losses
+        )
 
     monkeypatch.setattr(joint_step, "half_losses", poisoned)
-    with pytest.raises(VideoJamError, match="expected a finite loss.*nan") as caught:
+    with pytest.raises(VideoJamError, match=r"expected a finite loss.*nan") as caught:
         run(recipe)
     assert caught.value.where == "step 3"
-    assert [p.name for p in (TrainConfig.model_validate(recipe).out / "checkpoints").iterdir()] == ["step_00000002"]
+    assert [p.name for p in (TrainConfig.model_validate(recipe).out / "checkpoints").iterdir()] == [
+        "step_00000002"
+    ]
 
 
 @pytest.mark.parametrize("broken", ["rename", "write"])
@@ -206,7 +222,9 @@ def test_a_failed_save_leaves_the_previous_checkpoint(recipe, monkeypatch, broke
         monkeypatch.setattr(checkpoint, "save_file", full_disk)
     with pytest.raises(VideoJamError, match=r"No space left.*goes on from step_00000002"):
         run(recipe)
-    assert [p.name for p in (TrainConfig.model_validate(recipe).out / "checkpoints").iterdir()] == ["step_00000002"]
+    assert [p.name for p in (TrainConfig.model_validate(recipe).out / "checkpoints").iterdir()] == [
+        "step_00000002"
+    ]
 
 
 def test_a_damaged_checkpoint_is_named(recipe):

@@ -77,7 +77,12 @@ def prepare(
     Raises:
         VideoJamError: a clip can't be used and the source says to stop, or too few clips are left.
     """
-    entries, left_out = list_clips(data.source)
+    source = data.source
+    model.family.latent_shape(
+        model.pipeline, source.num_frames, source.height, source.width
+    )  # refuses odd sizes
+    entries, left_out = list_clips(source)
+    unusable_before = len(left_out)
     folder = data.cache / _config_key(model, data, code, estimator)
     folder.mkdir(parents=True, exist_ok=True)
     length = data.max_sequence_length or model.defaults.max_sequence_length
@@ -98,10 +103,8 @@ def prepare(
         if not _is_whole(path):
             try:
                 content = entry.read()
-                if content.flow is None and estimator is None:
-                    build_estimator("exact")  # raises: the source has no exact flow
             except VideoJamError as error:
-                if isinstance(data.source, FolderSource) and data.source.on_error == "skip":
+                if isinstance(source, FolderSource) and source.on_error == "skip":
                     left_out[entry.name] = str(error)
                     continue
                 raise
@@ -115,7 +118,7 @@ def prepare(
     if len(encoded) <= data.num_heldout:
         raise VideoJamError(
             expected=f"more clips than the {data.num_heldout} held out (data.num_heldout)",
-            found=f"{len(encoded)} usable of {len(entries) + len(left_out) - len(set(left_out) & {e.name for e in entries})}",
+            found=f"{len(encoded)} usable of {len(entries) + unusable_before}",
             where="data.source",
             fix="Add clips, or lower data.num_heldout." + _first_reason(left_out),
         )
@@ -140,9 +143,7 @@ def _encode(
     magnitudes: list[Tensor],
 ) -> None:
     """Encode a few clips together and write each to its file."""
-    flows = [
-        content.flow if content.flow is not None else estimator(content.video) for _, content, _ in waiting
-    ]  # type: ignore[misc]
+    flows = [_flow_of(content, estimator) for _, content, _ in waiting]
     magnitudes.extend(flow[:, :, ::4, ::4].clone() for flow in flows if len(magnitudes) < 64)
     videos = torch.stack([content.video for _, content, _ in waiting])
     drawn = torch.stack([motion_video(flow, code) for flow in flows])
@@ -163,6 +164,13 @@ def _encode(
             metadata={"name": entry.name, "caption": entry.caption},
         )
         os.replace(temporary, path)
+
+
+def _flow_of(content: ClipContent, estimator: FlowEstimator | None) -> Tensor:
+    """Return the source's exact flow, else the estimator's; asking for exact flow where there is none raises."""
+    if content.flow is not None:
+        return content.flow
+    return (estimator or build_estimator("exact"))(content.video)
 
 
 def _is_whole(path: Path) -> bool:
@@ -219,7 +227,8 @@ def _magnitude_notes(magnitudes: list[Tensor], data: DataConfig, code: MotionCod
     if not magnitudes:
         return []
     report = magnitude_report(torch.cat(magnitudes), _for_size(code, data))
-    line = f"motion magnitude m over {len(magnitudes)} clips: median {report.median:.3f}, 99th percentile {report.p99:.3f}"
+    quantiles = f"median {report.median:.3f}, 99th percentile {report.p99:.3f}"
+    line = f"motion magnitude m over {len(magnitudes)} clips: {quantiles}"
     return [line, *([report.warning] if report.warning else [])]
 
 

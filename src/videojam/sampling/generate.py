@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from videojam import __version__
 from videojam.errors import VideoJamError
 from videojam.guidance.config import GuidanceConfig
-from videojam.motion.video import write_video
 from videojam.joint.load import LoadedModel
+from videojam.motion.video import write_video
 from videojam.sampling.sample import SampleOutput, default_guidance, sample
 
 MANIFEST_NAME = "manifest.json"

@@ -57,7 +57,7 @@ class LoraConfig(_Strict):
     """Low-rank adapters on attention; the two projections are trained in full beside them."""
 
     rank: int = Field(16, description="Rank.", ge=1)
-    alpha: float | None = Field(None, description="Scale; the rank if none.", gt=0)
+    alpha: int | None = Field(None, description="Scale; the rank if none.", ge=1)
     target_modules: tuple[str, ...] = Field(
         ("to_q", "to_k", "to_v", "to_out.0"), description="Layers that get an adapter.", min_length=1
     )

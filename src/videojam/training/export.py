@@ -104,10 +104,9 @@ def load_lora(transformer: Any, folder: str | Path) -> None:
         projections = load_file(folder / "projections.safetensors")
         own = transformer.state_dict()
         for name, tensor in projections.items():
-            if name not in own or own[name].shape != tensor.shape:
-                raise ValueError(
-                    f"{name} is {list(tensor.shape)} here and {list(own[name].shape) if name in own else 'absent'} there"
-                )
+            shape = list(own[name].shape) if name in own else "absent"
+            if shape != list(tensor.shape):
+                raise ValueError(f"{name} is {list(tensor.shape)} in the folder and {shape} in the model")
         transformer.load_lora_adapter(
             folder, weight_name="pytorch_lora_weights.safetensors", use_safetensors=True, prefix=None
         )

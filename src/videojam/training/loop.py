@@ -113,7 +113,7 @@ def validate(
     state: TrainState,
     heldout: list[EncodedClip],
 ) -> Line:
-    """Measure held-out losses at fixed times with fixed noise, appearance and motion apart, with the average weights."""
+    """Measure held-out losses of the average weights at fixed times and noise, appearance and motion apart."""
     line: Line = {"step": state.step}
     halves = ("appearance", "motion") if denoiser.is_joint else ("appearance",)
     with averaged(state):

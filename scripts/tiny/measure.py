@@ -1,0 +1,238 @@
+"""Measure the shipped pipelines and write benchmarks/results/tiny.json (and per-clip rows beside it).
+
+    python scripts/tiny/measure.py [--clips 64] [--stage vae|motion|arms|summary ...]
+
+vae      ground truth through the autoencoder: coherence by kind, and the decoded flow's error on moving parts
+motion   is motion used: appearance loss with true, null and another clip's d, by t
+arms     base, control, VideoJAM: coherence and prompt following on the same prompts and noise
+summary  the tables, from the rows of the stages before
+Each stage resumes: rows that exist are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Callable, Iterator
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from videojam.data.config import DataConfig, WorldSource
+from videojam.data.encode import prepare
+from videojam.evaluation.intervals import paired_difference, share
+from videojam.evaluation.motion_use import CONDITIONS, appearance_losses_by_motion, warp_errors
+from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.window import Window
+from videojam.joint.load import LoadedModel
+from videojam.motion.flow import decode_motion_video, motion_video
+from videojam.sampling.sample import sample
+from videojam.tiny import load_tiny
+from videojam.world import KINDS, WorldConfig, appearance_measures, sample_clip, score_clip
+
+RESULTS = Path("benchmarks/results")
+TEST_SEED = 50_000_000  # prompts and reference clips: far from every training seed
+TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+PAPER = GuidanceConfig(w_text=5, w_motion=3)
+GENTLE = {"w_text": 2.0, "w_motion": 1.0}
+ARMS: dict[str, tuple[str, GuidanceConfig]] = {
+    "base": ("base", GuidanceConfig(mode="cfg", w_text=GENTLE["w_text"])),
+    "control": ("control", GuidanceConfig(mode="cfg", w_text=GENTLE["w_text"])),
+    "videojam w2=0": ("videojam", GuidanceConfig(mode="cfg", w_text=GENTLE["w_text"])),
+    "videojam": ("videojam", GuidanceConfig(mode="inner", window=Window(end=1.0), **GENTLE)),
+}
+
+
+def world_of(model: LoadedModel) -> WorldConfig:
+    return WorldConfig(height=model.defaults.height, width=model.defaults.width)
+
+
+def seeds_of(num_clips: int) -> Iterator[tuple[str, int]]:
+    for i in range(num_clips):
+        for k, kind in enumerate(KINDS):
+            yield kind, TEST_SEED + i * len(KINDS) + k
+
+
+def measure_vae(num_clips: int) -> Iterator[dict]:
+    model, code = load_tiny("videojam"), load_tiny("videojam").record.motion
+    for kind, seed in seeds_of(num_clips):
+        clip = sample_clip(seed, world_of(model), kind)
+        halves = torch.stack([clip.video, motion_video(clip.flow, code)]).movedim(2, 1).float() / 127.5 - 1
+        z = model.family.encode_video(model.pipeline, halves)
+        video, motion = ((model.family.decode_video(model.pipeline, z) + 1) / 2).transpose(1, 2)
+        score = score_clip((video * 255).round().byte(), clip.caption)
+        truth = score_clip(clip.video, clip.caption)
+        moving = clip.moving[:-1]
+        error = (decode_motion_video(motion, code) - clip.flow).norm(dim=1)[moving]
+        yield {
+            "kind": kind, "seed": seed, "coherent": score.coherent, "truth_coherent": truth.coherent,
+            "reasons": score.reasons, "flow_error_px": float(error.mean()),
+            "flow_px": float(clip.flow.norm(dim=1)[moving].mean()),
+        }  # fmt: skip
+
+
+def measure_motion(num_clips: int) -> Iterator[dict]:
+    model = load_tiny("videojam")
+    source = WorldSource(num_clips=num_clips, seed=TEST_SEED + 1_000_000, world=world_of(model))
+    data = prepare(model, DataConfig(source=source, cache=Path("runs/tiny/cache")), model.record.motion)
+    for t in TIMES:
+        losses = appearance_losses_by_motion(model, data.clips, data.null_text, t)
+        for i in range(len(data.clips)):
+            yield {"t": t, "clip": i} | {name: float(losses[name][i]) for name in CONDITIONS}
+
+
+def measure_arms(num_clips: int, arms: list[str], batch_size: int = 10) -> Callable[[set], Iterator[dict]]:
+    def rows(done: set) -> Iterator[dict]:
+        for start in range(0, num_clips * len(KINDS), batch_size):
+            wanted = list(seeds_of(num_clips))[start : start + batch_size]
+            for arm in arms:
+                if all((arm, seed) in done for _, seed in wanted):
+                    continue
+                name, guidance = ARMS[arm]
+                model = models.setdefault(name, load_tiny(name))
+                captions = [sample_clip(seed, world_of(model), kind).caption for kind, seed in wanted]
+                output = sample(model, captions, seeds=[seed for _, seed in wanted], guidance=guidance)
+                for i, (kind, seed) in enumerate(wanted):
+                    score = score_clip(output.video[i], captions[i])
+                    row = {
+                        "arm": arm, "kind": kind, "seed": seed, "coherent": score.coherent,
+                        "follows_prompt": score.follows_prompt, "reasons": score.reasons,
+                        "appearance": appearance_measures(output.video[i], captions[i]),
+                    }  # fmt: skip
+                    if output.flow is not None:
+                        row["warp_error"], row["still_error"] = warp_errors(output.video[i], output.flow[i])
+                    yield row
+
+    models: dict[str, LoadedModel] = {}
+    return rows
+
+
+def write_rows(path: Path, rows: Iterator[dict]) -> None:
+    """Append rows one by one, so that a broken run goes on."""
+    with path.open("a") as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+
+
+def read_rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def as_dict(interval) -> dict:
+    return {
+        "mean": round(interval.mean, 4),
+        "low": round(interval.low, 4),
+        "high": round(interval.high, 4),
+        "n": interval.n,
+    }
+
+
+def of_share(values: list[bool]) -> dict:
+    return as_dict(share(sum(values), len(values)))
+
+
+def summarise() -> dict:
+    vae, motion, arms = (read_rows(RESULTS / f"tiny_{name}.jsonl") for name in ("vae", "motion", "arms"))
+    result: dict = {
+        "date": date.today().isoformat(),
+        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+        "python": platform.python_version(),
+        "guidance": {arm: guidance.model_dump(mode="json") for arm, (_, guidance) in ARMS.items()},
+        "autoencoder": {}, "motion_used": {}, "arms": {}, "differences": {}, "predicted_motion": {},
+    }  # fmt: skip
+    for kind in KINDS:
+        mine = [row for row in vae if row["kind"] == kind]
+        if mine:
+            result["autoencoder"][kind] = {
+                "coherent": of_share([row["coherent"] for row in mine]),
+                "truth_coherent": of_share([row["truth_coherent"] for row in mine]),
+                "flow_error_px": round(float(np.mean([row["flow_error_px"] for row in mine])), 3),
+                "flow_px": round(float(np.mean([row["flow_px"] for row in mine])), 3),
+            }
+    for t in sorted({row["t"] for row in motion}):
+        mine = [row for row in motion if row["t"] == t]
+        true = [row["true"] for row in mine]
+        result["motion_used"][str(t)] = {"true": round(float(np.mean(true)), 5)} | {
+            f"{name} minus true": as_dict_small(paired_difference([row[name] for row in mine], true))
+            for name in ("null", "other")
+        }
+    for arm in ARMS:
+        mine = [row for row in arms if row["arm"] == arm]
+        if not mine:
+            continue
+        result["arms"][arm] = {
+            kind: {measure: of_share([row[measure] for row in mine if kind in (row["kind"], "all")])
+                   for measure in ("coherent", "follows_prompt")}
+            for kind in (*KINDS, "all")
+            if any(kind in (row["kind"], "all") for row in mine)
+        }  # fmt: skip
+        for name in mine[0]["appearance"]:
+            values = [row["appearance"][name] for row in mine if np.isfinite(row["appearance"][name])]
+            result["arms"][arm].setdefault("appearance", {})[name] = (
+                round(float(np.mean(values)), 4) if values else None
+            )
+        warped = [row for row in mine if row.get("still_error")]
+        if warped:
+            difference = paired_difference(
+                [r["still_error"] for r in warped], [r["warp_error"] for r in warped]
+            )
+            result["predicted_motion"][arm] = {
+                "error with predicted flow": round(float(np.mean([r["warp_error"] for r in warped])), 3),
+                "error with zero flow": round(float(np.mean([r["still_error"] for r in warped])), 3),
+                "zero minus predicted": as_dict_small(difference),
+            }
+    for one, other in (
+        ("control", "base"),
+        ("videojam", "base"),
+        ("videojam", "control"),
+        ("videojam", "videojam w2=0"),
+    ):
+        table = {
+            arm: {row["seed"]: row["coherent"] for row in arms if row["arm"] == arm} for arm in (one, other)
+        }
+        common = sorted(table[one].keys() & table[other].keys())
+        if common:
+            result["differences"][f"{one} minus {other}"] = as_dict(
+                paired_difference([table[one][s] for s in common], [table[other][s] for s in common])
+            )
+    return result
+
+
+def as_dict_small(interval) -> dict:
+    return {
+        "mean": round(interval.mean, 6),
+        "low": round(interval.low, 6),
+        "high": round(interval.high, 6),
+        "n": interval.n,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clips", type=int, default=64, help="clips a kind")
+    parser.add_argument("--stage", nargs="+", default=["vae", "motion", "arms", "summary"])
+    parser.add_argument("--arm", nargs="+", default=list(ARMS), choices=list(ARMS))
+    args = parser.parse_args()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    if "vae" in args.stage and not (RESULTS / "tiny_vae.jsonl").exists():
+        write_rows(RESULTS / "tiny_vae.jsonl", measure_vae(args.clips))
+    if "motion" in args.stage and not (RESULTS / "tiny_motion.jsonl").exists():
+        write_rows(RESULTS / "tiny_motion.jsonl", measure_motion(args.clips * len(KINDS)))
+    if "arms" in args.stage:
+        path = RESULTS / "tiny_arms.jsonl"
+        done = {(row["arm"], row["seed"]) for row in read_rows(path)}
+        write_rows(path, measure_arms(args.clips, args.arm)(done))
+    if "summary" in args.stage:
+        (RESULTS / "tiny.json").write_text(json.dumps(summarise(), indent=2) + "\n")
+        print(json.dumps(summarise(), indent=1))
+
+
+if __name__ == "__main__":
+    main()
