@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--ffn", type=int, default=512)
     parser.add_argument("--head-dim", type=int, default=64)
     parser.add_argument("--shift", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -117,14 +118,14 @@ def main() -> None:
         out_channels=vae.config.z_dim,
         text_dim=TEXT_WIDTH,
         freq_dim=64,
-        ffn_dim=4 * args.width,
+        ffn_dim=args.ffn,
         num_layers=args.layers,
         rope_max_seq_len=64,
     )
     pipeline = WanPipeline(
         tokenizer=tokenizer,
-        text_encoder=text_encoder,
-        vae=vae,
+        text_encoder=text_encoder.to(torch.bfloat16),  # as they ship
+        vae=vae.to(torch.bfloat16),
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=args.shift),
     )

@@ -28,10 +28,9 @@ from videojam.evaluation.intervals import paired_difference, share
 from videojam.evaluation.motion_use import CONDITIONS, appearance_losses_by_motion, warp_errors
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
-from videojam.joint.load import LoadedModel
+from videojam.joint.load import LoadedModel, load_model
 from videojam.motion.flow import decode_motion_video, motion_video
 from videojam.sampling.sample import sample
-from videojam.tiny import load_tiny
 from videojam.world import KINDS, WorldConfig, appearance_measures, sample_clip, score_clip
 
 RESULTS = Path("benchmarks/results")
@@ -58,7 +57,7 @@ def seeds_of(num_clips: int) -> Iterator[tuple[str, int]]:
 
 
 def measure_vae(num_clips: int) -> Iterator[dict]:
-    model, code = load_tiny("videojam"), load_tiny("videojam").record.motion
+    model, code = load_model("tiny:videojam"), load_model("tiny:videojam").record.motion
     for kind, seed in seeds_of(num_clips):
         clip = sample_clip(seed, world_of(model), kind)
         halves = torch.stack([clip.video, motion_video(clip.flow, code)]).movedim(2, 1).float() / 127.5 - 1
@@ -76,7 +75,7 @@ def measure_vae(num_clips: int) -> Iterator[dict]:
 
 
 def measure_motion(num_clips: int) -> Iterator[dict]:
-    model = load_tiny("videojam")
+    model = load_model("tiny:videojam")
     source = WorldSource(num_clips=num_clips, seed=TEST_SEED + 1_000_000, world=world_of(model))
     data = prepare(model, DataConfig(source=source, cache=Path("runs/tiny/cache")), model.record.motion)
     for t in TIMES:
@@ -93,7 +92,7 @@ def measure_arms(num_clips: int, arms: list[str], batch_size: int = 10) -> Calla
                 if all((arm, seed) in done for _, seed in wanted):
                     continue
                 name, guidance = ARMS[arm]
-                model = models.setdefault(name, load_tiny(name))
+                model = models.setdefault(name, load_model(f"tiny:{name}"))
                 captions = [sample_clip(seed, world_of(model), kind).caption for kind, seed in wanted]
                 output = sample(model, captions, seeds=[seed for _, seed in wanted], guidance=guidance)
                 for i, (kind, seed) in enumerate(wanted):

@@ -119,6 +119,9 @@ def _print_fields(asked: bool) -> bool:
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="YAML file; see recipes/.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Further keys, as after --set.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -140,17 +143,22 @@ def train(
     Every key of a recipe, its default and its meaning: videojam train --fields, and docs/training.md.
     An unknown or misspelt key is an error.
     """
+    from videojam.training.config import load_recipe
+
+    config = load_recipe(recipe, [*(overrides or []), *(more or [])])
     if print_config:
         import yaml
 
-        from videojam.training.config import load_recipe
-
-        config = load_recipe(recipe, overrides or [])
         typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)
         return
+    from videojam.joint.load import quiet_loading
+    from videojam.training.progress import TrainProgress
     from videojam.training.run import train as train_recipe
 
-    train_recipe(recipe, overrides or [])
+    quiet_loading()
+    with TrainProgress(config.num_steps) as progress:
+        report = train_recipe(config, listen=progress)
+    typer.echo(f"{report.model}: loaded again, the same seed gave the same latents ({report.stored}).")
 
 
 @app.command()
@@ -198,7 +206,7 @@ def generate(
 ) -> None:
     """Generate clips of prompts: mp4, the predicted motion as mp4 and as flow, and a manifest."""
     from videojam.guidance.window import parse_window
-    from videojam.joint.load import load_model
+    from videojam.joint.load import load_model, quiet_loading
     from videojam.sampling.generate import generate as generate_files
 
     weights = {"mode": guidance, "w_text": w_text, "w_motion": w_motion}
@@ -209,6 +217,7 @@ def generate(
         "batched": batched,
     }
     first_frame = None if image is None else _open_image(image)
+    quiet_loading()
     loaded = load_model(
         model, torch_dtype=_torch_dtype(dtype), device=_device(device), offload=offload, revision=revision
     )
@@ -240,8 +249,10 @@ def verify(
     device: Annotated[str | None, typer.Option(help="cuda if there is one, else cpu, if not given.")] = None,
 ) -> None:
     """Check that a saved model is the model that was trained: same seed, same latents. Exit 1 if not."""
+    from videojam.joint.load import quiet_loading
     from videojam.sampling.verify import verify as verify_model
 
+    quiet_loading()
     report = verify_model(model, device=_device(device))
     for name, value in report.model_dump().items():
         _say(f"{name}: {value}")

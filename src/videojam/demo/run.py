@@ -15,6 +15,7 @@ from videojam import __version__
 from videojam.demo.arms import Arm, load_arms
 from videojam.demo.page import write_page
 from videojam.demo.result import ARMS, WORLD, DemoClip, DemoResult, save_result, write_text
+from videojam.joint.load import quiet_loading
 from videojam.motion.video import read_video, write_video
 from videojam.sampling.sample import SampleOutput
 from videojam.world import KINDS, WORLD_VERSION, WorldClip, WorldConfig, sample_clip, score_clip
@@ -49,7 +50,7 @@ def run_demo(
     seeds = list(range(first, first + clips_per_kind * len(KINDS)))
     world = WorldConfig()
     scenes = [sample_clip(value, world, kind=KINDS[i % len(KINDS)]) for i, value in enumerate(seeds)]
-    _quiet_loading()
+    quiet_loading()
     arms = load_arms(None if models is None else Path(models))
     clips = [
         _write_clip(out, WORLD, i, scene, value, scene.video, None, world.fps)
@@ -161,12 +162,3 @@ def _arm_provenance(arm: Arm, output: SampleOutput | None, seconds: float) -> di
 def _progress() -> Progress:
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns)
-
-
-def _quiet_loading() -> None:
-    """Keep the libraries' own bars out of the demo's progress."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()

@@ -129,3 +129,16 @@ def _check_record(pipe: Any, family: Family, record: MotionRecord | None, folder
             where=str(folder),
             fix=f"Remove {RECORD_NAME}, or put the joint transformer back.",
         )
+
+
+def quiet_loading() -> None:
+    """Hide the loading bars and advice of diffusers and transformers: the command line shows its own."""
+    import warnings
+
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    for logging in (diffusers_logging, transformers_logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()

@@ -51,7 +51,8 @@ def export_model(
         (temporary / RECORD_NAME).unlink(missing_ok=True)
         # DiffusionPipeline would ignore a component that is given; the folder's own class does not
         pipeline_class = getattr(diffusers, read_json(folder / "model_index.json")["_class_name"])
-        pipe = pipeline_class.from_pretrained(folder, **{component: transformer}, local_files_only=True)
+        parts = {component: transformer, "torch_dtype": torch.float32, "local_files_only": True}
+        pipe = pipeline_class.from_pretrained(folder, **parts)
         model = LoadedModel(pipe, family_of(pipe), record, load_defaults(folder), str(out))
         save_fingerprint(model, temporary)
         transformer.to(dtype).save_pretrained(temporary / component)
