@@ -6,9 +6,15 @@ from typing import Any
 
 from videojam.errors import VideoJamError
 from videojam.families.base import Conditioning, Family
+from videojam.families.cogvideox import CogVideoXFamily
+from videojam.families.ltx import LTXFamily
+from videojam.families.mochi import MochiFamily
 from videojam.families.wan import WanFamily
 
-FAMILIES: dict[str, Family] = {family.transformer_class: family for family in (WanFamily(),)}
+FAMILIES: dict[str, Family] = {
+    family.transformer_class: family
+    for family in (WanFamily(), CogVideoXFamily(), LTXFamily(), MochiFamily())
+}
 
 __all__ = ["FAMILIES", "Conditioning", "Family", "family_of"]
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
 
-OutputLayout = Literal["c_inner", "c_outer"]
+Layout = Literal["c_inner", "c_outer"]
+OutputLayout = Layout
 Conditioning = dict[str, Tensor]
+Generators = tuple[list[torch.Generator], list[torch.Generator]]
+"""Of x and of d, one for each clip."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,19 @@ class Family:
         input_projection: Dotted name of the layer that reads the latents.
         output_projection: Dotted name of the layer that writes the prediction.
         output_layout: Order of the output rows: `c_inner` = (pt, ph, pw, c), `c_outer` = (c, pt, ph, pw).
+        checkpoints: Published models of the class, for people.
+        prediction: What the network predicts, for people.
+        input_layout: Order of the input columns, where the projection is linear; a convolution is `c_outer`.
         in_key: Config key of the channels in.
         out_key: Config key of the channels out.
-        channel_dim: Axis of the channels in the network's hidden states.
+        doubled_blocks: Blocks of C input channels, from the first on, that get C motion channels behind them.
+        extra_inputs: Channels that the network itself appends to its input.
+        channel_dim: Axis of the channels in the network's hidden states; latents elsewhere are `[B, C, ...]`.
+        batched_cfg: Whether the stock pipeline's CFG is one pass over the batch [unconditional, conditional].
+        pass_names: What the stock pipeline calls its passes otherwise: (conditional, unconditional).
+        default_w_text: w1 if neither the user nor the model folder says; none: the paper's.
+        samples_images: Whether image-to-video pipelines of the class can carry 2C latents.
+        size_unit: Multiple in px that the stock pipeline asks of both sides.
         num_train_timesteps: Scale of the network's time.
         fps: Frame rate of the base's clips.
     """
@@ -41,9 +56,19 @@ class Family:
     input_projection: str
     output_projection: str
     output_layout: OutputLayout
+    checkpoints: str = ""
+    prediction: str = "flow, ε − x"
+    input_layout: Layout = "c_outer"
     in_key: str = "in_channels"
     out_key: str = "out_channels"
+    doubled_blocks: int = 1
+    extra_inputs: int = 0
     channel_dim: int = 1
+    batched_cfg: bool = False
+    pass_names: tuple[str, str] = ("cond", "uncond")
+    default_w_text: float | None = None
+    samples_images: bool = False
+    size_unit: int = 16
     num_train_timesteps: int = 1000
     fps: float = 16.0
 
@@ -56,12 +81,21 @@ class Family:
     def joint_config(self, config: dict[str, Any]) -> dict[str, Any]:
         """Return the config of the joint transformer: C channels more, in and out."""
         num_channels = self.latent_channels(config)
-        return {**config, self.in_key: config[self.in_key] + num_channels, self.out_key: 2 * num_channels}
+        num_in = config[self.in_key] + self.doubled_blocks * num_channels
+        return {**config, self.in_key: num_in, self.out_key: 2 * num_channels}
+
+    def base_config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Invert `joint_config`."""
+        num_channels = self.latent_channels(config) // 2
+        num_in = config[self.in_key] - self.doubled_blocks * num_channels
+        return {**config, self.in_key: num_in, self.out_key: num_channels}
 
     def num_positions(self, config: dict[str, Any]) -> int:
         """Return P, the latent positions that one token covers."""
         patch = config.get("patch_size", 1)
-        return math.prod(patch) if isinstance(patch, (list, tuple)) else int(patch)
+        if isinstance(patch, (list, tuple)):
+            return math.prod(patch)
+        return int(patch) ** 2 * int(config.get("patch_size_t") or 1)
 
     def vae_channels(self, config: dict[str, Any]) -> int | None:
         """Return the latent channels that an autoencoder's config states, if it does."""
@@ -77,13 +111,43 @@ class Family:
         """Invert `normalise`."""
         raise self._conversion_only("denormalise")
 
+    def compression(self, pipe: Any) -> tuple[int, int]:
+        """Return how many frames, and how many pixels of a side, one latent covers."""
+        raise self._conversion_only("compression")
+
     def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Return (C, F, H, W) of the appearance latent of a clip in pixels; refuse sizes that don't fit."""
-        raise self._conversion_only("latent_shape")
+        temporal, spatial = self.compression(pipe)
+        _, height_unit, width_unit = self.smallest_clip(pipe)
+        for name, size, multiple in (("height", height, height_unit), ("width", width, width_unit)):
+            if size < multiple or size % multiple:
+                raise VideoJamError(
+                    expected=f"a multiple of {multiple} px",
+                    found=f"{size}",
+                    where=name,
+                    fix=f"Use {max(multiple, round(size / multiple) * multiple)}.",
+                )
+        if num_frames < 1 or (num_frames - 1) % temporal:
+            raise VideoJamError(
+                expected=f"{temporal}·k + 1 frames",
+                found=f"{num_frames}",
+                where="num_frames",
+                fix=f"Use {max(num_frames - 1, 0) // temporal * temporal + 1}.",
+            )
+        num_channels = self.vae_channels(dict(pipe.vae.config))
+        assert num_channels is not None
+        return num_channels, (num_frames - 1) // temporal + 1, height // spatial, width // spatial
 
     def smallest_clip(self, pipe: Any) -> tuple[int, int, int]:
         """Return (frames, height, width) in pixels of the smallest clip with motion that the base takes."""
-        raise self._conversion_only("smallest_clip")
+        temporal, spatial = self.compression(pipe)
+        config = next(iter(self.transformers(pipe).values())).config
+        side = math.lcm(spatial * int(config.get("patch_size", 1)), self.size_unit)
+        return temporal + 1, side, side
+
+    def draw_noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
+        """Draw noise `[B, C, F, H, W]` as the stock pipeline does from these generators."""
+        return randn_tensor(shape, generator=generators, dtype=torch.float32)
 
     @torch.no_grad()
     def encode_video(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
@@ -92,8 +156,16 @@ class Family:
         return self.normalise(pipe.vae, posterior.mode().float())
 
     @torch.no_grad()
-    def decode_video(self, pipe: Any, z: Float[Tensor, "b c f hl wl"]) -> Float[Tensor, "b 3 t h w"]:
-        """Decode normalised latents to a video in −1..1 (float32)."""
+    def decode_video(
+        self, pipe: Any, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
+    ) -> Float[Tensor, "b 3 t h w"]:
+        """Decode normalised latents to a video in −1..1 (float32).
+
+        Args:
+            pipe: Stock pipeline.
+            z: Normalised latents.
+            num_frames: Frames of the clip, where the latents are padded to more.
+        """
         z = self.denormalise(pipe.vae, z.float()).to(pipe.vae.dtype)
         return pipe.vae.decode(z, return_dict=False)[0].float().clamp(-1, 1)
 
@@ -109,7 +181,17 @@ class Family:
         """Return the number of text tokens that the stock pipeline pads to when it is called."""
         return int(call_default(pipe, "max_sequence_length"))
 
+    def default(self, pipe: Any, name: str) -> Any:
+        """Return what the stock pipeline takes for an argument of its call that isn't given."""
+        if name == "max_sequence_length":
+            return self.default_sequence_length(pipe)
+        return call_default(pipe, name)
+
     # --- time, target, network ---
+
+    def mixture(self, sigma: float) -> tuple[float, float]:
+        """Return (a, b) of x_σ = a·x + b·ε."""
+        return 1 - sigma, sigma
 
     def noised(self, x: Tensor, eps: Tensor, sigma: Float[Tensor, " b"]) -> Tensor:
         """Noise clean latents: x_σ = (1−σ)·x + σ·ε."""
@@ -119,6 +201,14 @@ class Family:
     def target(self, x: Tensor, eps: Tensor, sigma: Float[Tensor, " b"]) -> Tensor:
         """Return what the network must predict at x_σ, in the family's own sign: ε − x."""
         return eps - x
+
+    def pack(self, transformer: Any, latents: Tensor) -> Tensor:
+        """Return latents `[B, C or 2C, F, H, W]` in the layout of the network and of the stock pipeline."""
+        return latents
+
+    def unpack(self, transformer: Any, hidden: Tensor, like: Tensor) -> Tensor:
+        """Invert `pack`, for latents of the frames and sizes of `like`."""
+        return hidden
 
     def denoise(
         self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
@@ -138,19 +228,61 @@ class Family:
         """Return the paper's t (0 noise, 1 data) at which each sampling step of a set scheduler starts."""
         return 1 - scheduler.sigmas[: len(scheduler.timesteps)].float().cpu()
 
+    def sigma_of(self, timestep: Tensor) -> Tensor:
+        """Return σ of a scheduler's timestep."""
+        return timestep / self.num_train_timesteps
+
+    # --- the explicit loop, as the stock pipeline's ---
+
+    def for_sampling(self) -> Family:
+        """Return the family as sampling calls the network, where training calls it differently."""
+        return self
+
+    def set_timesteps(self, pipe: Any, num_steps: int, latents: Tensor) -> None:
+        """Set the scheduler as the stock pipeline does for these latents."""
+        pipe.scheduler.set_timesteps(num_steps, device=latents.device)
+
+    def stepper(self, scheduler: Any, generators: Generators) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return a function of (prediction, timestep, latents) that takes one step of a run."""
+        return lambda prediction, timestep, latents: scheduler.step(
+            prediction, timestep, latents, return_dict=False
+        )[0]
+
     # --- the stock pipeline ---
 
     def for_pipeline(self, pipe: Any) -> Family:
         """Return the family with what only the pipeline's config tells (for example per-token time)."""
         return self
 
-    def run_pipeline(self, pipe: Any, latents: Tensor, **arguments: Any) -> Tensor:
-        """Call the stock pipeline on initial noise `[B, C or 2C, F, H, W]` and return its final latents."""
-        return pipe(latents=latents, output_type="latent", **arguments).frames
+    def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
+        """Call the stock pipeline on initial noise `[B, C or 2C, F, H, W]` and return its final latents.
+
+        Args:
+            pipe: Stock pipeline.
+            latents: Initial noise.
+            generators: Of x and of d, for schedulers that draw more noise.
+            arguments: Of the stock pipeline's call.
+        """
+        if self.takes_image(pipe) and not self.samples_images:
+            raise VideoJamError(
+                expected="a text-to-video pipeline",
+                found=f"{type(pipe).__name__}, which can't carry the motion channels",
+                where="model_index.json",
+                fix="Convert the text-to-video model of the family, or call the transformer from your own loop.",
+            )
+        transformer = next(iter(self.transformers(pipe).values()))
+        packed = self.pack(transformer, latents)
+        out = pipe(latents=packed, output_type="latent", **arguments).frames
+        return self.unpack(transformer, out, latents)
 
     def takes_image(self, pipe: Any) -> bool:
         """Whether the stock pipeline is image-to-video."""
         return "image" in inspect.signature(type(pipe).__call__).parameters
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the family is trained and sampled, or converted alone."""
+        return type(self).denoise is not Family.denoise
 
     def transformer_at(self, pipe: Any, timestep: float) -> Any:
         """Return the transformer that is in charge of a timestep (mixtures of experts have two)."""

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.families.base import Conditioning, Family, OutputLayout
+from videojam.families.base import Conditioning, Family, Generators, OutputLayout
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class WanFamily(Family):
     input_projection: str = "patch_embedding"
     output_projection: str = "proj_out"
     output_layout: OutputLayout = "c_inner"
+    checkpoints: str = "Wan 2.1 T2V and I2V (1.3B, 14B), Wan 2.2 A14B and TI2V-5B"
+    samples_images: bool = True
     per_token_timestep: bool = False
 
     def for_pipeline(self, pipe: Any) -> WanFamily:
@@ -35,7 +37,7 @@ class WanFamily(Family):
         per_token = bool(pipe.config.get("expand_timesteps", False))
         return replace(self, per_token_timestep=per_token, fps=24.0 if per_token else 16.0)
 
-    def run_pipeline(self, pipe: Any, latents: Tensor, **arguments: Any) -> Tensor:
+    def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
         """Call the stock pipeline; TI2V-5B's image-to-video blends C channels and can't carry 2C."""
         if self.per_token_timestep and "image" in arguments and latents.shape[1] != pipe.vae.config.z_dim:
             raise VideoJamError(
@@ -44,7 +46,7 @@ class WanFamily(Family):
                 where="model_index.json",
                 fix="Load the folder with WanPipeline as its class, and give no image.",
             )
-        return super().run_pipeline(pipe, latents, **arguments)
+        return super().run_pipeline(pipe, latents, generators, **arguments)
 
     def transformer_at(self, pipe: Any, timestep: float) -> Any:
         """Return A14B's high-noise expert from the boundary up, and its low-noise expert below it."""
@@ -62,26 +64,9 @@ class WanFamily(Family):
         mean, std = _statistics(vae, z)
         return z * std + mean
 
-    def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Return (C, F, H, W): 4k+1 frames give k+1, and sizes are divided by the autoencoder's factor."""
-        temporal, spatial = pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
-        _, height_unit, width_unit = self.smallest_clip(pipe)
-        for name, size, multiple in (("height", height, height_unit), ("width", width, width_unit)):
-            if size < multiple or size % multiple:
-                raise VideoJamError(
-                    expected=f"a multiple of {multiple} px",
-                    found=f"{size}",
-                    where=name,
-                    fix=f"Use {max(multiple, round(size / multiple) * multiple)}.",
-                )
-        if num_frames < 1 or (num_frames - 1) % temporal:
-            raise VideoJamError(
-                expected=f"{temporal}·k + 1 frames",
-                found=f"{num_frames}",
-                where="num_frames",
-                fix=f"Use {max(num_frames - 1, 0) // temporal * temporal + 1}.",
-            )
-        return pipe.vae.config.z_dim, (num_frames - 1) // temporal + 1, height // spatial, width // spatial
+    def compression(self, pipe: Any) -> tuple[int, int]:
+        """Return the pipeline's own factors."""
+        return pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
 
     def smallest_clip(self, pipe: Any) -> tuple[int, int, int]:
         """Return two latent frames of one token; 16 px is the stock pipeline's own check."""

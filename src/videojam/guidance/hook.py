@@ -5,6 +5,8 @@ Stock CFG computes u∅ + s·(u − u∅). What the hook returns for a pass, and
 - `inner`: s = 1 + w1; the conditional pass returns u + w2/(1+w1)·(u − u₀), and CFG of it is Eq. 8.
 - `ip2p`: s = 2; the unconditional pass returns 2u − ũ, and u' + 2·(u − u') of it is ũ, for any w1 and w2.
 - `cfg`, `none`: s = 1 + w1 or 1; the passes are as they are.
+
+Where the pipeline runs both passes as one over the batch [unconditional, conditional], each half is treated so.
 """
 
 from __future__ import annotations
@@ -33,16 +35,18 @@ class GuidanceTrace:
         motion_steps: Steps with a motion branch.
         num_forwards: Calls of the transformer, a batched branch counting once; 0 for a base (no hook).
         std_d: Standard deviation of the noised motion latent at the start of each step.
+        mixtures: (a, b) of x_σ = a·x + b·ε at the start of each step.
     """
 
     times: list[float] = field(default_factory=list)
     motion_steps: list[int] = field(default_factory=list)
     num_forwards: int = 0
     std_d: list[float] = field(default_factory=list)
+    mixtures: list[tuple[float, float]] = field(default_factory=list)
 
     def expected_std_d(self, motion_std: float = 1.0) -> list[float]:
-        """Return sqrt((t·s)² + (1−t)²), what std(d_t) is for clean motion latents of deviation s."""
-        return [((t * motion_std) ** 2 + (1 - t) ** 2) ** 0.5 for t in self.times[: len(self.std_d)]]
+        """Return sqrt((a·s)² + b²), what std(d_t) is for clean motion latents of deviation s."""
+        return [((a * motion_std) ** 2 + b**2) ** 0.5 for a, b in self.mixtures[: len(self.std_d)]]
 
 
 def pipeline_scale(config: GuidanceConfig) -> float:
@@ -83,6 +87,8 @@ class _Hook:
         self.context: dict[str, Any] = {}
         self.in_branch = False
         self.u: Tensor | None = None
+        self.stacked = family.batched_cfg and pipeline_scale(config) > 1
+        """Whether a pass carries the batch [unconditional, conditional]."""
 
     @contextmanager
     def attached(self, transformer: Any) -> Iterator[None]:
@@ -98,7 +104,8 @@ class _Hook:
 
         @contextmanager
         def named_context(name: str, **kwargs: Any) -> Iterator[None]:
-            self.pass_name, self.context = name, kwargs
+            unconditional = not self.stacked and name == self.family.pass_names[1]
+            self.pass_name, self.context = "uncond" if unconditional else "cond", kwargs
             with stock_context(name, **kwargs):
                 yield
 
@@ -116,19 +123,19 @@ class _Hook:
             del transformer.cache_context
 
     def before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Begin a pass: count steps, drop the motion if asked, double the batch if branches are batched."""
+        """Begin a pass: count steps, drop the motion if asked, add the branch's rows if they are batched."""
         if self.in_branch:
             return None
         self.trace.num_forwards += 1
         hidden = kwargs["hidden_states"]
         if self.pass_name == "cond":
-            self._begin_step(module, hidden)
+            self._begin_step(module, self._rows(hidden, "cond"))
         if self.config.drop_motion:
             hidden = self._null(module, hidden)
         kwargs = {**kwargs, "hidden_states": hidden}
         if self.config.batched and self._needs_branch():
-            twice = {name: _twice(value) for name, value in kwargs.items() if name != "hidden_states"}
-            kwargs = {**twice, "hidden_states": torch.cat([hidden, self._null(module, hidden)])}
+            branch = self._branch_inputs(module, kwargs)
+            kwargs = {name: _stack(value, branch[name]) for name, value in kwargs.items()}
         return args, kwargs
 
     def after(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
@@ -138,17 +145,24 @@ class _Hook:
         u, null = output[0], None
         if self._needs_branch():
             if self.config.batched:
-                u, null = u.chunk(2)
+                num_rows = len(u) // (3 if self.stacked else 2)
+                u, null = u.split([len(u) - num_rows, num_rows])
             else:
                 null = self._branch(module, kwargs)
-        if self.pass_name == "cond":
-            self.u = u
-        return (self._guided(module, u, null), *output[1:])
+        names = ("uncond", "cond") if self.stacked else (self.pass_name,)
+        passes = {name: self._rows(u, name) for name in names}
+        self.u = passes.get("cond", self.u)
+        guided = [
+            self._guided(module, name, u, null if name == self._guided_pass else None)
+            for name, u in passes.items()
+        ]
+        return (torch.cat(guided), *output[1:])
 
     def _begin_step(self, module: Any, hidden: Tensor) -> None:
         self.step += 1
         if self.step == 0:
             self.trace.times = self.family.paper_times(self.pipe.scheduler).tolist()
+            self.trace.mixtures = [self.family.mixture(1 - t) for t in self.trace.times]
             if self.config.uses_motion_branch:
                 self.active = set(self.config.window.steps(self.trace.times))
         if self.step in self.active:
@@ -157,9 +171,23 @@ class _Hook:
         d = hidden.narrow(self.family.channel_dim, num_channels, num_channels)
         self.trace.std_d.append(d.float().std().item())
 
+    @property
+    def _guided_pass(self) -> str:
+        """Which pass the null-motion branch belongs to."""
+        return "uncond" if self.config.mode == "ip2p" else "cond"
+
     def _needs_branch(self) -> bool:
-        guided_pass = "uncond" if self.config.mode == "ip2p" else "cond"
-        return self.step in self.active and self.pass_name == guided_pass
+        return self.step in self.active and (self.stacked or self.pass_name == self._guided_pass)
+
+    def _rows(self, value: Any, name: str) -> Any:
+        """Return one pass's share of a batched tensor; anything else as it is."""
+        if not (self.stacked and isinstance(value, Tensor) and value.ndim):
+            return value
+        return value.chunk(2)[name == "cond"]
+
+    def _branch_inputs(self, module: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        inputs = {name: self._rows(value, self._guided_pass) for name, value in kwargs.items()}
+        return {**inputs, "hidden_states": self._null(module, inputs["hidden_states"])}
 
     def _branch(self, module: Any, kwargs: dict[str, Any]) -> Tensor:
         """Run the pass once more with null motion, in a cache context of its own."""
@@ -167,14 +195,14 @@ class _Hook:
         self.trace.num_forwards += 1
         try:
             with self.stock_context[id(module)]("motion", **self.context):
-                return module(**{**kwargs, "hidden_states": self._null(module, kwargs["hidden_states"])})[0]
+                return module(**self._branch_inputs(module, kwargs))[0]
         finally:
             self.in_branch = False
 
-    def _guided(self, module: Any, u: Tensor, null: Tensor | None) -> Tensor:
+    def _guided(self, module: Any, name: str, u: Tensor, null: Tensor | None) -> Tensor:
         """Return what makes the pipeline's own CFG equal the guidance asked for."""
         config = self.config
-        if config.mode == "ip2p" and self.pass_name == "uncond":
+        if config.mode == "ip2p" and name == "uncond":
             assert self.u is not None  # the conditional pass comes first
             text = ip2p(self.u, u, u, config.w_text, config.w_motion)  # the motion term cancels
             full = text if null is None else ip2p(self.u, u, null, config.w_text, config.w_motion)
@@ -199,6 +227,6 @@ class _Hook:
         return self.family.latent_channels(module.config) // 2
 
 
-def _twice(value: Any) -> Any:
-    """Repeat a tensor along the batch; anything else as it is."""
-    return torch.cat([value, value]) if isinstance(value, Tensor) and value.ndim else value
+def _stack(value: Any, more: Any) -> Any:
+    """Add rows to a tensor's batch; anything else as it is."""
+    return torch.cat([value, more]) if isinstance(value, Tensor) and value.ndim else value

@@ -125,7 +125,6 @@ def _widen_folder(
 ) -> None:
     """Write a transformer's folder with its projections widened, in the same files and shards."""
     family, config = transformer.family, transformer.config
-    num_channels = family.latent_channels(config)
     target.mkdir(parents=True, exist_ok=True)
     added: dict[str, dict[str, int]] = {}
     for file in sorted(transformer.path.iterdir()):
@@ -135,7 +134,7 @@ def _widen_folder(
                 file,
                 target / file.name,
                 names,
-                lambda name, tensor: widened_tensor(name, tensor, family, num_channels, output_init),
+                lambda name, tensor: widened_tensor(name, tensor, family, config, output_init),
             )
             progress(f"{transformer.path.name}/{file.name}")
         elif file.name == "config.json":

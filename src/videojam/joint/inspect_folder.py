@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,9 @@ def _check_weights(transformer: TransformerFolder) -> None:
     for file in files:
         header, _ = read_header(file)
         if in_name in header:
-            _check_channels(header[in_name]["shape"][1], config[family.in_key], in_name, file)
+            _, *columns = header[in_name]["shape"]
+            num_in = math.prod(columns) // family.num_positions(config)
+            _check_channels(num_in, config[family.in_key] + family.extra_inputs, in_name, file)
         if out_name in header:
             num_channels = family.latent_channels(config)
             num_positions = family.num_positions(config)

@@ -14,15 +14,31 @@ OutputInit = Literal["zero", "copy"]
 Transformer = TypeVar("Transformer", bound=torch.nn.Module)
 
 
-def widen_input(weight: Tensor, num_channels: int) -> Tensor:
+def widen_input(
+    weight: Tensor,
+    num_channels: int,
+    layout: OutputLayout = "c_outer",
+    num_positions: int = 1,
+    num_blocks: int = 1,
+) -> Tensor:
     """Insert C zero columns for d right after the C columns of x; what follows (image-to-video) stays behind.
 
     Args:
-        weight: `[D, C_in, ...]` of a convolution or of a linear layer whose columns are channels.
+        weight: `[D, C_in, ...]` of a convolution, or `[D, C_in·P]` of a linear layer.
         num_channels: C.
+        layout: Order of a linear layer's columns: (c, p) or (p, c).
+        num_positions: P of a linear layer.
+        num_blocks: Blocks of C channels, from the first on, that get zero columns behind them.
     """
-    x, rest = weight[:, :num_channels], weight[:, num_channels:]
-    return torch.cat([x, torch.zeros_like(x), rest], dim=1)
+    kernel = weight.shape[2:]
+    num_positions = num_positions if weight.ndim == 2 else kernel.numel()
+    num_in = weight[0].numel() // num_positions
+    dim = 1 if layout == "c_outer" else 2
+    columns = weight.reshape(-1, *((num_in, num_positions) if dim == 1 else (num_positions, num_in)))
+    *blocks, rest = columns.split([num_channels] * num_blocks + [num_in - num_blocks * num_channels], dim=dim)
+    doubled = [part for block in blocks for part in (block, torch.zeros_like(block))]
+    wide = torch.cat([*doubled, rest], dim=dim).flatten(1)
+    return wide.reshape(len(weight), -1, *kernel)
 
 
 def widen_output(rows: Tensor, num_channels: int, layout: OutputLayout, init: OutputInit = "zero") -> Tensor:
@@ -44,10 +60,14 @@ def widen_output(rows: Tensor, num_channels: int, layout: OutputLayout, init: Ou
     return torch.cat([x, d], dim=1 if layout == "c_inner" else 0).flatten(0, 1)
 
 
-def widened_tensor(name: str, tensor: Tensor, family: Family, num_channels: int, init: OutputInit) -> Tensor:
-    """Return a parameter of the joint transformer, given the base's parameter of the same name."""
+def widened_tensor(
+    name: str, tensor: Tensor, family: Family, config: dict[str, Any], init: OutputInit
+) -> Tensor:
+    """Return a parameter of the joint transformer, given the base's config and parameter of the same name."""
+    num_channels = family.latent_channels(config)
     if name == f"{family.input_projection}.weight":
-        return widen_input(tensor, num_channels)
+        num_positions = family.num_positions(config)
+        return widen_input(tensor, num_channels, family.input_layout, num_positions, family.doubled_blocks)
     if name in (f"{family.output_projection}.weight", f"{family.output_projection}.bias"):
         return widen_output(tensor, num_channels, family.output_layout, init)
     return tensor
@@ -74,10 +94,9 @@ def widen_transformer(transformer: Transformer, output_init: OutputInit = "zero"
     """
     family = family_of(transformer)
     config: dict[str, Any] = dict(transformer.config)  # type: ignore[arg-type]
-    num_channels = family.latent_channels(config)
     joint = type(transformer).from_config(family.joint_config(config))  # type: ignore[attr-defined]
     state = {
-        name: widened_tensor(name, tensor.detach(), family, num_channels, output_init).clone()
+        name: widened_tensor(name, tensor.detach(), family, config, output_init).clone()
         for name, tensor in transformer.state_dict().items()
     }
     # assign keeps each parameter's own dtype and device (Wan holds some in float32 beside bfloat16)

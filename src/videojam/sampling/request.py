@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.families.base import call_default
+from videojam.families.base import Generators
 from videojam.guidance.config import GuidanceConfig
 from videojam.joint.latents import join
 from videojam.joint.load import LoadedModel
@@ -34,6 +33,7 @@ class Request:
         negative_prompt: Null text; None is the base's own.
         max_sequence_length: Text tokens.
         noise: `[B, C or 2C, F, H, W]`.
+        generators: Of x and of d, as drawing the noise left them.
     """
 
     prompts: list[str]
@@ -45,6 +45,7 @@ class Request:
     negative_prompt: str | None
     max_sequence_length: int
     noise: Tensor
+    generators: Generators
 
 
 def build_request(
@@ -84,9 +85,10 @@ def build_request(
         for value in (given.get(name), getattr(model.defaults, name)):
             if value is not None:
                 return value
-        return call_default(model.pipeline, stock_name or name)
+        return model.family.default(model.pipeline, stock_name or name)
 
     num_frames, height, width = pick("num_frames"), pick("height"), pick("width")
+    generators = noise_generators(seeds)
     return Request(
         prompts=list(prompts),
         seeds=seeds,
@@ -96,8 +98,18 @@ def build_request(
         num_steps=pick("num_steps", "num_inference_steps"),
         negative_prompt=pick("negative_prompt"),
         max_sequence_length=pick("max_sequence_length"),
-        noise=draw_noise(model, seeds, num_frames, height, width),
+        noise=_draw(model, generators, num_frames, height, width),
+        generators=generators,
     )
+
+
+def noise_generators(seeds: list[int]) -> Generators:
+    """Return the generators of x and of d of these seeds."""
+    x, d = (
+        [torch.Generator().manual_seed(seed) for seed in values]
+        for values in (seeds, [seed ^ MOTION_SEED for seed in seeds])
+    )
+    return x, d
 
 
 def draw_noise(model: LoadedModel, seeds: list[int], num_frames: int, height: int, width: int) -> Tensor:
@@ -106,14 +118,13 @@ def draw_noise(model: LoadedModel, seeds: list[int], num_frames: int, height: in
     Returns:
         `[B, C, F, H, W]` for a base model, `[B, 2C, F, H, W]` for a joint one; float32.
     """
-    shape = (len(seeds), *model.family.latent_shape(model.pipeline, num_frames, height, width))
+    return _draw(model, noise_generators(seeds), num_frames, height, width)
 
-    def draw(values: list[int]) -> Tensor:
-        generators = [torch.Generator().manual_seed(value) for value in values]
-        return randn_tensor(shape, generator=generators, dtype=torch.float32)
 
-    x = draw(seeds)
-    return join(x, draw([seed ^ MOTION_SEED for seed in seeds])) if model.is_joint else x
+def _draw(model: LoadedModel, generators: Generators, num_frames: int, height: int, width: int) -> Tensor:
+    shape = (len(generators[0]), *model.family.latent_shape(model.pipeline, num_frames, height, width))
+    x = model.family.draw_noise(shape, generators[0])
+    return join(x, model.family.draw_noise(shape, generators[1])) if model.is_joint else x
 
 
 def _check_guidance(model: LoadedModel, guidance: GuidanceConfig) -> None:

@@ -107,11 +107,12 @@ def sample(
         arguments = _pipeline_arguments(request, guidance)
         if image is not None:
             arguments["image"] = image
-        latents = family.run_pipeline(pipe, request.noise.to(pipe._execution_device), **arguments).float()
+        noise = request.noise.to(pipe._execution_device)
+        latents = family.run_pipeline(pipe, noise, request.generators, **arguments).float()
         if not model.is_joint:
             trace.times = family.paper_times(pipe.scheduler).tolist()
     reject_non_finite(latents, "sampled latents", model.source)
-    video, motion_video, flow = decode_halves(model, latents) if decode else (None, None, None)
+    video, motion_video, flow = decode_halves(model, latents, request.num_frames) if decode else (None, None, None)
     window = guidance.window.report(trace.times) if guidance.uses_motion_branch else None
     return SampleOutput(latents, request.seeds, video, motion_video, flow, trace, window)
 
@@ -119,6 +120,7 @@ def sample(
 def default_guidance(model: LoadedModel) -> GuidanceConfig:
     """Return Inner-Guidance for a joint model and CFG for a base, with the weights of the model folder."""
     weights = {name: getattr(model.defaults, name) for name in ("w_text", "w_motion")}
+    weights["w_text"] = model.family.default_w_text if weights["w_text"] is None else weights["w_text"]
     given = {name: value for name, value in weights.items() if value is not None}
     return GuidanceConfig(mode="inner" if model.is_joint else "cfg", **given)
 
@@ -135,25 +137,28 @@ def scheduled(pipe: Any, schedule: Schedule, shift: float | None) -> Iterator[No
 
 
 @torch.no_grad()
-def decode_halves(model: LoadedModel, latents: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def decode_halves(
+    model: LoadedModel, latents: Tensor, num_frames: int | None = None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Decode latents to (video, motion video, flow), clip by clip to save memory.
 
     Args:
         model: Base or joint model.
         latents: `[B, C or 2C, F, H, W]`.
+        num_frames: Frames of a clip, where the latents are padded to more.
     """
-    x, d = split(latents, model.family.channel_dim) if model.is_joint else (latents, None)
-    video = _to_pixels(_decode(model, x))
+    x, d = split(latents) if model.is_joint else (latents, None)
+    video = _to_pixels(_decode(model, x, num_frames))
     if d is None or model.record is None:
         return video, None, None
-    motion = _decode(model, d)
+    motion = _decode(model, d, num_frames)
     flow = [decode_motion_video(clip, model.record.motion) for clip in (motion + 1) / 2]
     return video, _to_pixels(motion), torch.stack(flow)
 
 
-def _decode(model: LoadedModel, z: Tensor) -> Tensor:
+def _decode(model: LoadedModel, z: Tensor, num_frames: int | None) -> Tensor:
     """Decode to float in −1..1, `[B, T, 3, H, W]`, on the CPU."""
-    clips = [model.family.decode_video(model.pipeline, clip[None])[0].cpu() for clip in z]
+    clips = [model.family.decode_video(model.pipeline, clip[None], num_frames)[0].cpu() for clip in z]
     return torch.stack(clips).transpose(1, 2)
 
 

@@ -35,11 +35,16 @@ class LinearQuadraticEuler(FlowMatchEulerDiscreteScheduler):
     """Euler steps on the linear-quadratic schedule, for pipelines that only name a number of steps."""
 
     def set_timesteps(
-        self, num_inference_steps: int | None = None, device: Any = None, **ignored: Any
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        sigmas: Any = None,
+        mu: Any = None,
+        **ignored: Any,
     ) -> None:
         """Set the schedule; σ given by the pipeline, and its shift, are not used."""
         if num_inference_steps is None:
-            num_inference_steps = len(ignored["sigmas"])
+            num_inference_steps = len(sigmas)
         super().set_timesteps(  # type: ignore[misc]
             sigmas=linear_quadratic_sigmas(num_inference_steps), device=device
         )
@@ -56,7 +61,16 @@ def build_scheduler(scheduler: Any, schedule: Schedule = "base", shift: float | 
     Raises:
         VideoJamError: the schedule has no shift to change.
     """
-    shift_key = next((key for key in ("flow_shift", "shift") if key in scheduler.config), None)
+    config = scheduler.config
+    if schedule == "linear_quadratic" and config.get("prediction_type", "flow") not in ("flow", "flow_prediction"):
+        raise VideoJamError(
+            expected="the base's own schedule, as the base is not a flow model",
+            found="linear_quadratic",
+            where="schedule",
+            fix="Leave the schedule out.",
+        )
+    dynamic = config.get("use_dynamic_shifting", False)
+    shift_key = next((key for key in ("flow_shift", "shift") if key in config and not dynamic), None)
     if shift is not None and (shift_key is None or schedule == "linear_quadratic"):
         raise VideoJamError(
             expected="a schedule with a flow shift",
@@ -65,6 +79,6 @@ def build_scheduler(scheduler: Any, schedule: Schedule = "base", shift: float | 
             fix="Leave the shift out.",
         )
     if schedule == "linear_quadratic":
-        return LinearQuadraticEuler(shift=1.0)
+        return LinearQuadraticEuler(shift=1.0, invert_sigmas=config.get("invert_sigmas", False))
     changed = {} if shift is None else {str(shift_key): shift}
     return type(scheduler).from_config(scheduler.config, **changed)

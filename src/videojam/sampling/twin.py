@@ -30,16 +30,17 @@ def sample_twin(
 ) -> Tensor:
     """Sample latents `[B, C or 2C, F, H, W]` by an explicit loop; arguments are those of `sample`."""
     request = build_request(model, prompts, seeds, guidance, **given)
-    pipe, family, length = model.pipeline, model.family, request.max_sequence_length
+    pipe, family, length = model.pipeline, model.family.for_sampling(), request.max_sequence_length
     text = family.encode_prompts(pipe, request.prompts, length)
     null_text = family.encode_prompts(pipe, [request.negative_prompt or ""] * len(request.prompts), length)
     latents = request.noise.to(pipe.device)
     with scheduled(pipe, schedule, shift):
-        pipe.scheduler.set_timesteps(request.num_steps, device=pipe.device)
+        family.set_timesteps(pipe, request.num_steps, latents)
+        take_step = family.stepper(pipe.scheduler, request.generators)
         motion_steps = guidance.window.steps(family.paper_times(pipe.scheduler).tolist())
         for step, timestep in enumerate(pipe.scheduler.timesteps):
             transformer = family.transformer_at(pipe, float(timestep))
-            sigma = (timestep / family.num_train_timesteps).expand(len(latents))
+            sigma = family.sigma_of(timestep).expand(len(latents))
 
             def predict(
                 latents: Tensor, cond: Any, model: Any = transformer, sigma: Tensor = sigma
@@ -48,7 +49,7 @@ def sample_twin(
 
             xd = null_motion(latents) if guidance.drop_motion else latents
             velocity = guided_velocity(predict, xd, text, null_text, guidance, step in motion_steps)
-            latents = pipe.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+            latents = take_step(velocity, timestep, latents)
     return latents
 
 

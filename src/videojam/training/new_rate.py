@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +13,14 @@ from videojam.families import Family
 from videojam.joint.widen import widened_tensor
 
 
-def new_entries(transformer: torch.nn.Module, family: Family, num_channels: int) -> dict[str, Tensor]:
+def new_entries(transformer: Any, family: Family) -> dict[str, Tensor]:
     """Return, by parameter name, a mask of the entries of the two projections that the base does not have.
 
     Found by widening tensors of ones with the new entries zero, with the code that converts.
     """
     masks = {}
+    joint = dict(transformer.config)
+    base = family.base_config(joint)
     for name in (
         f"{family.input_projection}.weight",
         f"{family.output_projection}.weight",
@@ -25,19 +28,15 @@ def new_entries(transformer: torch.nn.Module, family: Family, num_channels: int)
     ):
         parameter = dict(transformer.named_parameters()).get(name)
         if parameter is not None:
-            narrow = _narrow(parameter, name, family, num_channels)
-            wide = widened_tensor(name, torch.ones(narrow), family, num_channels, "zero")
+            rows, *columns = parameter.shape
+            if name.startswith(f"{family.input_projection}."):
+                num_in = [config[family.in_key] + family.extra_inputs for config in (base, joint)]
+                columns[0] = columns[0] * num_in[0] // num_in[1]
+            else:
+                rows //= 2
+            wide = widened_tensor(name, torch.ones(rows, *columns), family, base, "zero")
             masks[name] = (wide == 0).to(parameter.device)
     return masks
-
-
-def _narrow(parameter: Tensor, name: str, family: Family, num_channels: int) -> tuple[int, ...]:
-    shape = list(parameter.shape)
-    if name.startswith(f"{family.input_projection}."):
-        shape[1] -= num_channels
-    else:
-        shape[0] //= 2
-    return tuple(shape)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,7 +27,7 @@ class TrainProgress:
         self.encoding = self.bars.add_task("encoding clips", total=None, losses="", visible=False)
         self.training = self.bars.add_task("training", total=num_steps, losses="", visible=False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> TrainProgress:
         self.bars.start()
         return self
 

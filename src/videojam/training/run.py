@@ -73,13 +73,7 @@ def train(
     say("note", f"{len(clips)} clips for training, {len(heldout)} held out, {len(data.left_out)} left out")
 
     component, transformer, is_joint = _trained_transformer(config, model)
-    masks = (
-        new_entries(
-            transformer, model.family, model.family.vae_channels(dict(model.pipeline.vae.config)) or 0
-        )
-        if is_joint
-        else {}
-    )
+    masks = new_entries(transformer, model.family) if is_joint else {}
     denoiser = Denoiser(transformer, model.family, is_joint, data.null_text)
     source = replace(model, pipeline=None)  # the encoders are not needed any more: free them
     del model

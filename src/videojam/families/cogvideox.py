@@ -1,0 +1,251 @@
+"""CogVideoX 1.0 (2B, 5B) and 1.5: v-prediction of a variance-preserving diffusion, latents `[B, F, C, H, W]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.errors import VideoJamError
+from videojam.families.base import Conditioning, Family, Generators, OutputLayout
+
+
+@dataclass(frozen=True)
+class CogVideoXFamily(Family):
+    """x_σ = √ᾱ·x + √(1−ᾱ)·ε, prediction v = √ᾱ·ε − √(1−ᾱ)·x, both by the scheduler's own functions.
+
+    σ = (timestep + 1) / 1000 is the time, not the share of noise, so that uniform σ is the base's own
+    distribution of training times. CogVideoX 1.5 covers two latent frames with a token: an odd number of them
+    is padded in front by a copy of the first, and the pipeline drops that frame before decoding.
+
+    Attributes:
+        scheduler: The pipeline's scheduler, which knows ᾱ.
+        num_channels: C.
+    """
+
+    transformer_class: str = "CogVideoXTransformer3DModel"
+    input_projection: str = "patch_embed.proj"
+    output_projection: str = "proj_out"
+    output_layout: OutputLayout = "c_outer"
+    checkpoints: str = "CogVideoX 2B and 5B, CogVideoX 1.5 5B (text-to-video)"
+    prediction: str = "v, √ᾱ·ε − √(1−ᾱ)·x"
+    channel_dim: int = 2
+    batched_cfg: bool = True
+    size_unit: int = 8
+    fps: float = 8.0
+    scheduler: Any = field(default=None, compare=False, repr=False)
+    num_channels: int = 16
+
+    def for_pipeline(self, pipe: Any) -> CogVideoXFamily:
+        """Take the pipeline's scheduler, and the frame rate of the 1.5 models."""
+        padded = next(iter(self.transformers(pipe).values())).config.patch_size_t is not None
+        return replace(
+            self,
+            scheduler=pipe.scheduler,
+            num_channels=pipe.vae.config.latent_channels,
+            fps=16.0 if padded else 8.0,
+        )
+
+    # --- latents ---
+
+    def normalise(self, vae: Any, z: Tensor) -> Tensor:
+        """Compute z · scaling_factor."""
+        return z * vae.config.scaling_factor
+
+    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
+        """Compute z / scaling_factor, in the stock pipeline's order."""
+        return 1 / vae.config.scaling_factor * z
+
+    def compression(self, pipe: Any) -> tuple[int, int]:
+        """Return the pipeline's own factors."""
+        return pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
+
+    def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return (C, F, H, W), F padded to a multiple of the temporal patch."""
+        channels, frames, *size = super().latent_shape(pipe, num_frames, height, width)
+        return channels, frames + self._padding(pipe, frames), size[0], size[1]
+
+    def draw_noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
+        """Draw noise in the stock order `[B, F, C, H, W]`, returned as `[B, C, F, H, W]`."""
+        batch, channels, frames, *size = shape
+        return super().draw_noise((batch, frames, channels, *size), generators).transpose(1, 2)
+
+    @torch.no_grad()
+    def encode_video(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+        """Encode a video; 1.5: the first latent frame is repeated in front if their number is odd."""
+        z = super().encode_video(pipe, video)
+        first = z[:, :, :1].expand(-1, -1, self._padding(pipe, z.shape[2]), -1, -1)
+        return torch.cat([first, z], dim=2)
+
+    @torch.no_grad()
+    def decode_video(
+        self, pipe: Any, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
+    ) -> Float[Tensor, "b 3 t h w"]:
+        """Decode latents, without the frames that pad them beyond the clip's length."""
+        if num_frames is not None:
+            z = z[:, :, z.shape[2] - ((num_frames - 1) // self.compression(pipe)[0] + 1) :]
+        return super().decode_video(pipe, z)
+
+    def _padding(self, pipe: Any, num_latent_frames: int) -> int:
+        patch_size_t = next(iter(self.transformers(pipe).values())).config.patch_size_t
+        return -num_latent_frames % (patch_size_t or 1)
+
+    # --- text ---
+
+    @torch.no_grad()
+    def encode_prompts(
+        self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
+    ) -> Conditioning:
+        """Encode prompts to `encoder_hidden_states [N, L, D]`; padding is encoded too, as in the stock call."""
+        embeds, _ = pipe.encode_prompt(
+            prompt=list(prompts),
+            do_classifier_free_guidance=False,
+            max_sequence_length=max_sequence_length or self.default_sequence_length(pipe),
+        )
+        return {"encoder_hidden_states": embeds}
+
+    def default_sequence_length(self, pipe: Any) -> int:
+        """Return the length that the transformer was made for; its position table has that many rows."""
+        return int(pipe.transformer.config.max_text_seq_length)
+
+    def default(self, pipe: Any, name: str) -> Any:
+        """Return the transformer's own size where the call names none."""
+        value = super().default(pipe, name)
+        if value is None and name in ("height", "width"):
+            return pipe.transformer.config[f"sample_{name}"] * pipe.vae_scale_factor_spatial
+        if value is None and name == "num_frames":
+            return pipe.transformer.config.sample_frames
+        return value
+
+    # --- time, target, network ---
+
+    def _timesteps(self, sigma: Tensor) -> Tensor:
+        return ((sigma * self.num_train_timesteps).round().long() - 1).clamp(0, self.num_train_timesteps - 1)
+
+    def _alphas(self) -> Any:
+        if self.scheduler is None:
+            raise VideoJamError(
+                expected="the family of a loaded pipeline, whose scheduler knows the noise levels",
+                found="the family of a class",
+                where=self.transformer_class,
+                fix="Use family_of(pipeline).",
+            )
+        return self.scheduler
+
+    def mixture(self, sigma: float) -> tuple[float, float]:
+        """Return (√ᾱ, √(1−ᾱ))."""
+        alpha = float(self._alphas().alphas_cumprod[self._timesteps(torch.tensor(sigma))])
+        return alpha**0.5, (1 - alpha) ** 0.5
+
+    def noised(self, x: Tensor, eps: Tensor, sigma: Float[Tensor, " b"]) -> Tensor:
+        """Noise clean latents with the scheduler: √ᾱ·x + √(1−ᾱ)·ε."""
+        return self._alphas().add_noise(x, eps, self._timesteps(sigma))
+
+    def target(self, x: Tensor, eps: Tensor, sigma: Float[Tensor, " b"]) -> Tensor:
+        """Return the scheduler's velocity, √ᾱ·ε − √(1−ᾱ)·x."""
+        return self._alphas().get_velocity(x, eps, self._timesteps(sigma))
+
+    def pack(self, transformer: Any, latents: Tensor) -> Tensor:
+        """Return `[B, C, F, H, W]` as `[B, F, C, H, W]`."""
+        return latents.transpose(1, 2)
+
+    def unpack(self, transformer: Any, hidden: Tensor, like: Tensor) -> Tensor:
+        """Return `[B, F, C, H, W]` as `[B, C, F, H, W]`."""
+        return hidden.transpose(1, 2)
+
+    def denoise(
+        self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+    ) -> Tensor:
+        """Call CogVideoXTransformer3DModel at timestep 1000σ − 1; returns v of x (and of d)."""
+        dtype = transformer.dtype
+        hidden = self.pack(transformer, xd_sigma.to(dtype))
+        prediction = transformer(
+            hidden_states=hidden,
+            timestep=self._timesteps(sigma),
+            encoder_hidden_states=cond["encoder_hidden_states"].to(dtype),
+            image_rotary_emb=_rotary(transformer, hidden),
+            return_dict=False,
+        )[0]
+        return self.unpack(transformer, prediction, xd_sigma)
+
+    def paper_times(self, scheduler: Any) -> Float[Tensor, " steps"]:
+        """Return t = 1 − (timestep + 1) / 1000."""
+        return 1 - self.sigma_of(scheduler.timesteps.float().cpu())
+
+    def sigma_of(self, timestep: Tensor) -> Tensor:
+        """Return (timestep + 1) / 1000."""
+        return (timestep + 1) / self.num_train_timesteps
+
+    # --- sampling ---
+
+    def stepper(self, scheduler: Any, generators: Generators) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return DDIM's step, or DPM's, which remembers its last estimate and draws noise."""
+        from diffusers import CogVideoXDPMScheduler
+
+        if not isinstance(scheduler, CogVideoXDPMScheduler):
+            return super().stepper(scheduler, generators)
+        scheduler = _by_halves(scheduler, generators, self.num_channels)
+        last: list[tuple[Tensor, Tensor]] = []
+
+        def step(prediction: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+            estimate, before = last[-1] if last else (None, None)
+            args = (prediction.transpose(1, 2), estimate, timestep, before, latents.transpose(1, 2))
+            latents, estimate = scheduler.step(*args, return_dict=False)
+            last.append((estimate, timestep))
+            return latents.transpose(1, 2)
+
+        return step
+
+    def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
+        """Call the stock pipeline; DPM's noise is drawn for x as the base draws it, and for d apart."""
+        from diffusers import CogVideoXDPMScheduler
+
+        own = pipe.scheduler
+        if isinstance(own, CogVideoXDPMScheduler):
+            pipe.scheduler = _by_halves(own, generators, self.num_channels)
+        try:
+            return super().run_pipeline(pipe, latents, generators, **arguments)
+        finally:
+            pipe.scheduler = own
+
+
+def _rotary(transformer: Any, hidden: Tensor) -> Any:
+    """Return the rotary tables, by the stock pipeline's own function; none for models that don't use them."""
+    from diffusers import CogVideoXPipeline
+
+    if not transformer.config.use_rotary_positional_embeddings:
+        return None
+    stand_in = SimpleNamespace(transformer=transformer, vae_scale_factor_spatial=1)  # sizes are in latents
+    _, frames, _, height, width = hidden.shape
+    return CogVideoXPipeline._prepare_rotary_positional_embeddings(
+        stand_in, height, width, frames, hidden.device
+    )
+
+
+def _by_halves(scheduler: Any, generators: Generators, num_channels: int) -> Any:
+    """Return a DPM scheduler whose noise comes from x's generators for x, and from d's for d."""
+    from diffusers import CogVideoXDPMScheduler
+
+    class ByHalves(CogVideoXDPMScheduler):
+        def step(  # type: ignore[override]
+            self, output: Tensor, old: Tensor | None, timestep: Any, back: Any, sample: Tensor, **kwargs: Any
+        ) -> tuple[Tensor, Tensor]:
+            num = 2 if sample.shape[2] == 2 * num_channels else 1
+            kwargs["return_dict"] = False
+            parts = []
+            for half, own in zip(range(num), generators, strict=False):
+                old_half = None if old is None else old.chunk(num, dim=2)[half]
+                halves = (output.chunk(num, dim=2)[half], old_half, timestep, back)
+                step = super().step(*halves, sample.chunk(num, dim=2)[half], **{**kwargs, "generator": own})
+                parts.append(step)
+            samples, estimates = zip(*parts, strict=True)
+            return torch.cat(samples, dim=2), torch.cat(estimates, dim=2)
+
+    by_halves = ByHalves.from_config(scheduler.config)
+    by_halves.__dict__.update(scheduler.__dict__)
+    return by_halves

@@ -1,0 +1,344 @@
+"""Every trained family from a folder on disk through conversion, training and sampling: one body for all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tiny_pipelines as tiny
+import torch
+
+from videojam.families import family_of
+from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.window import Window
+from videojam.joint.convert import convert
+from videojam.joint.latents import join, split
+from videojam.joint.load import load_model
+from videojam.joint.record import save_record
+from videojam.joint.widen import widen_transformer
+from videojam.sampling.request import noise_generators
+from videojam.sampling.sample import sample
+from videojam.sampling.schedule import build_scheduler
+from videojam.sampling.twin import sample_twin
+from videojam.training.batches import Batch
+from videojam.training.config import ObjectiveConfig, TrainConfig
+from videojam.training.export import load_lora
+from videojam.training.joint_step import Denoiser
+from videojam.training.new_rate import new_entries, scaled_updates
+from videojam.training.objective import draw
+from videojam.training.run import train
+
+PROMPTS = ["a red ball moves left", "green wheel"]
+ALL = Window(end=1.0)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table.
+
+    Attributes:
+        write: Writes the tiny base.
+        frames: Frames of a clip.
+        side: Height and width in px.
+        length: Text tokens; none where the stock call has no such argument.
+        oracle_atol: How far from the clean latents the scheduler may end.
+        batch_atol: Rounding of a pass over another batch size, w2 times; 0 where passes run one by one.
+        scale_name: The stock call's name of the guidance scale.
+    """
+
+    write: Callable[[Path], Path]
+    frames: int = 9
+    side: int = 32
+    length: int | None = 8
+    oracle_atol: float = 1e-4
+    batch_atol: float = 2e-5
+    scale_name: str = "guidance_scale"
+    stock: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def size(self):
+        size = {"num_frames": self.frames, "height": self.side, "width": self.side}
+        return size | ({"max_sequence_length": self.length} if self.length else {})
+
+
+KINDS = {
+    "wan": Kind(tiny.write_tiny_wan, batch_atol=0),
+    "cogvideox-2b": Kind(tiny.write_tiny_cogvideox),
+    "cogvideox-5b": Kind(partial(tiny.write_tiny_cogvideox, rotary=True, dpm=True)),
+    "cogvideox-1.5": Kind(partial(tiny.write_tiny_cogvideox, padded=True)),
+    "ltx": Kind(tiny.write_tiny_ltx, side=64),
+    "mochi": Kind(tiny.write_tiny_mochi, frames=13),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: Kind
+    base: Path
+    joint: Path
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def case(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    base = KINDS[request.param].write(folder / "base")
+    return Case(KINDS[request.param], base, convert(base, folder / "joint"))
+
+
+def run(case, model, **options):
+    options = {"seeds": [3, 9], "num_steps": 3, "decode": False, **case.kind.size, **options}
+    return sample(model, PROMPTS, **options)
+
+
+def trained(case):
+    """The joint model with random numbers for the new entries, as if it had been trained."""
+    model = load_model(case.joint)
+    transformer = model.pipeline.transformer
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, mask in new_entries(transformer, model.family).items():
+            parameter = transformer.get_parameter(name)
+            noise = 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(torch.where(mask, noise, parameter))
+    return model
+
+
+def clean_latents(case, model):
+    generator = torch.Generator().manual_seed(0)
+    video = torch.rand(1, 3, case.kind.frames, case.kind.side, case.kind.side, generator=generator) * 2 - 1
+    return model.family.encode_video(model.pipeline, video), model.family.encode_video(
+        model.pipeline, video.flip(2, 4)
+    )
+
+
+def oracle(family, transformer, clean, flip):
+    """A forward that knows the clean latents and returns the family's training target."""
+
+    def forward(hidden_states, timestep, **kwargs):
+        sigma = family.sigma_of(timestep.flatten()[:1])
+        hidden = family.unpack(transformer, hidden_states, clean)[:, : clean.shape[1]]
+        a, b = family.mixture(float(sigma))
+        eps = (hidden - a * clean) / b
+        assert torch.allclose(family.noised(clean, eps, sigma), hidden, atol=1e-4)
+        return (family.pack(transformer, flip * family.target(clean, eps, sigma)),)
+
+    return forward
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0], ids=["target", "wrong-sign"])
+def test_oracle_is_carried_to_the_clean_latents(case, flip):
+    """(o) Identity 5a by the family's own scheduler."""
+    model = load_model(case.joint)
+    x, d = clean_latents(case, model)
+    assert x.shape[1:] == model.family.latent_shape(
+        model.pipeline, case.kind.frames, case.kind.side, case.kind.side
+    )
+    transformer = model.pipeline.transformer
+    transformer.forward = oracle(model.family, transformer, join(x, d), flip)
+    arguments = {"guidance": GuidanceConfig(mode="none"), "decode": False, **case.kind.size}
+    x_end, d_end = split(sample(model, ["a"], num_steps=5, **arguments).latents)
+    error = max((x_end - x).abs().max(), (d_end - d).abs().max())
+    assert error < case.kind.oracle_atol if flip == 1 else error > 0.5
+
+
+@torch.no_grad()
+def test_appearance_half_equals_the_base_for_random_motion(case):
+    """(a) Identity 1, bit for bit."""
+    base = load_model(case.base)
+    family, pipe = base.family, base.pipeline
+    joint = widen_transformer(pipe.transformer)
+    shape = family.latent_shape(pipe, case.kind.frames, case.kind.side, case.kind.side)
+    x, d = torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(0))
+    cond, sigma = family.encode_prompts(pipe, PROMPTS, case.kind.length), torch.tensor([0.3, 0.9])
+    expected = family.denoise(pipe.transformer, x, sigma, cond)
+    for motion in (torch.zeros_like(d), 100 * d):
+        u_x, u_d = split(family.denoise(joint, join(x, motion), sigma, cond))
+        assert torch.equal(u_x, expected)
+        assert not u_d.any()
+    assert expected.std() > 0.01
+
+
+def stock_latents(case, model, scale, steps=3):
+    """Final latents of the stock call, that draws its own noise, as `[B, C, F, H, W]`."""
+    pipe, family = model.pipeline, model.family
+    pipe.set_progress_bar_config(disable=True)
+    out = pipe(
+        prompt=PROMPTS,
+        generator=[torch.Generator().manual_seed(seed) for seed in (3, 9)],
+        num_inference_steps=steps,
+        output_type="latent",
+        **{case.kind.scale_name: scale},
+        **case.kind.stock,
+        **case.kind.size,
+    ).frames
+    shape = family.latent_shape(pipe, case.kind.frames, case.kind.side, case.kind.side)
+    return family.unpack(pipe.transformer, out, torch.empty(2, *shape))
+
+
+def test_base_and_fresh_joint_model_follow_the_stock_call(case):
+    """(b) CFG of the base, by pipeline and by explicit loop; (c) Inner-Guidance after conversion: identity 2."""
+    base, joint = load_model(case.base), load_model(case.joint)
+    expected = stock_latents(case, base, 6.0)
+    cfg = GuidanceConfig(mode="cfg", w_text=5.0)
+    assert torch.equal(run(case, base, guidance=cfg).latents, expected)
+    options = {"seeds": [3, 9], "num_steps": 3, **case.kind.size}
+    twin = sample_twin(base, PROMPTS, guidance=cfg, **options)
+    assert torch.allclose(twin, expected, atol=1e-4)
+    assert expected.std() > 0.3
+
+    x, _ = split(run(case, joint, guidance=cfg).latents)
+    assert torch.equal(x, expected)
+    out = run(case, joint, guidance=GuidanceConfig(w_text=5.0, w_motion=3.0, window=ALL))
+    x, d = split(out.latents)
+    assert (x - expected).abs().max() <= case.kind.batch_atol
+    assert out.trace.motion_steps == [0, 1, 2]
+    assert (x - d).abs().max() > 0.5  # d's noise is its own
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [
+        {},
+        {"batched": True},
+        {"motion_on": "appearance", "window": Window()},
+        {"mode": "ip2p", "w_text": 2.0},
+        {"w_text": 0.0},
+        {"drop_motion": True},
+    ],
+    ids=str,
+)
+def test_pipeline_under_the_hook_equals_the_explicit_loop(case, guidance):
+    """Every mode of guidance, on a model whose motion half says something."""
+    model = trained(case)
+    config = GuidanceConfig(**{"window": ALL, **guidance})
+    options = {"seeds": [3, 9], "num_steps": 3, **case.kind.size}
+    out = run(case, model, guidance=config)
+    twin = sample_twin(model, PROMPTS, guidance=config, **options)
+    assert torch.allclose(out.latents, twin, atol=1e-3, rtol=1e-3)
+    plain = run(case, model, guidance=GuidanceConfig(mode="none"))
+    assert (out.latents - plain.latents).abs().max() > 1e-2
+
+
+def test_both_halves_are_decoded(case):
+    out = run(case, trained(case), decode=True, num_steps=2)
+    shape = (2, case.kind.frames, 3, case.kind.side, case.kind.side)
+    assert out.video.shape == out.motion_video.shape == shape
+    assert out.flow.shape == (2, case.kind.frames - 1, 2, case.kind.side, case.kind.side)
+
+
+@torch.no_grad()
+def sampling_errors(model, transformer, x, d, cond):
+    """Squared errors of x and d when the family's scheduler goes by the network from noise to the end."""
+    family, pipe = model.family, model.pipeline
+    own, pipe.scheduler = pipe.scheduler, build_scheduler(pipe.scheduler)
+    latents = join(*torch.randn(2, *x.shape, generator=torch.Generator().manual_seed(5)))
+    family.set_timesteps(pipe, 3, latents)
+    take_step = family.stepper(pipe.scheduler, noise_generators([0]))
+    for timestep in pipe.scheduler.timesteps:
+        prediction = family.denoise(transformer, latents, family.sigma_of(timestep).expand(len(x)), cond)
+        latents = take_step(prediction, timestep, latents)
+    pipe.scheduler = own
+    return [(end - clean).square().mean().item() for end, clean in zip(split(latents), (x, d), strict=True)]
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0], ids=["target", "wrong-sign"])
+def test_training_steps_bring_the_samplers_estimate_to_the_batch(case, flip):
+    """(d) Losses of both halves fall, and so does the error of what the scheduler makes of the network."""
+    model = load_model(case.base)
+    family = model.family
+    x, d = clean_latents(case, model)
+    cond = family.encode_prompts(model.pipeline, PROMPTS[:1], case.kind.length)
+    null = family.encode_prompts(model.pipeline, [""], case.kind.length)
+    transformer = widen_transformer(model.pipeline.transformer).train()
+    denoiser = Denoiser(transformer, flipped(family, flip), True, null)
+    optimizer = torch.optim.AdamW(transformer.parameters(), lr=5e-3, weight_decay=0.0)
+    masks = new_entries(transformer, family)
+    objective = ObjectiveConfig(t_sampling="uniform", text_dropout=0.0, motion_dropout=0.2)
+    before = sampling_errors(model, transformer, x, d, cond)
+    losses = []
+    for step in range(30):
+        draws = draw(objective, 0, step, 4, tuple(x.shape[1:]))
+        rows = {name: value.expand(4, *value.shape[1:]) for name, value in cond.items()}
+        batch = Batch(x.expand_as(draws.eps_x), d.expand_as(draws.eps_d), rows)
+        means = [half.mean() for half in denoiser.losses(batch, draws)]
+        sum(means).backward()
+        with scaled_updates(dict(transformer.named_parameters()), masks, 5.0):
+            optimizer.step()
+        optimizer.zero_grad()
+        losses.append([mean.item() for mean in means])
+    first, last = torch.tensor(losses[:5]).mean(0), torch.tensor(losses[-5:]).mean(0)
+    assert (last < 0.95 * first).all(), (first, last)
+    after = sampling_errors(model, transformer, x, d, cond)
+    print(case.base.parent.name, flip, first, last, before, after)
+    for old, new in zip(before, after, strict=True):
+        assert new < 0.9 * old if flip == 1 else new > old
+
+
+def flipped(family, flip):
+    """The family, or one that trains towards the negative of its target."""
+    if flip == 1:
+        return family
+
+    class Flipped(type(family)):
+        def target(self, x, eps, sigma):
+            return flip * super().target(x, eps, sigma)
+
+    return Flipped(**{name: getattr(family, name) for name in family.__dataclass_fields__})
+
+
+def test_saved_model_samples_the_same_latents(case, tmp_path):
+    """(e) Through the stock `save_pretrained` and the public loader."""
+    model = trained(case)
+    model.pipeline.save_pretrained(tmp_path / "saved")
+    save_record(model.record, tmp_path / "saved")
+    again = load_model(tmp_path / "saved")
+    assert torch.equal(run(case, model).latents, run(case, again).latents)
+
+
+def recipe(case, out, **changes):
+    world = {"num_frames": case.kind.frames, "height": case.kind.side, "width": case.kind.side}
+    return {
+        "base": str(case.base),
+        "out": str(out),
+        "data": {
+            "source": {"kind": "world", "num_clips": 3, "world": {**world, "kinds": ["wheel"]}},
+            "cache": str(out / "cache"),
+            "num_heldout": 1,
+            "max_sequence_length": case.kind.length,
+        },
+        "motion": {"estimator": "exact", "scale": 0.06},
+        "optimizer": {"learning_rate": 1e-3},
+        "num_steps": 2,
+        "batch_size": 2,
+        "precision": "fp32",
+        "save_dtype": "fp32",
+        "validate_t": [0.5],
+        **changes,
+    }
+
+
+@torch.no_grad()
+def test_adapters_of_a_run_reload_on_a_freshly_converted_base(case, tmp_path):
+    """(f) The run's export is verified by `train` itself; its adapters give the same network elsewhere."""
+    with torch.enable_grad():
+        report = train(TrainConfig.model_validate(recipe(case, tmp_path, lora={"rank": 2})))
+    assert report.ok
+    assert report.max_difference < 1e-5  # the loaded weights lie elsewhere in memory
+    fused = load_model(tmp_path / "model")
+    fresh = copy.deepcopy(load_model(case.joint).pipeline.transformer)
+    family = family_of(fused.pipeline)
+    shape = family.latent_shape(fused.pipeline, case.kind.frames, case.kind.side, case.kind.side)
+    xd = join(*torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(0)))
+    cond = family.encode_prompts(fused.pipeline, PROMPTS, case.kind.length)
+
+    def prediction(transformer):
+        return family.denoise(transformer, xd, torch.tensor([0.3, 0.9]), cond)
+
+    expected, untrained = prediction(fused.pipeline.transformer), prediction(fresh)
+    load_lora(fresh, tmp_path / "lora")
+    assert torch.allclose(prediction(fresh), expected, atol=1e-4)
+    assert (untrained - expected).abs().max() > 1e-3
