@@ -139,7 +139,8 @@ def test_a_broken_cache_file_is_encoded_anew(model, clips, tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     prepare(model, config(clips, tmp_path), DIS)
     again = read_encoded(path)
-    assert all(torch.equal(again[key], tensor) for key, tensor in whole.items())
+    for key, tensor in whole.items():  # not bit for bit: it was encoded alone this time, not in a batch
+        torch.testing.assert_close(again[key], tensor, rtol=5e-3, atol=5e-3)
 
 
 def test_raft_with_random_weights_prepares_a_folder(model, clips, tmp_path):

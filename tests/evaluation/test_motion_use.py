@@ -35,7 +35,9 @@ def test_a_model_that_ignores_motion_has_equal_losses_and_one_that_copies_it_has
     model = load_model(tiny_joints["t2v"])
     code = MotionCode(estimator="exact", scale=0.06)
     source = WorldSource(num_clips=3, world=WorldConfig(num_frames=9, height=32, width=32))
-    data = prepare(model, DataConfig(source=source, cache=tmp_path, num_heldout=1, max_sequence_length=16), code)
+    data = prepare(
+        model, DataConfig(source=source, cache=tmp_path, num_heldout=1, max_sequence_length=16), code
+    )
     fresh = appearance_losses_by_motion(model, data.clips, data.null_text, t=0.5)
     np.testing.assert_array_equal(fresh["true"], fresh["null"])  # zero columns: identity 1
     np.testing.assert_array_equal(fresh["true"], fresh["other"])

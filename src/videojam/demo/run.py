@@ -48,10 +48,10 @@ def run_demo(
     out = Path(out)
     first = HELD_OUT_SEED + 1000 * seed
     seeds = list(range(first, first + clips_per_kind * len(KINDS)))
-    world = WorldConfig()
-    scenes = [sample_clip(value, world, kind=KINDS[i % len(KINDS)]) for i, value in enumerate(seeds)]
     quiet_loading()
     arms = load_arms(None if models is None else Path(models))
+    world = _world_of(arms[0])
+    scenes = [sample_clip(value, world, kind=KINDS[i % len(KINDS)]) for i, value in enumerate(seeds)]
     clips = [
         _write_clip(out, WORLD, i, scene, value, scene.video, None, world.fps)
         for i, (scene, value) in enumerate(zip(scenes, seeds, strict=True))
@@ -66,7 +66,7 @@ def run_demo(
                 seeds,
                 batch_size=len(KINDS),
                 num_steps=num_steps,
-                num_frames=world.num_frames,  # the scorer's size, whatever the model folder says
+                num_frames=world.num_frames,
                 height=world.height,
                 width=world.width,
             )
@@ -83,6 +83,12 @@ def run_demo(
     save_result(result)
     write_page(result)
     return result
+
+
+def _world_of(arm: Arm) -> WorldConfig:
+    """Return the world at the size that the models were trained on, where their folder says it."""
+    sizes = {name: getattr(arm.model.defaults, name) for name in ("num_frames", "height", "width", "fps")}
+    return WorldConfig(**{name: size for name, size in sizes.items() if size is not None})
 
 
 def _write_batch(

@@ -1,0 +1,118 @@
+"""Write the measured tables of benchmarks/results/tiny.json into README.md and docs/evaluation.md.
+
+python scripts/tiny/report.py [--check]    (--check: exit 1 if a page does not hold what the file says)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from videojam.world import KINDS
+
+RESULTS = Path("benchmarks/results/tiny.json")
+LABELS = {
+    "base": "base, CFG",
+    "control": "control (plain fine-tune), CFG",
+    "videojam w2=0": "VideoJAM, CFG (w2 = 0)",
+    "videojam": "VideoJAM, Inner-Guidance",
+}
+
+
+def per_cent(value: dict[str, Any]) -> str:
+    return f"{100 * value['mean']:.0f} ({100 * value['low']:.0f}–{100 * value['high']:.0f})"
+
+
+def signed(value: dict[str, Any], scale: float = 100, digits: int = 0) -> str:
+    return " ".join(
+        (
+            f"{scale * value['mean']:+.{digits}f}",
+            f"({scale * value['low']:+.{digits}f} to {scale * value['high']:+.{digits}f})",
+        )
+    )
+
+
+def arms_table(result: dict[str, Any]) -> list[str]:
+    arms = result["arms"]
+    num_clips = next(iter(arms.values()))["all"]["coherent"]["n"]
+    lines = [
+        f"| % of {num_clips} clips (95 % interval) | coherent | {' | '.join(KINDS)} | follows its prompt |",
+        f"|---|---|{'---|' * len(KINDS)}---|",
+    ]
+    for arm, table in arms.items():
+        kinds = " | ".join(f"{100 * table[kind]['coherent']['mean']:.0f}" for kind in KINDS)
+        row = (per_cent(table["all"]["coherent"]), kinds, per_cent(table["all"]["follows_prompt"]))
+        lines.append(f"| {LABELS[arm]} | {' | '.join(row)} |")
+    return lines
+
+
+def differences(result: dict[str, Any]) -> list[str]:
+    return [
+        f"- {name}: {signed(value)} points, n = {value['n']}" for name, value in result["differences"].items()
+    ]
+
+
+def autoencoder_table(result: dict[str, Any]) -> list[str]:
+    lines = [
+        "| through the autoencoder | coherent, % (95 % interval) | flow error on moving parts, px | their speed, px |",
+        "|---|---|---|---|",
+    ]
+    for kind, row in result["autoencoder"].items():
+        lines.append(
+            f"| {kind} | {per_cent(row['coherent'])} | {row['flow_error_px']:.2f} | {row['flow_px']:.2f} |"
+        )
+    return lines
+
+
+def motion_table(result: dict[str, Any]) -> list[str]:
+    lines = [
+        "| t | appearance loss, true d | with null d: more by | with another clip's d: more by |",
+        "|---|---|---|---|",
+    ]
+    for t, row in result["motion_used"].items():
+        more = " | ".join(signed(row[f"{name} minus true"], 1, 4) for name in ("null", "other"))
+        lines.append(f"| {t} | {row['true']:.4f} | {more} |")
+    return lines
+
+
+def sections(result: dict[str, Any]) -> dict[Path, list[str]]:
+    predicted = [
+        f"- {LABELS[arm]}: warp error {row['error with predicted flow']:.2f} of 255 with the predicted flow, "
+        f"{row['error with zero flow']:.2f} with zero flow; zero minus predicted "
+        f"{signed(row['zero minus predicted'], 1, 2)}, n = {row['zero minus predicted']['n']}"
+        for arm, row in result["predicted_motion"].items()
+    ]
+    measured = f"Measured {result['date']} by `scripts/tiny/measure.py` ([figures](%s), each clip beside it)."
+    return {
+        Path("README.md"): [*arms_table(result), "", measured % "benchmarks/results/tiny.json"],
+        Path("docs/evaluation.md"): [
+            *arms_table(result), "", "Paired differences in the share of coherent clips (bootstrap over prompts):", "",
+            *differences(result), "", *autoencoder_table(result), "", *motion_table(result), "",
+            "The predicted motion against the clip that it came with:", "", *predicted, "",
+            measured % "../benchmarks/results/tiny.json",
+        ],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    for page, lines in sections(json.loads(RESULTS.read_text())).items():
+        text = page.read_text()
+        block = "<!-- results:start -->\n" + "\n".join(lines) + "\n<!-- results:end -->"
+        new = re.sub(
+            r"<!-- results:start -->.*<!-- results:end -->", lambda _, block=block: block, text, flags=re.S
+        )
+        if args.check and new != text:
+            raise SystemExit(f"{page} does not hold what {RESULTS} says: run scripts/tiny/report.py")
+        page.write_text(new)
+
+
+if __name__ == "__main__":
+    main()
