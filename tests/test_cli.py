@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from videojam import cli
 from videojam.errors import VideoJamError
+from videojam.families import FAMILIES
 
 runner = CliRunner()
 
@@ -26,7 +27,7 @@ def run_cli(monkeypatch, *args: str) -> int:
 
 def test_help_names_every_verb():
     shown = runner.invoke(cli.app, ["--help"]).output
-    for verb in ("demo", "convert", "train", "generate", "verify", "world"):
+    for verb in ("demo", "convert", "families", "inspect", "init", "train", "generate", "verify", "world"):
         assert f" {verb} " in shown
     shown = runner.invoke(cli.app, ["world", "--help"]).output
     assert " render " in shown
@@ -49,6 +50,9 @@ def test_help_names_every_verb():
         ),
         (["world", "render"], ["--clips", "--seed", "--texture", "--clutter", "--kind"]),
         (["world", "score"], ["--json"]),
+        (["families"], ["--json"]),
+        (["inspect"], ["--json", "--lora-rank", "--revision"]),
+        (["init"], ["--vae", "--text-encoder", "--seed", "--dtype", "--set"]),
     ],
 )
 def test_flags_that_users_script_exist(verb, flags):
@@ -193,3 +197,12 @@ def test_train_lists_its_keys_and_prints_a_recipe(monkeypatch, capsys, tmp_path)
     assert "motion_dropout: 0.2" in shown
     assert run_cli(monkeypatch, "train", str(recipe), "--set", "optimizer.learning_rat=1") == 2
     assert "learning_rate" in capsys.readouterr().err
+
+
+def test_families_lists_every_registered_class():
+    rows = json.loads(runner.invoke(cli.app, ["families", "--json"]).stdout)
+    assert {row["transformer_class"] for row in rows} == set(FAMILIES)
+    wan = next(row for row in rows if row["transformer_class"] == "WanTransformer3DModel")
+    assert (wan["layout"], wan["supported"]) == ("c_inner", "convert, train, sample")
+    shown = runner.invoke(cli.app, ["families"]).output
+    assert [name for name in FAMILIES if name not in shown] == []

@@ -55,7 +55,8 @@ def test_commands_of_the_docs_parse(page, words):
 
 def test_the_readme_shows_every_verb_and_the_parser_can_fail():
     readme = (ROOT / "README.md").read_text()
-    for verb in ("demo", "convert", "train", "generate", "verify", "world render", "world score"):
+    models = ("demo", "convert", "families", "inspect", "init", "train", "generate", "verify")
+    for verb in (*models, "world render", "world score"):
         assert f"`videojam {verb} " in readme
     assert {"convert", "train", "generate", "verify"} <= {parse(words) for _, words in COMMANDS}
     with pytest.raises(Exception, match="--no-such-flag"):

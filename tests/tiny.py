@@ -7,14 +7,21 @@ from pathlib import Path
 import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
+    AutoencoderKLHunyuanVideo,
+    AutoencoderKLHunyuanVideo15,
     AutoencoderKLLTXVideo,
     AutoencoderKLMochi,
     AutoencoderKLWan,
+    ClassifierFreeGuidance,
     CogVideoXDDIMScheduler,
     CogVideoXDPMScheduler,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
+    HunyuanVideo15Pipeline,
+    HunyuanVideo15Transformer3DModel,
+    HunyuanVideoPipeline,
+    HunyuanVideoTransformer3DModel,
     LTXPipeline,
     LTXVideoTransformer3DModel,
     MochiPipeline,
@@ -25,7 +32,19 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLTextConfig,
+    Qwen2_5_VLTextModel,
+    T5Config,
+    T5EncoderModel,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 WORDS = [
     "a",
@@ -248,5 +267,87 @@ def write_tiny_mochi(folder: Path) -> Path:
         ).eval(),
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
+    ).save_pretrained(folder)
+    return folder
+
+
+DECODER = {
+    "vocab_size": len(WORDS) + 3,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+
+
+def write_tiny_hunyuan_video(folder: Path) -> Path:
+    """Write a random HunyuanVideo pipeline with an embedded guidance scale."""
+    torch.manual_seed(0)
+    clip = CLIPTextConfig(
+        vocab_size=len(WORDS) + 3,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        projection_dim=16,
+        eos_token_id=1,
+    )
+    HunyuanVideoPipeline(
+        tokenizer=tiny_tokenizer(),
+        text_encoder=LlamaModel(LlamaConfig(**DECODER)).eval(),
+        tokenizer_2=tiny_tokenizer(),
+        text_encoder_2=CLIPTextModel(clip).eval(),
+        vae=AutoencoderKLHunyuanVideo(
+            block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2
+        ).eval(),
+        transformer=HunyuanVideoTransformer3DModel(
+            in_channels=4,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=10,
+            num_layers=1,
+            num_single_layers=1,
+            num_refiner_layers=1,
+            text_embed_dim=16,
+            pooled_projection_dim=16,
+            rope_axes_dim=(2, 4, 4),
+        ).eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_tiny_hunyuan_video15(folder: Path) -> Path:
+    """Write a random HunyuanVideo 1.5 pipeline."""
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    filler = (
+        "{% for i in range(108) %}the {% endfor %}"  # the pipeline cuts off the 108 tokens of its template
+    )
+    tokenizer.chat_template = filler + "{{ messages[1]['content'] }} over"  # as the header of an answer
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+    HunyuanVideo15Pipeline(
+        tokenizer=tokenizer,
+        text_encoder=Qwen2_5_VLTextModel(Qwen2_5_VLTextConfig(**DECODER, rope_scaling=rope)).eval(),
+        tokenizer_2=tiny_tokenizer(),
+        text_encoder_2=tiny_t5(),
+        vae=AutoencoderKLHunyuanVideo15(
+            block_out_channels=(8, 8, 8, 8, 8), latent_channels=4, layers_per_block=1
+        ).eval(),
+        transformer=HunyuanVideo15Transformer3DModel(
+            in_channels=9,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=10,
+            num_layers=1,
+            num_refiner_layers=1,
+            text_embed_dim=16,
+            text_embed_2_dim=16,
+            image_embed_dim=8,
+            rope_axes_dim=(2, 4, 4),
+        ).eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0),
+        guider=ClassifierFreeGuidance(guidance_scale=6.0),
     ).save_pretrained(folder)
     return folder

@@ -260,6 +260,87 @@ def verify(
     raise typer.Exit(0 if report.ok else 1)
 
 
+@app.command()
+def families(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """List the known base architectures and what is supported of each."""
+    from videojam.joint.table import family_table
+
+    rows = [row.model_dump() for row in family_table()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        typer.echo(f"{row['transformer_class']}: {row['supported']}")
+        typer.echo(f"  {row['checkpoints']}; predicts {row['prediction']}")
+        typer.echo(f"  {row['input_projection']}, {row['output_projection']} ({row['layout']})")
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help=f"{MODEL_HELP} A bare transformer folder too.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    lora_rank: Annotated[int, typer.Option(min=1, help="Rank that LoRA's memory is told for.")] = 16,
+    revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+) -> None:
+    """Tell what a model is, what converting changes in it, and what memory training takes.
+
+    Reads configs and headers, no weights; of a hub id, it fetches the configs alone.
+    """
+    from videojam.joint.load import quiet_loading
+    from videojam.training.inspect_model import describe_lines, inspect_model
+
+    quiet_loading()
+    found = inspect_model(model, revision=revision, lora_rank=lora_rank)
+    typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(describe_lines(found)))
+
+
+@app.command()
+def init(
+    preset: Annotated[str, typer.Argument(help="dit-4b or dit-30b, the sizes of the paper's own bases.")],
+    out: Annotated[Path, typer.Argument(help="Pipeline folder to write; must not exist.")],
+    vae: Annotated[str, typer.Option(help="Wan pipeline (folder or hub id) to take the autoencoder from.")],
+    text_encoder: Annotated[
+        str, typer.Option(help="Wan pipeline (folder or hub id) to take text encoder and tokenizer from.")
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
+    dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Type of the weights.")] = "bfloat16",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A smaller copy to try, as num_layers=2."),
+    ] = None,
+) -> None:
+    """Write a pipeline with the random weights of a preset, to train from scratch.
+
+    See docs/presets.md for what of a preset is the paper's and what is chosen.
+    """
+    from videojam.joint.load import quiet_loading
+    from videojam.joint.presets import init_pipeline
+
+    quiet_loading()
+    folder = init_pipeline(
+        preset,
+        out,
+        vae=vae,
+        text_encoder=text_encoder,
+        seed=seed,
+        dtype=_torch_dtype(dtype),
+        overrides=dict(_whole_number(text) for text in overrides or []),
+        progress=_say,
+    )
+    _say(f"Wrote {folder}")
+
+
+def _whole_number(text: str) -> tuple[str, int]:
+    key, _, value = text.partition("=")
+    if not value.isdigit() or value == "0":
+        raise VideoJamError(
+            expected="KEY=VALUE with a whole number", found=text, where="--set", fix="As num_layers=2."
+        )
+    return key, int(value)
+
+
 @world_app.command("render")
 def world_render(
     out: Annotated[Path, typer.Argument(help="Folder for mp4, caption (.txt) and exact flow files.")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,25 +45,28 @@ class Kind:
         write: Writes the tiny base.
         frames: Frames of a clip.
         side: Height and width in px.
-        length: Text tokens; none where the stock call has no such argument.
+        length: Text tokens.
+        batch: Samples of a training step.
         oracle_atol: How far from the clean latents the scheduler may end.
         batch_atol: Rounding of a pass over another batch size, w2 times; 0 where passes run one by one.
-        scale_name: The stock call's name of the guidance scale.
+        scale_name: The stock call's name of the guidance scale; none where a guider of 6 is in the folder.
+        stock: What else the stock call is told.
     """
 
     write: Callable[[Path], Path]
     frames: int = 9
     side: int = 32
-    length: int | None = 8
+    length: int = 8
+    batch: int = 4
     oracle_atol: float = 1e-4
     batch_atol: float = 2e-5
-    scale_name: str = "guidance_scale"
+    scale_name: str | None = "guidance_scale"
     stock: dict[str, object] = field(default_factory=dict)
 
     @property
     def size(self):
         size = {"num_frames": self.frames, "height": self.side, "width": self.side}
-        return size | ({"max_sequence_length": self.length} if self.length else {})
+        return size | {"max_sequence_length": self.length}
 
 
 KINDS = {
@@ -72,6 +76,13 @@ KINDS = {
     "cogvideox-1.5": Kind(partial(tiny.write_tiny_cogvideox, padded=True)),
     "ltx": Kind(tiny.write_tiny_ltx, side=64),
     "mochi": Kind(tiny.write_tiny_mochi, frames=13),
+    "hunyuan-video": Kind(
+        tiny.write_tiny_hunyuan_video,
+        batch_atol=0,
+        stock={"guidance_scale": 6.0, "negative_prompt": ["", ""]},
+        scale_name="true_cfg_scale",
+    ),
+    "hunyuan-video-1.5": Kind(tiny.write_tiny_hunyuan_video15, batch=1, batch_atol=0, scale_name=None),
 }
 
 
@@ -166,14 +177,17 @@ def stock_latents(case, model, scale, steps=3):
     """Final latents of the stock call, that draws its own noise, as `[B, C, F, H, W]`."""
     pipe, family = model.pipeline, model.family
     pipe.set_progress_bar_config(disable=True)
+    size = case.kind.size
+    if "max_sequence_length" not in inspect.signature(pipe.__call__).parameters:
+        pipe.tokenizer_max_length = size.pop("max_sequence_length")
     out = pipe(
         prompt=PROMPTS,
         generator=[torch.Generator().manual_seed(seed) for seed in (3, 9)],
         num_inference_steps=steps,
         output_type="latent",
-        **{case.kind.scale_name: scale},
+        **({case.kind.scale_name: scale} if case.kind.scale_name else {}),
         **case.kind.stock,
-        **case.kind.size,
+        **size,
     ).frames
     shape = family.latent_shape(pipe, case.kind.frames, case.kind.side, case.kind.side)
     return family.unpack(pipe.transformer, out, torch.empty(2, *shape))
@@ -215,11 +229,11 @@ def test_pipeline_under_the_hook_equals_the_explicit_loop(case, guidance):
     """Every mode of guidance, on a model whose motion half says something."""
     model = trained(case)
     config = GuidanceConfig(**{"window": ALL, **guidance})
-    options = {"seeds": [3, 9], "num_steps": 3, **case.kind.size}
-    out = run(case, model, guidance=config)
+    options = {"seeds": [3, 9], "num_steps": 2, **case.kind.size}
+    out = run(case, model, guidance=config, num_steps=2)
     twin = sample_twin(model, PROMPTS, guidance=config, **options)
     assert torch.allclose(out.latents, twin, atol=1e-3, rtol=1e-3)
-    plain = run(case, model, guidance=GuidanceConfig(mode="none"))
+    plain = run(case, model, guidance=GuidanceConfig(mode="none"), num_steps=2)
     assert (out.latents - plain.latents).abs().max() > 1e-2
 
 
@@ -228,6 +242,14 @@ def test_both_halves_are_decoded(case):
     shape = (2, case.kind.frames, 3, case.kind.side, case.kind.side)
     assert out.video.shape == out.motion_video.shape == shape
     assert out.flow.shape == (2, case.kind.frames - 1, 2, case.kind.side, case.kind.side)
+
+
+def test_bfloat16_weights_sample_what_float32_ones_do(case):
+    exact, rounded = (
+        run(case, load_model(case.joint, torch_dtype=dtype)).latents
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert torch.corrcoef(torch.stack([exact.flatten(), rounded.flatten()]))[0, 1] > 0.99
 
 
 @torch.no_grad()
@@ -255,14 +277,16 @@ def test_training_steps_bring_the_samplers_estimate_to_the_batch(case, flip):
     null = family.encode_prompts(model.pipeline, [""], case.kind.length)
     transformer = widen_transformer(model.pipeline.transformer).train()
     denoiser = Denoiser(transformer, flipped(family, flip), True, null)
+    for parameter in transformer.parameters():
+        parameter.requires_grad_(parameter.numel() < 1e6)  # HunyuanVideo 1.5 fixes one width at 2048: slow
     optimizer = torch.optim.AdamW(transformer.parameters(), lr=5e-3, weight_decay=0.0)
     masks = new_entries(transformer, family)
     objective = ObjectiveConfig(t_sampling="uniform", text_dropout=0.0, motion_dropout=0.2)
     before = sampling_errors(model, transformer, x, d, cond)
     losses = []
     for step in range(30):
-        draws = draw(objective, 0, step, 4, tuple(x.shape[1:]))
-        rows = {name: value.expand(4, *value.shape[1:]) for name, value in cond.items()}
+        draws = draw(objective, 0, step, case.kind.batch, tuple(x.shape[1:]))
+        rows = {name: value.expand(case.kind.batch, *value.shape[1:]) for name, value in cond.items()}
         batch = Batch(x.expand_as(draws.eps_x), d.expand_as(draws.eps_d), rows)
         means = [half.mean() for half in denoiser.losses(batch, draws)]
         sum(means).backward()
@@ -273,9 +297,8 @@ def test_training_steps_bring_the_samplers_estimate_to_the_batch(case, flip):
     first, last = torch.tensor(losses[:5]).mean(0), torch.tensor(losses[-5:]).mean(0)
     assert (last < 0.95 * first).all(), (first, last)
     after = sampling_errors(model, transformer, x, d, cond)
-    print(case.base.parent.name, flip, first, last, before, after)
-    for old, new in zip(before, after, strict=True):
-        assert new < 0.9 * old if flip == 1 else new > old
+    comes_nearer = all(new < 0.9 * old for old, new in zip(before, after, strict=True))
+    assert comes_nearer == (flip == 1), (before, after)
 
 
 def flipped(family, flip):
@@ -314,7 +337,6 @@ def recipe(case, out, **changes):
         "optimizer": {"learning_rate": 1e-3},
         "num_steps": 2,
         "batch_size": 2,
-        "precision": "fp32",
         "save_dtype": "fp32",
         "validate_t": [0.5],
         **changes,

@@ -7,6 +7,7 @@ import os
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from tiny_pipelines import write_tiny_wan
 
@@ -155,3 +156,11 @@ def test_broken_record_names_its_field(tiny_joints, tmp_path):
     (tmp_path / RECORD_NAME).write_text(json.dumps(edit))
     with pytest.raises(VideoJamError, match="text_dropout"):
         load_record(tmp_path)
+
+
+def test_weights_of_eight_bits_without_a_quantisation_config(base, tmp_path):
+    file = base / "transformer" / WEIGHTS
+    tensors = load_file(file)
+    name = "blocks.0.attn1.to_q.weight"
+    save_file(tensors | {name: tensors[name].to(torch.float8_e4m3fn)}, file)
+    assert refused(base, tmp_path).found == f"a quantised checkpoint: {name} is F8_E4M3"

@@ -7,13 +7,24 @@ from typing import Any
 from videojam.errors import VideoJamError
 from videojam.families.base import Conditioning, Family
 from videojam.families.cogvideox import CogVideoXFamily
+from videojam.families.conversion_only import CONVERSION_ONLY
+from videojam.families.hunyuan_video import HunyuanVideoFamily
+from videojam.families.hunyuan_video15 import HunyuanVideo15Family
 from videojam.families.ltx import LTXFamily
 from videojam.families.mochi import MochiFamily
 from videojam.families.wan import WanFamily
 
 FAMILIES: dict[str, Family] = {
     family.transformer_class: family
-    for family in (WanFamily(), CogVideoXFamily(), LTXFamily(), MochiFamily())
+    for family in (
+        WanFamily(),
+        CogVideoXFamily(),
+        LTXFamily(),
+        MochiFamily(),
+        HunyuanVideoFamily(),
+        HunyuanVideo15Family(),
+        *CONVERSION_ONLY,
+    )
 }
 
 __all__ = ["FAMILIES", "Conditioning", "Family", "family_of"]

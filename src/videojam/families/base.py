@@ -41,7 +41,6 @@ class Family:
         in_key: Config key of the channels in.
         out_key: Config key of the channels out.
         doubled_blocks: Blocks of C input channels, from the first on, that get C motion channels behind them.
-        extra_inputs: Channels that the network itself appends to its input.
         channel_dim: Axis of the channels in the network's hidden states; latents elsewhere are `[B, C, ...]`.
         batched_cfg: Whether the stock pipeline's CFG is one pass over the batch [unconditional, conditional].
         pass_names: What the stock pipeline calls its passes otherwise: (conditional, unconditional).
@@ -62,7 +61,6 @@ class Family:
     in_key: str = "in_channels"
     out_key: str = "out_channels"
     doubled_blocks: int = 1
-    extra_inputs: int = 0
     channel_dim: int = 1
     batched_cfg: bool = False
     pass_names: tuple[str, str] = ("cond", "uncond")
@@ -89,6 +87,18 @@ class Family:
         num_channels = self.latent_channels(config) // 2
         num_in = config[self.in_key] - self.doubled_blocks * num_channels
         return {**config, self.in_key: num_in, self.out_key: num_channels}
+
+    def num_doubled(self, config: dict[str, Any]) -> int:
+        """Return how many blocks of C input channels get motion channels behind them."""
+        return self.doubled_blocks
+
+    def num_inputs(self, config: dict[str, Any]) -> int:
+        """Return the channels that the input projection reads."""
+        return int(config[self.in_key])
+
+    def num_outputs(self, config: dict[str, Any]) -> int:
+        """Return the channels that the output projection writes."""
+        return self.latent_channels(config)
 
     def num_positions(self, config: dict[str, Any]) -> int:
         """Return P, the latent positions that one token covers."""

@@ -209,7 +209,8 @@ class CogVideoXFamily(Family):
         if isinstance(own, CogVideoXDPMScheduler):
             pipe.scheduler = _by_halves(own, generators, self.num_channels)
         try:
-            return super().run_pipeline(pipe, latents, generators, **arguments)
+            # the stock call draws noise in the text encoder's type and never casts it for the network
+            return super().run_pipeline(pipe, latents.to(pipe.text_encoder.dtype), generators, **arguments)
         finally:
             pipe.scheduler = own
 
@@ -232,17 +233,17 @@ def _by_halves(scheduler: Any, generators: Generators, num_channels: int) -> Any
     from diffusers import CogVideoXDPMScheduler
 
     class ByHalves(CogVideoXDPMScheduler):
-        def step(  # type: ignore[override]
+        def step(
             self, output: Tensor, old: Tensor | None, timestep: Any, back: Any, sample: Tensor, **kwargs: Any
         ) -> tuple[Tensor, Tensor]:
             num = 2 if sample.shape[2] == 2 * num_channels else 1
-            kwargs["return_dict"] = False
             parts = []
-            for half, own in zip(range(num), generators, strict=False):
+            for half in range(num):
                 old_half = None if old is None else old.chunk(num, dim=2)[half]
-                halves = (output.chunk(num, dim=2)[half], old_half, timestep, back)
-                step = super().step(*halves, sample.chunk(num, dim=2)[half], **{**kwargs, "generator": own})
-                parts.append(step)
+                sample_half = sample.chunk(num, dim=2)[half]
+                own = {**kwargs, "generator": generators[half], "return_dict": False}
+                args = (output.chunk(num, dim=2)[half], old_half, timestep, back, sample_half)
+                parts.append(super().step(*args, **own))  # type: ignore[misc]
             samples, estimates = zip(*parts, strict=True)
             return torch.cat(samples, dim=2), torch.cat(estimates, dim=2)
 

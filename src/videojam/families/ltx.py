@@ -72,7 +72,9 @@ class LTXFamily(Family):
         z = self.denormalise(vae, z.float()).to(vae.dtype)
         time = None
         if vae.config.timestep_conditioning:
-            time = torch.full((len(z),), call_default(pipe, "decode_timestep"), device=z.device, dtype=z.dtype)
+            time = torch.full(
+                (len(z),), call_default(pipe, "decode_timestep"), device=z.device, dtype=z.dtype
+            )
         return vae.decode(z, time, return_dict=False)[0].float().clamp(-1, 1)
 
     # --- text ---
@@ -132,7 +134,9 @@ class LTXFamily(Family):
 
         config = pipe.scheduler.config
         names = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
-        values = (config.get(name, default) for name, default in zip(names, (256, 4096, 0.5, 1.15), strict=True))
+        values = (
+            config.get(name, default) for name, default in zip(names, (256, 4096, 0.5, 1.15), strict=True)
+        )
         mu = calculate_shift(latents[0, 0].numel(), *values)
         sigmas = np.linspace(1.0, 1 / num_steps, num_steps)
         pipe.scheduler.set_timesteps(sigmas=sigmas, mu=mu, device=latents.device)

@@ -13,6 +13,9 @@ from videojam.families import FAMILIES, Family, family_of
 from videojam.joint.record import RECORD_NAME
 from videojam.joint.stream import read_header
 
+FULL_PRECISION = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")
+"""Types of safetensors that aren't quantised; integers of 32 bits and more are tables."""
+
 COPY_AGAIN = "The folder is half-copied: copy or download it again."
 
 
@@ -50,8 +53,15 @@ def read_json(path: Path) -> dict[str, Any]:
     raise VideoJamError(expected=f"{path.name} as JSON", found=found, where=str(path), fix=COPY_AGAIN)
 
 
-def find_transformers(folder: Path) -> dict[str, TransformerFolder]:
+def find_transformers(
+    folder: Path, *, allow_joint: bool = False, configs_only: bool = False
+) -> dict[str, TransformerFolder]:
     """Return the transformers of a pipeline folder by component name, or of a bare folder under "".
+
+    Args:
+        folder: Pipeline or bare transformer folder.
+        allow_joint: Take a joint model too.
+        configs_only: The folder holds configs and no weights, so weights aren't looked at.
 
     Raises:
         VideoJamError: neither kind of folder, a missing or broken file, an unknown class, a joint model.
@@ -63,10 +73,10 @@ def find_transformers(folder: Path) -> dict[str, TransformerFolder]:
             where=str(folder),
             fix="Check the path.",
         )
-    if (folder / RECORD_NAME).is_file():
+    if (folder / RECORD_NAME).is_file() and not allow_joint:
         raise _already_joint(folder, f"it has a {RECORD_NAME}")
     if (folder / "model_index.json").is_file():
-        found = _pipeline_transformers(folder)
+        found = _pipeline_transformers(folder, configs_only)
     elif (folder / "config.json").is_file():
         found = {"": _transformer(folder)}
     else:
@@ -76,13 +86,20 @@ def find_transformers(folder: Path) -> dict[str, TransformerFolder]:
             where=str(folder),
             fix="Give the folder in diffusers' layout that holds one of the two; " + COPY_AGAIN,
         )
-    for transformer in found.values():
-        _check_weights(transformer)
+    for name, transformer in found.items():
+        if name and not allow_joint and has_joint_channels(folder, transformer):
+            raise _already_joint(folder / name, "it predicts twice the autoencoder's channels")
+        if not configs_only:
+            _check_weights(transformer)
     return found
 
 
-def check_pipeline(folder: Path) -> dict[str, str]:
+def check_pipeline(folder: Path, configs_only: bool = False) -> dict[str, str]:
     """Return the components of a pipeline folder with their class names, if each is whole.
+
+    Args:
+        folder: Pipeline folder.
+        configs_only: The folder holds configs and no weights: whether components are whole isn't looked at.
 
     Raises:
         VideoJamError: a component, a shard or weights are missing, or a file is truncated.
@@ -90,9 +107,9 @@ def check_pipeline(folder: Path) -> dict[str, str]:
     if not folder.is_dir() or not (folder / "model_index.json").is_file():
         raise VideoJamError(
             expected="a diffusers pipeline folder with model_index.json",
-            found="no such file" if folder.is_dir() else "no such folder",
+            found="a folder without it" if folder.is_dir() else "no such folder",
             where=str(folder),
-            fix="Check the path; " + COPY_AGAIN,
+            fix=COPY_AGAIN if folder.is_dir() else "Check the path, or give a hub id (owner/name).",
         )
     components = {
         name: entry[1]
@@ -100,26 +117,24 @@ def check_pipeline(folder: Path) -> dict[str, str]:
         if not name.startswith("_") and isinstance(entry, list) and len(entry) == 2 and entry[1] is not None
     }
     for name in components:
-        _check_component(folder / name)
+        if not configs_only:
+            _check_component(folder / name)
     return components
 
 
-def _pipeline_transformers(folder: Path) -> dict[str, TransformerFolder]:
-    components = check_pipeline(folder)
+def _pipeline_transformers(folder: Path, configs_only: bool) -> dict[str, TransformerFolder]:
+    components = check_pipeline(folder, configs_only)
     names = [name for name, class_name in components.items() if class_name in FAMILIES]
     if not names:
         denoisers = [name for name in components if name.startswith(("transformer", "unet"))]
         family_of(
             components[denoisers[0]] if denoisers else "no transformer"
         )  # raises, listing known classes
-    found = {name: _transformer(folder / name) for name in names}
-    for name, transformer in found.items():
-        if _has_joint_channels(folder, transformer):
-            raise _already_joint(folder / name, "it predicts twice the autoencoder's channels")
-    return found
+    return {name: _transformer(folder / name) for name in names}
 
 
-def _has_joint_channels(folder: Path, transformer: TransformerFolder) -> bool:
+def has_joint_channels(folder: Path, transformer: TransformerFolder) -> bool:
+    """Whether a pipeline folder's transformer predicts twice the channels of its autoencoder."""
     vae = folder / "vae" / "config.json"
     num_channels = transformer.family.vae_channels(read_json(vae)) if vae.is_file() else None
     return num_channels is not None and transformer.config.get(transformer.family.out_key) == 2 * num_channels
@@ -156,12 +171,7 @@ def _transformer(path: Path) -> TransformerFolder:
     config = read_json(path / "config.json")
     family = family_of(str(config.get("_class_name", "no _class_name")))
     if "quantization_config" in config:
-        raise VideoJamError(
-            expected="full-precision weights (float32, bfloat16 or float16)",
-            found="a quantised checkpoint",
-            where=str(path),
-            fix="Convert the unquantised base, then quantise the joint model.",
-        )
+        raise _quantised(path, "a quantised checkpoint")
     return TransformerFolder(path, config, family)
 
 
@@ -181,19 +191,35 @@ def _check_weights(transformer: TransformerFolder) -> None:
     seen = set()
     for file in files:
         header, _ = read_header(file)
+        _check_precision(header, file)
         if in_name in header:
             _, *columns = header[in_name]["shape"]
             num_in = math.prod(columns) // family.num_positions(config)
-            _check_channels(num_in, config[family.in_key] + family.extra_inputs, in_name, file)
+            _check_channels(num_in, family.num_inputs(config), in_name, file)
         if out_name in header:
-            num_channels = family.latent_channels(config)
-            num_positions = family.num_positions(config)
-            _check_channels(header[out_name]["shape"][0], num_channels * num_positions, out_name, file)
+            num_rows = family.num_outputs(config) * family.num_positions(config)
+            _check_channels(header[out_name]["shape"][0], num_rows, out_name, file)
         seen.update({in_name, out_name} & header.keys())
     for missing in sorted({in_name, out_name} - seen):
         raise VideoJamError(
             expected=f"the tensor {missing}", found="no file that holds it", where=str(path), fix=COPY_AGAIN
         )
+
+
+def _check_precision(header: dict[str, Any], file: Path) -> None:
+    """Refuse weights stored in 8 bits or fewer; they carry scales that widening doesn't know."""
+    for name, entry in header.items():
+        if name != "__metadata__" and entry["dtype"] not in FULL_PRECISION:
+            raise _quantised(file, f"a quantised checkpoint: {name} is {entry['dtype']}")
+
+
+def _quantised(where: Path, found: str) -> VideoJamError:
+    return VideoJamError(
+        expected="full-precision weights (float32, bfloat16 or float16)",
+        found=found,
+        where=str(where),
+        fix="Convert the unquantised base, then quantise the joint model.",
+    )
 
 
 def _check_channels(found: int, expected: int, name: str, file: Path) -> None:

@@ -112,7 +112,9 @@ def sample(
         if not model.is_joint:
             trace.times = family.paper_times(pipe.scheduler).tolist()
     reject_non_finite(latents, "sampled latents", model.source)
-    video, motion_video, flow = decode_halves(model, latents, request.num_frames) if decode else (None, None, None)
+    video, motion_video, flow = (
+        decode_halves(model, latents, request.num_frames) if decode else (None, None, None)
+    )
     window = guidance.window.report(trace.times) if guidance.uses_motion_branch else None
     return SampleOutput(latents, request.seeds, video, motion_video, flow, trace, window)
 

@@ -62,7 +62,10 @@ def build_scheduler(scheduler: Any, schedule: Schedule = "base", shift: float | 
         VideoJamError: the schedule has no shift to change.
     """
     config = scheduler.config
-    if schedule == "linear_quadratic" and config.get("prediction_type", "flow") not in ("flow", "flow_prediction"):
+    if schedule == "linear_quadratic" and config.get("prediction_type", "flow") not in (
+        "flow",
+        "flow_prediction",
+    ):
         raise VideoJamError(
             expected="the base's own schedule, as the base is not a flow model",
             found="linear_quadratic",

@@ -30,7 +30,7 @@ def new_entries(transformer: Any, family: Family) -> dict[str, Tensor]:
         if parameter is not None:
             rows, *columns = parameter.shape
             if name.startswith(f"{family.input_projection}."):
-                num_in = [config[family.in_key] + family.extra_inputs for config in (base, joint)]
+                num_in = [family.num_inputs(config) for config in (base, joint)]
                 columns[0] = columns[0] * num_in[0] // num_in[1]
             else:
                 rows //= 2

@@ -1,0 +1,148 @@
+"""`videojam inspect`: what a model is, what converting changes, and what memory training it will take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from videojam.joint.inspect_model import ModelFacts, TransformerFacts, describe_model
+from videojam.training.config import LoraConfig
+
+GIB = 2**30
+ACTIVATIONS = (
+    "Activations are not counted: they depend on the clips' size and the batch. "
+    "gradient_checkpointing keeps one block's at a time."
+)
+
+
+class TrainingMemory(BaseModel):
+    """Bytes that training one transformer holds, as the trainer allocates them; activations are not counted.
+
+    Master weights, gradients and averages are fp32 (4 bytes a parameter), Adam has two fp32 moments (8). Under
+    `precision: bf16` the layers compute on bf16 copies of their weights, which live until the backward pass.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str = Field(description="full, or lora with its rank.")
+    num_trained: int = Field(description="Parameters that are trained.")
+    weights: int = Field(description="fp32 weights: 4 bytes a parameter, trained or not.")
+    gradients: int = Field(description="4 bytes a trained parameter.")
+    adam: int = Field(description="8 bytes a trained parameter.")
+    ema: int = Field(description="4 bytes a trained parameter; 0 with ema_decay: 0.")
+    bf16_copies: int = Field(description="2 bytes a parameter while a step runs; 0 with precision: fp32.")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> int:
+        """Sum of all."""
+        return self.weights + self.gradients + self.adam + self.ema + self.bf16_copies
+
+
+class Inspection(BaseModel):
+    """What `videojam inspect` tells."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: ModelFacts = Field(description="What it is, and what converting changes.")
+    memory: list[TrainingMemory] = Field(description="Of training one transformer: full, then LoRA.")
+    activations: str = Field(ACTIVATIONS, description="What the memory leaves out.")
+
+
+def inspect_model(source: str | Path, *, revision: str | None = None, lora_rank: int = 16) -> Inspection:
+    """Tell of a folder or hub id what it is, what converting changes, and what memory training takes.
+
+    Reads configs and headers alone: a model of any size takes a moment and a few MB.
+
+    Args:
+        source: Pipeline folder, bare transformer folder, hub id or shipped model, base or joint.
+        revision: Revision of a hub id.
+        lora_rank: Rank of the adapters that the second estimate is for.
+
+    Raises:
+        VideoJamError: not a model of a known class, half-copied, or quantised.
+    """
+    model = describe_model(source, revision)
+    first = model.transformers[0]  # the experts of a mixture are of one size, and trained one by one
+    lora = LoraConfig(rank=lora_rank)
+    return Inspection(model=model, memory=[training_memory(first), training_memory(first, lora)])
+
+
+def training_memory(
+    transformer: TransformerFacts, lora: LoraConfig | None = None, *, ema: bool = True, bf16: bool = True
+) -> TrainingMemory:
+    """Count the bytes of training the joint model of a transformer.
+
+    Args:
+        transformer: Its facts.
+        lora: Adapters instead of a full fine-tune.
+        ema: Whether averages are kept.
+        bf16: Whether the layers compute in bf16.
+    """
+    num_all = num_trained = transformer.num_joint_parameters
+    if lora is not None:
+        adapters = num_lora_parameters(transformer, lora)
+        num_all += adapters
+        num_trained = adapters + transformer.num_projection_parameters
+    return TrainingMemory(
+        method=f"lora, rank {lora.rank}" if lora else "full",
+        num_trained=num_trained,
+        weights=4 * num_all,
+        gradients=4 * num_trained,
+        adam=8 * num_trained,
+        ema=4 * num_trained if ema else 0,
+        bf16_copies=2 * num_all if bf16 else 0,
+    )
+
+
+def num_lora_parameters(transformer: TransformerFacts, lora: LoraConfig) -> int:
+    """Count the adapters' parameters: rank · (in + out) for every linear layer whose name ends as asked."""
+    return sum(
+        lora.rank * sum(shape)
+        for name, shape in transformer.joint_shapes.items()
+        if len(shape) == 2 and any(f".{name}".endswith(f".{target}.weight") for target in lora.target_modules)
+    )
+
+
+def describe_lines(inspection: Inspection) -> list[str]:
+    """Write an inspection as lines for people."""
+    model = inspection.model
+    kind = {
+        True: "a joint model",
+        False: "a base model",
+        None: "base or joint is not told without a pipeline",
+    }
+    lines = [f"{model.source}: {model.pipeline_class or 'a bare transformer folder'}, {kind[model.is_joint]}"]
+    if model.record is not None:
+        record = model.record
+        lines.append(
+            f"  motion: flow by {record.motion.estimator}, style {record.motion.style}, scale "
+            f"{record.motion.scale:g}, curve {record.motion.curve}; base {record.base}; "
+            f"{record.num_train_steps:,} training steps since conversion"
+        )
+    for transformer in model.transformers:
+        lines += _transformer_lines(transformer, bool(model.is_joint))
+    lines += ["memory of training" + (" one transformer" if len(model.transformers) > 1 else "")]
+    columns = ("weights", "gradients", "adam", "ema", "bf16_copies", "total")
+    lines.append("  " + f"{'in GiB':<14}" + "".join(f"{name.replace('_', ' '):>12}" for name in columns))
+    for memory in inspection.memory:
+        values = "".join(f"{getattr(memory, name) / GIB:>12.2f}" for name in columns)
+        lines.append(f"  {memory.method:<14}{values}   ({memory.num_trained:,} trained)")
+    return [*lines, f"  {inspection.activations}"]
+
+
+def _transformer_lines(transformer: TransformerFacts, is_joint: bool) -> list[str]:
+    dtypes = ", ".join(transformer.dtypes) or "type not told by the config"
+    support = "converted, trained and sampled" if transformer.is_trained else "converted only"
+    share = transformer.num_added / (transformer.num_joint_parameters - transformer.num_added)
+    lines = [
+        f"{transformer.component or 'transformer'}: {transformer.class_name} ({transformer.checkpoints})",
+        f"  {transformer.num_channels} latent channels, predicts {transformer.prediction}; {support}",
+        f"  {transformer.num_parameters:,} parameters, {dtypes}",
+        f"  converting {'added' if is_joint else 'adds'} {transformer.num_added:,} parameters ({share:.3%}):",
+    ]
+    return lines + [
+        f"    {change.name}  {'×'.join(map(str, change.before))} → {'×'.join(map(str, change.after))}"
+        for change in transformer.changes
+    ]
