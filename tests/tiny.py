@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import torch
@@ -33,8 +35,11 @@ from diffusers import (
 )
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
     LlamaConfig,
     LlamaModel,
     PreTrainedTokenizerFast,
@@ -92,7 +97,9 @@ def tiny_vae() -> AutoencoderKLWan:
     ).eval()
 
 
-def tiny_transformer(in_channels: int = 4, patch: tuple[int, int, int] = (1, 2, 2)) -> WanTransformer3DModel:
+def tiny_transformer(
+    in_channels: int = 4, patch: tuple[int, int, int] = (1, 2, 2), **config: object
+) -> WanTransformer3DModel:
     return WanTransformer3DModel(
         patch_size=patch,
         num_attention_heads=2,
@@ -104,20 +111,35 @@ def tiny_transformer(in_channels: int = 4, patch: tuple[int, int, int] = (1, 2, 
         ffn_dim=32,
         num_layers=2,
         rope_max_seq_len=32,
+        **config,
     ).eval()
+
+
+def tiny_clip_vision() -> dict[str, object]:
+    config = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+    )
+    processor = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    return {"image_encoder": CLIPVisionModel(config).eval(), "image_processor": processor}
 
 
 def write_tiny_wan(
     folder: Path,
     *,
     image: bool = False,
+    clip: bool = False,
     expand_timesteps: bool = False,
     experts: bool = False,
     unipc: bool = False,
     patch: tuple[int, int, int] = (1, 2, 2),
     **save: object,
 ) -> Path:
-    """Write a random Wan pipeline (T2V, I2V, per-token timestep, or two experts) and return its folder."""
+    """Write a random Wan pipeline (T2V, I2V, also with CLIP, per-token timestep, or two experts)."""
     torch.manual_seed(0)
     scheduler = (
         UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
@@ -129,13 +151,16 @@ def write_tiny_wan(
         "text_encoder": tiny_text_encoder(),
         "vae": tiny_vae(),
         "scheduler": scheduler,
-        "transformer": tiny_transformer(4 + 4 + 4 if image else 4, patch),
+        "transformer": tiny_transformer(
+            4 + 4 + 4 if image else 4, patch, **({"image_dim": 16, "added_kv_proj_dim": 24} if clip else {})
+        ),
         "expand_timesteps": expand_timesteps,
     }
     if experts:
         parts |= {"transformer_2": tiny_transformer(4, patch), "boundary_ratio": 0.875}
     if image:
-        pipe = WanImageToVideoPipeline(**parts, image_encoder=None, image_processor=None)
+        vision = tiny_clip_vision() if clip else {"image_encoder": None, "image_processor": None}
+        pipe = WanImageToVideoPipeline(**parts, **vision)
     else:
         pipe = WanPipeline(**parts)
     pipe.save_pretrained(folder, **save)
@@ -351,3 +376,25 @@ def write_tiny_hunyuan_video15(folder: Path) -> Path:
         guider=ClassifierFreeGuidance(guidance_scale=6.0),
     ).save_pretrained(folder)
     return folder
+
+
+def write_holes(folder: Path, shapes: dict[str, list[int]], num_shards: int) -> None:
+    """Write a sharded checkpoint whose data is a hole in the file: any size, no disk."""
+    names = sorted(shapes)
+    weight_map: dict[str, str] = {}
+    for shard in range(num_shards):
+        header: dict[str, object] = {}
+        offset = 0
+        for name in names[shard::num_shards]:
+            size = 2 * torch.Size(shapes[name]).numel()
+            offsets = [offset, offset + size]
+            header[name] = {"dtype": "BF16", "shape": shapes[name], "data_offsets": offsets}
+            offset += size
+            weight_map[name] = f"diffusion_pytorch_model-{shard + 1:05}-of-{num_shards:05}.safetensors"
+        encoded = json.dumps(header).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        with (folder / weight_map[name]).open("wb") as file:
+            file.write(struct.pack("<Q", len(encoded)) + encoded)
+            file.truncate(8 + len(encoded) + offset)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))

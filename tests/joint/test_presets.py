@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -137,3 +139,13 @@ def test_a_full_disk_leaves_nothing(tiny_wan, tmp_path, monkeypatch):
     error = refused(tmp_path, vae=tiny_wan, text_encoder=tiny_wan, overrides=SMALL)
     assert error.found == "No space left on device"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_gpu_benchmark_measures_nothing_without_a_gpu(request, tmp_path):
+    script = request.config.rootpath / "benchmarks" / "gpu_presets.py"
+    command = [sys.executable, str(script), "--out", str(tmp_path / "figures.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no CUDA device" in done.stderr
+    assert not (tmp_path / "figures.json").exists()

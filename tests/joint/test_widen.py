@@ -86,6 +86,20 @@ def test_new_input_columns_sit_right_after_x():
     assert widen_input(weight, 2).flatten().tolist() == [1, 2, 0, 0, 3, 4, 5]
 
 
+def test_new_input_columns_of_linear_layers_follow_their_layout():
+    weight = torch.arange(1.0, 7)[None]  # C = 2 and a mask, P = 2 positions
+    outer = widen_input(weight, 2, "c_outer", num_positions=2)
+    assert outer.flatten().tolist() == [1, 2, 3, 4, 0, 0, 0, 0, 5, 6]
+    inner = widen_input(weight, 2, "c_inner", num_positions=2)
+    assert inner.flatten().tolist() == [1, 2, 0, 0, 3, 4, 5, 0, 0, 6]
+    assert torch.equal(widen_input(weight.view(1, 3, 1, 2), 2), outer.view(1, 5, 1, 2))
+
+
+def test_a_mirrored_condition_gets_columns_too():
+    weight = torch.arange(1.0, 6).view(1, 5, 1, 1, 1)  # [x, condition, mask] with C = 2
+    assert widen_input(weight, 2, num_blocks=2).flatten().tolist() == [1, 2, 0, 0, 3, 4, 0, 0, 5]
+
+
 def test_widened_transformer_shares_no_memory_and_keeps_dtypes():
     base = tiny_transformer().to(torch.bfloat16)
     base.scale_shift_table.data = base.scale_shift_table.data.float()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-import struct
 import time
 
 import pytest
+import tiny_pipelines
 import torch
-from tiny_pipelines import write_tiny_wan
+from safetensors.torch import load_file
+from tiny_pipelines import write_holes, write_tiny_wan
 from typer.testing import CliRunner
 
 from videojam.cli import app
@@ -25,6 +26,13 @@ from videojam.training.joint_step import Denoiser
 from videojam.training.run import _build_state, _trainable
 
 KINDS = ("t2v", "i2v", "per_token", "experts")
+OTHER_FAMILIES = (
+    "write_tiny_cogvideox",
+    "write_tiny_ltx",
+    "write_tiny_mochi",
+    "write_tiny_hunyuan_video",
+    "write_tiny_hunyuan_video15",
+)
 WAN_14B = {
     "_class_name": "WanTransformer3DModel",
     "num_attention_heads": 40,
@@ -64,6 +72,39 @@ def test_counts_are_those_of_the_loaded_models(tiny_bases, tiny_joints, kind):
     assert len(of_base.transformers) == (2 if kind == "experts" else 1)
 
 
+@pytest.mark.parametrize("write", OTHER_FAMILIES)
+def test_other_families_are_told_as_they_are_converted(tmp_path, write):
+    base = getattr(tiny_pipelines, write)(tmp_path / "base")
+    joint = convert(base, tmp_path / "joint")
+    before, after = (describe_model(folder).transformers[0] for folder in (base, joint))
+    assert before.changes == after.changes
+    assert after.num_parameters == before.num_joint_parameters == before.num_parameters + before.num_added
+    wide = load_file(joint / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert {change.name: change.after for change in after.changes}.items() <= {
+        name: list(tensor.shape) for name, tensor in wide.items()
+    }.items()
+    changed = [name for name, tensor in wide.items() if list(tensor.shape) != before_shapes(base)[name]]
+    assert sorted(changed) == [change.name for change in before.changes]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_start_holds_every_component_in_fp32(tiny_bases, tiny_joints, kind):
+    def held(model):
+        modules = [part for part in model.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+        return sum(tensor.nbytes for module in modules for tensor in module.parameters())
+
+    base, joint = load_model(tiny_bases[kind]), load_model(tiny_joints[kind])
+    copy = 4 * num_parameters(joint.pipeline.transformer)
+    assert inspect_model(tiny_bases[kind]).start == held(base) + copy
+    assert inspect_model(tiny_joints[kind]).start == held(joint)
+    assert inspect_model(tiny_bases[kind] / "transformer").start is None
+
+
+def before_shapes(base):
+    weights = load_file(base / "transformer" / "diffusion_pytorch_model.safetensors")
+    return {name: list(tensor.shape) for name, tensor in weights.items()}
+
+
 def test_a_bare_transformer_says_what_it_can(tiny_wan, tmp_path):
     folder = tiny_wan / "transformer"
     assert describe_model(folder).is_joint is None
@@ -101,27 +142,6 @@ def test_the_config_alone_gives_the_same_shapes_as_the_files(tiny_wan):
     assert shapes_of_config(config) == from_files
 
 
-def write_holes(folder, shapes, num_shards):
-    """Write a sharded checkpoint whose data is a hole in the file: any size, no disk."""
-    names = sorted(shapes)
-    weight_map = {}
-    for shard in range(num_shards):
-        header, offset = {}, 0
-        for name in names[shard::num_shards]:
-            size = 2 * torch.Size(shapes[name]).numel()
-            offsets = [offset, offset + size]
-            header[name] = {"dtype": "BF16", "shape": shapes[name], "data_offsets": offsets}
-            offset += size
-            weight_map[name] = f"diffusion_pytorch_model-{shard + 1:05}-of-{num_shards:05}.safetensors"
-        encoded = json.dumps(header).encode()
-        encoded += b" " * (-len(encoded) % 8)
-        with (folder / weight_map[name]).open("wb") as file:
-            file.write(struct.pack("<Q", len(encoded)) + encoded)
-            file.truncate(8 + len(encoded) + offset)
-    index = {"metadata": {}, "weight_map": weight_map}
-    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
-
-
 def test_a_14b_folder_takes_a_moment_and_no_memory(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(WAN_14B))
     write_holes(tmp_path, shapes_of_config(WAN_14B), 6)
@@ -134,6 +154,7 @@ def test_a_14b_folder_takes_a_moment_and_no_memory(tmp_path):
     transformer = found.model.transformers[0]
     assert transformer.num_parameters == pytest.approx(14.3e9, rel=0.01)  # as published for Wan 2.1 14B
     assert transformer.num_added == (5120 * 16 + 5120 * 16 + 16) * 4  # columns and rows of 4 positions
+    assert "in GiB" in "\n".join(describe_lines(found))
     assert found.memory[0].total == 22 * transformer.num_joint_parameters
 
 
@@ -146,7 +167,7 @@ def test_the_verb_prints_lines_or_json(tiny_wan_experts, tiny_joints):
         "transformer_2",
         "WanTransformer3DModel",
         "patch_embedding.weight",
-        "in GiB",
+        "in MiB",
     ):
         assert word in shown.output
     assert "24×4×1×2×2 → 24×8×1×2×2" in shown.output

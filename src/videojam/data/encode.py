@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """One clip in the cache; its file holds x, d `[C, F, H, W]` float16 and the text tensors `[L, D]`."""
+    """One clip in the cache; its file holds x, d `[C, F, H, W]` float16, text tensors `[L, D]` and image conditions."""
 
     name: str
     caption: str
@@ -128,7 +128,7 @@ def prepare(
 
 
 def read_encoded(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, Tensor]:
-    """Read a clip's tensors from the cache: `x`, `d` and the text keywords (`text.*`)."""
+    """Read a clip's tensors from the cache: `x`, `d`, and the keywords `text.*` and `image.*`."""
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in (keys or file.keys())}
 
@@ -150,6 +150,7 @@ def _encode(
     pixels = torch.cat([videos, drawn]).movedim(2, 1).float() / 127.5 - 1
     latents = model.family.encode_video(model.pipeline, pixels).cpu()
     text = model.family.encode_prompts(model.pipeline, [entry.caption for entry, _, _ in waiting], length)
+    image = model.family.encode_image(model.pipeline, pixels[: len(waiting)])
     half = len(waiting)
     for row, (entry, _, path) in enumerate(waiting):
         x, d = latents[row], latents[half + row]
@@ -157,6 +158,7 @@ def _encode(
         reject_non_finite(d, "motion latent", entry.name)
         tensors = {"x": x.half(), "d": d.half()}
         tensors |= {f"text.{name}": tensor[row].cpu() for name, tensor in text.items()}
+        tensors |= {f"image.{name}": tensor[row].cpu() for name, tensor in image.items()}
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         save_file(
             {key: tensor.contiguous() for key, tensor in tensors.items()},
@@ -199,6 +201,9 @@ def _config_key(
         "text_encoder": fingerprint(pipe.text_encoder),
         "max_sequence_length": data.max_sequence_length or model.defaults.max_sequence_length,
     }
+    if model.family.takes_image(pipe):
+        encoder = getattr(pipe, "image_encoder", None)
+        facts["image"] = "first frame" if encoder is None else fingerprint(encoder)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     (data.cache / key).mkdir(parents=True, exist_ok=True)
     (data.cache / key / "config.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -187,6 +187,14 @@ class Family:
         """Encode prompts with the pipeline's own code into keyword tensors `[N, ...]` of a denoiser call."""
         raise self._conversion_only("encode_prompts")
 
+    def encode_image(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Conditioning:
+        """Encode what an image-to-video base reads beside text, from each clip's first frame; else nothing.
+
+        The motion half has no such condition.
+        """
+        self._refuse_image(pipe)
+        return {}
+
     def default_sequence_length(self, pipe: Any) -> int:
         """Return the number of text tokens that the stock pipeline pads to when it is called."""
         return int(call_default(pipe, "max_sequence_length"))
@@ -273,13 +281,7 @@ class Family:
             generators: Of x and of d, for schedulers that draw more noise.
             arguments: Of the stock pipeline's call.
         """
-        if self.takes_image(pipe) and not self.samples_images:
-            raise VideoJamError(
-                expected="a text-to-video pipeline",
-                found=f"{type(pipe).__name__}, which can't carry the motion channels",
-                where="model_index.json",
-                fix="Convert the text-to-video model of the family, or call the transformer from your own loop.",
-            )
+        self._refuse_image(pipe)
         transformer = next(iter(self.transformers(pipe).values()))
         packed = self.pack(transformer, latents)
         out = pipe(latents=packed, output_type="latent", **arguments).frames
@@ -298,6 +300,10 @@ class Family:
         """Return the transformer that is in charge of a timestep (mixtures of experts have two)."""
         return next(iter(self.transformers(pipe).values()))
 
+    def sigma_range(self, pipe: Any, component: str) -> tuple[float, float]:
+        """Return the σ that a transformer is in charge of, from and to."""
+        return 0.0, 1.0
+
     def transformers(self, pipe: Any) -> dict[str, Any]:
         """Return the pipeline's transformers by component name (two for mixtures of experts)."""
         return {
@@ -305,6 +311,15 @@ class Family:
             for name, module in pipe.components.items()
             if any(c.__name__ == self.transformer_class for c in type(module).__mro__)
         }
+
+    def _refuse_image(self, pipe: Any) -> None:
+        if self.takes_image(pipe) and not self.samples_images:
+            raise VideoJamError(
+                expected="a text-to-video pipeline",
+                found=f"{type(pipe).__name__}, which can't carry the motion channels",
+                where="model_index.json",
+                fix="Convert the text-to-video model of the family, or call the transformer from your own loop.",
+            )
 
     def _conversion_only(self, what: str) -> VideoJamError:
         return VideoJamError(

@@ -39,13 +39,8 @@ class WanFamily(Family):
 
     def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
         """Call the stock pipeline; TI2V-5B's image-to-video blends C channels and can't carry 2C."""
-        if self.per_token_timestep and "image" in arguments and latents.shape[1] != pipe.vae.config.z_dim:
-            raise VideoJamError(
-                expected="text-to-video (WanPipeline) for a joint model with per-token time",
-                found=type(pipe).__name__,
-                where="model_index.json",
-                fix="Load the folder with WanPipeline as its class, and give no image.",
-            )
+        if "image" in arguments and latents.shape[1] != pipe.vae.config.z_dim:
+            self._refuse_per_token(pipe)
         return super().run_pipeline(pipe, latents, generators, **arguments)
 
     def transformer_at(self, pipe: Any, timestep: float) -> Any:
@@ -53,6 +48,13 @@ class WanFamily(Family):
         ratio = pipe.config.get("boundary_ratio")
         low = ratio is not None and timestep < ratio * pipe.scheduler.config.num_train_timesteps
         return pipe.transformer_2 if low else pipe.transformer
+
+    def sigma_range(self, pipe: Any, component: str) -> tuple[float, float]:
+        """Return A14B's share of σ: the high-noise expert's from the boundary up, the other's below."""
+        ratio = pipe.config.get("boundary_ratio")
+        if ratio is None:
+            return 0.0, 1.0
+        return (ratio, 1.0) if component == "transformer" else (0.0, ratio)
 
     def normalise(self, vae: Any, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
         """Compute (z − mean) / std with the autoencoder's channel statistics."""
@@ -86,6 +88,35 @@ class WanFamily(Family):
             max_sequence_length=max_sequence_length or self.default_sequence_length(pipe),
         )
         return {"encoder_hidden_states": embeds}
+
+    @torch.no_grad()
+    def encode_image(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Conditioning:
+        """Encode first frames with the stock code: `condition` = [mask, latent], and CLIP's states if used."""
+        if not self.takes_image(pipe):
+            return {}
+        self._refuse_per_token(pipe)
+        first, num_frames = video[:, :, 0].to(pipe.vae.device), video.shape[2]
+        size = {"height": video.shape[3], "width": video.shape[4], "num_frames": num_frames}
+        rows = [
+            pipe.prepare_latents(
+                frame[None], 1, pipe.vae.config.z_dim, dtype=torch.float32, device=first.device, **size
+            )[1]
+            for frame in first
+        ]
+        cond = {"condition": torch.cat(rows)}
+        if pipe.transformer is not None and pipe.transformer.config.image_dim is not None:
+            frames = ((first + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            cond["encoder_hidden_states_image"] = pipe.encode_image(list(frames.cpu()))
+        return cond
+
+    def _refuse_per_token(self, pipe: Any) -> None:
+        if self.per_token_timestep:
+            raise VideoJamError(
+                expected="text-to-video (WanPipeline) for a joint model with per-token time",
+                found=type(pipe).__name__,
+                where="model_index.json",
+                fix="Load the folder with WanPipeline as its class, and give no image.",
+            )
 
     def denoise(
         self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning

@@ -34,7 +34,8 @@ class InnerGuidance(BaseGuidance):
         enabled: Whether to guide at all.
     """
 
-    _input_predictions = [TEXT, NULL_TEXT, NULL_MOTION]  # noqa: RUF012 - diffusers' own name and kind
+    # the base class declares None, and reads a list from its subclasses
+    _input_predictions = [TEXT, NULL_TEXT, NULL_MOTION]  # type: ignore[assignment]  # noqa: RUF012
 
     @register_to_config
     def __init__(
@@ -88,7 +89,7 @@ class InnerGuidance(BaseGuidance):
             self._hook.remove()
             self._hook = None
 
-    def prepare_inputs(self, data: dict[str, Any]) -> list[Any]:
+    def prepare_inputs(self, data: Any) -> list[Any]:
         """Return the text inputs of each pass."""
         return [self._prepare_batch(data, int(name == NULL_TEXT), name) for name in self.passes]
 

@@ -15,6 +15,7 @@ from videojam.families import Family
 from videojam.joint.convert import is_hub_id, resolve
 from videojam.joint.inspect_folder import (
     TransformerFolder,
+    check_pipeline,
     find_transformers,
     has_joint_channels,
     read_json,
@@ -79,6 +80,9 @@ class ModelFacts(_Facts):
     is_joint: bool | None = Field(description="Joint or base; none: not told by a bare transformer folder.")
     record: MotionRecord | None = Field(description="The motion record of a joint model.")
     transformers: list[TransformerFacts] = Field(description="Two for mixtures of experts.")
+    num_other_parameters: dict[str, int] | None = Field(
+        description="Of the other components (encoders, autoencoder), where weight files tell; else none."
+    )
 
 
 def describe_model(source: str | Path, revision: str | None = None) -> ModelFacts:
@@ -105,7 +109,22 @@ def describe_model(source: str | Path, revision: str | None = None) -> ModelFact
         transformers=[
             _describe(name, transformer, bool(is_joint), configs_only) for name, transformer in found.items()
         ],
+        num_other_parameters=None if configs_only or "" in found else _count_others(folder, found),
     )
+
+
+def _count_others(folder: Path, transformers: Iterable[str]) -> dict[str, int]:
+    counts = {}
+    for name in sorted(check_pipeline(folder).keys() - set(transformers)):
+        shapes = {
+            tensor: entry["shape"]
+            for file in (folder / name).glob("*.safetensors")
+            for tensor, entry in read_header(file)[0].items()
+            if tensor != "__metadata__"
+        }
+        if shapes:
+            counts[name] = _count(shapes.values())
+    return counts
 
 
 def _is_joint(folder: Path, found: dict[str, TransformerFolder], record: MotionRecord | None) -> bool:

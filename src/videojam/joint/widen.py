@@ -67,7 +67,9 @@ def widened_tensor(
     num_channels = family.latent_channels(config)
     if name == f"{family.input_projection}.weight":
         num_positions = family.num_positions(config)
-        return widen_input(tensor, num_channels, family.input_layout, num_positions, family.num_doubled(config))
+        return widen_input(
+            tensor, num_channels, family.input_layout, num_positions, family.num_doubled(config)
+        )
     if name in (f"{family.output_projection}.weight", f"{family.output_projection}.bias"):
         return widen_output(tensor, num_channels, family.output_layout, init)
     return tensor

@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     Attributes:
         x: Appearance latents.
         d: Motion latents.
-        text: Denoiser keywords, one row a clip.
+        text: Denoiser keywords, one row a clip; an image condition too, where the base has one.
     """
 
     x: Float[Tensor, "b c f h w"]
@@ -57,5 +57,7 @@ def read_batch(clips: list[EncodedClip], device: torch.device | str) -> Batch:
     """Read clips from the cache into one batch, float32."""
     tensors = [read_encoded(clip.path) for clip in clips]
     stacked = {key: torch.stack([t[key] for t in tensors]).to(device).float() for key in tensors[0]}
-    text = {key.removeprefix("text."): value for key, value in stacked.items() if key.startswith("text.")}
-    return Batch(stacked["x"], stacked["d"], text)
+    cond = {
+        key.partition(".")[2]: value for key, value in stacked.items() if key.startswith(("text.", "image."))
+    }
+    return Batch(stacked["x"], stacked["d"], cond)

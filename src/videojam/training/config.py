@@ -79,6 +79,10 @@ class TrainConfig(_Strict):
     objective: ObjectiveConfig = Field(ObjectiveConfig(), description="Losses, dropout and times.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="Rates.")
     lora: LoraConfig | None = Field(None, description="Adapters instead of a full fine-tune.")
+    expert: str | None = Field(
+        None,
+        description="Of a pipeline with two experts, the one to train, by component name, on its own range of t.",
+    )
     num_steps: int = Field(description="Optimizer steps.", ge=1)
     batch_size: int = Field(1, description="Clips a step, over all processes.", ge=1)
     accumulation: int = Field(1, description="Parts that each process splits its batch into.", ge=1)

@@ -15,6 +15,7 @@ from videojam.joint.convert import copy_rest, resolve
 from videojam.joint.inspect_folder import read_json
 from videojam.joint.load import LoadedModel
 from videojam.joint.record import RECORD_NAME, MotionRecord, save_record
+from videojam.joint.widen import OutputInit, widen_transformer
 from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
 from videojam.training.config import TrainConfig
 
@@ -44,18 +45,23 @@ def export_model(
     folder, out = resolve(config.base), config.out / "model"
     temporary = out.with_name(f".model.tmp-{os.getpid()}")
     dtype = torch.bfloat16 if config.save_dtype == "bf16" else torch.float32
-    for parameter in transformer.parameters():
-        parameter.data = parameter.data.to(dtype).float()
     try:
-        copy_rest(folder, temporary, skip=[folder / component])
-        (temporary / RECORD_NAME).unlink(missing_ok=True)
         # DiffusionPipeline would ignore a component that is given; the folder's own class does not
         pipeline_class = getattr(diffusers, read_json(folder / "model_index.json")["_class_name"])
         parts = {component: transformer, "torch_dtype": torch.float32, "local_files_only": True}
         pipe = pipeline_class.from_pretrained(folder, **parts)
+        written = {component: transformer}
+        if record is not None:
+            written |= _widened_others(pipe, component, config.output_init)
+        for module in written.values():
+            for parameter in module.parameters():
+                parameter.data = parameter.data.to(dtype).float()
+        copy_rest(folder, temporary, skip=[folder / name for name in written])
+        (temporary / RECORD_NAME).unlink(missing_ok=True)
         model = LoadedModel(pipe, family_of(pipe), record, load_defaults(folder), str(out))
         save_fingerprint(model, temporary)
-        transformer.to(dtype).save_pretrained(temporary / component)
+        for name, module in written.items():
+            module.to(dtype).save_pretrained(temporary / name)
         if record is not None:
             save_record(record, temporary)
         shutil.rmtree(out, ignore_errors=True)
@@ -78,6 +84,22 @@ def export_model(
             fix="Do not use this folder; report it with the recipe and the versions in run.json.",
         )
     return report
+
+
+def _widened_others(pipe: Any, component: str, output_init: OutputInit) -> dict[str, Any]:
+    """Convert the experts that the run didn't train, in the pipeline, where they are still the base's."""
+    from videojam.families import family_of
+
+    family = family_of(pipe)
+    num_channels = family.vae_channels(dict(pipe.vae.config))
+    others = {
+        name: widen_transformer(module, output_init)
+        for name, module in family.transformers(pipe).items()
+        if name != component and family.latent_channels(dict(module.config)) == num_channels
+    }
+    for name, module in others.items():
+        setattr(pipe, name, module)
+    return others
 
 
 def export_lora(transformer: Any, projections: dict[str, torch.Tensor], out: Path) -> None:

@@ -47,6 +47,10 @@ class Inspection(BaseModel):
 
     model: ModelFacts = Field(description="What it is, and what converting changes.")
     memory: list[TrainingMemory] = Field(description="Of training one transformer: full, then LoRA.")
+    start: int | None = Field(
+        description="Bytes of all components in fp32 while clips are encoded, with the base beside its joint "
+        "copy; they are freed before the first step. None where the files aren't there to be counted."
+    )
     activations: str = Field(ACTIVATIONS, description="What the memory leaves out.")
 
 
@@ -66,7 +70,17 @@ def inspect_model(source: str | Path, *, revision: str | None = None, lora_rank:
     model = describe_model(source, revision)
     first = model.transformers[0]  # the experts of a mixture are of one size, and trained one by one
     lora = LoraConfig(rank=lora_rank)
-    return Inspection(model=model, memory=[training_memory(first), training_memory(first, lora)])
+    memory = [training_memory(first), training_memory(first, lora)]
+    return Inspection(model=model, memory=memory, start=_start(model))
+
+
+def _start(model: ModelFacts) -> int | None:
+    """Count what `training.run.train` holds at its fullest before the first step."""
+    if model.num_other_parameters is None:
+        return None
+    num_all = sum(model.num_other_parameters.values())
+    num_all += sum(transformer.num_parameters for transformer in model.transformers)
+    return 4 * (num_all if model.is_joint else num_all + model.transformers[0].num_joint_parameters)
 
 
 def training_memory(
@@ -125,10 +139,13 @@ def describe_lines(inspection: Inspection) -> list[str]:
         lines += _transformer_lines(transformer, bool(model.is_joint))
     lines += ["memory of training" + (" one transformer" if len(model.transformers) > 1 else "")]
     columns = ("weights", "gradients", "adam", "ema", "bf16_copies", "total")
-    lines.append("  " + f"{'in GiB':<14}" + "".join(f"{name.replace('_', ' '):>12}" for name in columns))
+    unit, size = ("GiB", GIB) if inspection.memory[0].total >= GIB else ("MiB", GIB // 1024)
+    lines.append("  " + f"{'in ' + unit:<14}" + "".join(f"{name.replace('_', ' '):>12}" for name in columns))
     for memory in inspection.memory:
-        values = "".join(f"{getattr(memory, name) / GIB:>12.2f}" for name in columns)
+        values = "".join(f"{getattr(memory, name) / size:>12.2f}" for name in columns)
         lines.append(f"  {memory.method:<14}{values}   ({memory.num_trained:,} trained)")
+    if inspection.start is not None:
+        lines.append(f"  Before the first step, with the encoders: {inspection.start / size:.2f} {unit}.")
     return [*lines, f"  {inspection.activations}"]
 
 

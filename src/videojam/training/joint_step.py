@@ -22,12 +22,14 @@ class Denoiser:
         family: Its family.
         is_joint: Whether it predicts motion too.
         null_text: Denoiser keywords of the null text, `[1, L, D]` each.
+        sigma_range: Noise levels that the transformer is in charge of.
     """
 
     transformer: torch.nn.Module
     family: Family
     is_joint: bool
     null_text: Conditioning
+    sigma_range: tuple[float, float] = (0.0, 1.0)
 
     def losses(self, batch: Batch, draws: Draws) -> list[Tensor]:
         """Return [appearance loss] or [appearance loss, motion loss], each `[B]`.
@@ -50,10 +52,12 @@ class Denoiser:
         return half_losses(prediction, target, 2)
 
     def replace_text(self, text: Conditioning, dropped: Tensor) -> Conditioning:
-        """Put the null text into the dropped rows."""
+        """Put the null text into the dropped rows; an image condition has no null and stays."""
         return {
             name: torch.where(
                 dropped.reshape(-1, *[1] * (value.ndim - 1)), self.null_text[name].to(value), value
             )
+            if name in self.null_text
+            else value
             for name, value in text.items()
         }

@@ -117,7 +117,8 @@ def validate(
     line: Line = {"step": state.step}
     halves = ("appearance", "motion") if denoiser.is_joint else ("appearance",)
     with averaged(state):
-        for t in config.validate_t:
+        low, high = denoiser.sigma_range
+        for t in (t for t in config.validate_t if low <= 1 - t <= high):
             sums = torch.zeros(len(halves))
             for start in range(0, len(heldout), config.batch_size):
                 batch = read_batch(heldout[start : start + config.batch_size], accelerator.device)
@@ -176,7 +177,8 @@ def _backward(
         rows = list(share[start : start + size])
         batch = read_batch([clips[numbers[row]] for row in rows], accelerator.device)
         if draws is None:
-            draws = draw(config.objective, config.seed, step, config.batch_size, tuple(batch.x.shape[1:]))
+            shape = tuple(batch.x.shape[1:])
+            draws = draw(config.objective, config.seed, step, config.batch_size, shape, denoiser.sigma_range)
         with autocast(config, accelerator):
             losses = denoiser.losses(batch, draws.rows(rows).to(accelerator.device))
         means = [loss.sum() / len(share) for loss in losses]

@@ -45,7 +45,14 @@ def generator_of(seed: int, step: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(mixed % (1 << 63))
 
 
-def draw(config: ObjectiveConfig, seed: int, step: int, batch_size: int, shape: tuple[int, ...]) -> Draws:
+def draw(
+    config: ObjectiveConfig,
+    seed: int,
+    step: int,
+    batch_size: int,
+    shape: tuple[int, ...],
+    sigma_range: tuple[float, float] = (0.0, 1.0),
+) -> Draws:
     """Draw a step's times, noises and dropouts; each from a generator of its own.
 
     So that the control (no motion) sees the same times, noise and text dropout as VideoJAM.
@@ -57,8 +64,13 @@ def draw(config: ObjectiveConfig, seed: int, step: int, batch_size: int, shape: 
     def noise(name: str) -> Tensor:
         return torch.randn(batch_size, *shape, generator=generator_of(seed, step, name))
 
+    times = generator_of(seed, step, "t")
+    if sigma_range == (0.0, 1.0):
+        t = sample_t(config, batch_size, times)
+    else:
+        t = sample_t_within(config, batch_size, times, sigma_range)
     return Draws(
-        sigma=1 - sample_t(config, batch_size, generator_of(seed, step, "t")),
+        sigma=1 - t,
         eps_x=noise("eps_x"),
         eps_d=noise("eps_d"),
         drop_text=rand("text") < config.text_dropout,
@@ -75,6 +87,33 @@ def sample_t(config: ObjectiveConfig, num: int, generator: torch.Generator) -> F
     sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
     sigma = config.t_shift * sigma / (1 + (config.t_shift - 1) * sigma)
     return 1 - sigma
+
+
+def sample_t_within(
+    config: ObjectiveConfig, num: int, generator: torch.Generator, sigma_range: tuple[float, float]
+) -> Float[Tensor, " b"]:
+    """Draw times of `sample_t`'s distribution, given that σ is in a range, by its inverse.
+
+    Args:
+        config: The distribution.
+        num: How many.
+        generator: Of the uniform numbers that are mapped.
+        sigma_range: σ from and to, after the shift.
+    """
+    shift = config.t_shift
+    low, high = (
+        1 - sigma / (shift - (shift - 1) * sigma) for sigma in torch.tensor(sigma_range[::-1]).double()
+    )
+    uniform = torch.rand(num, generator=generator).double()
+    if config.t_sampling == "uniform":
+        t = low + uniform * (high - low)
+    else:
+        ends = (torch.logit(torch.stack([low, high])) - config.t_mean) / config.t_std
+        below, above = torch.special.ndtr(ends)
+        normal = torch.special.ndtri(below + uniform * (above - below))
+        t = torch.sigmoid(config.t_mean + config.t_std * normal)
+    sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
+    return (1 - shift * sigma / (1 + (shift - 1) * sigma)).float()
 
 
 def half_losses(

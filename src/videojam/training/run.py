@@ -74,7 +74,8 @@ def train(
 
     component, transformer, is_joint = _trained_transformer(config, model)
     masks = new_entries(transformer, model.family) if is_joint else {}
-    denoiser = Denoiser(transformer, model.family, is_joint, data.null_text)
+    sigma_range = model.family.sigma_range(model.pipeline, component)
+    denoiser = Denoiser(transformer, model.family, is_joint, data.null_text, sigma_range)
     source = replace(model, pipeline=None)  # the encoders are not needed any more: free them
     del model
     projections = _trainable(transformer, denoiser, config.lora)
@@ -142,14 +143,15 @@ def _prepare(config: TrainConfig, model: LoadedModel, say: Listener) -> EncodedD
 def _trained_transformer(config: TrainConfig, model: LoadedModel) -> tuple[str, Any, bool]:
     """Return (component name, transformer to train in float32, whether it is joint)."""
     transformers = model.family.transformers(model.pipeline)
-    if len(transformers) != 1:
+    component = config.expert or next(iter(transformers))
+    if component not in transformers or (len(transformers) > 1 and config.expert is None):
         raise VideoJamError(
-            expected="a pipeline with one transformer",
-            found=", ".join(transformers),
+            expected=f"expert: one of {', '.join(transformers)}",
+            found=f"expert: {config.expert}",
             where=config.base,
-            fix="Training the experts of a mixture is not supported yet.",
+            fix="Name the one to train; train the other in a second run whose base is the first one's result.",
         )
-    component, transformer = next(iter(transformers.items()))
+    transformer = transformers[component]
     if config.method == "plain" and model.is_joint:
         raise VideoJamError(
             expected="a base model for method: plain",

@@ -1,0 +1,73 @@
+"""A mixture of two experts is trained one after the other, each on its own range of t."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from videojam.errors import VideoJamError
+from videojam.joint.load import load_model
+from videojam.training.config import ObjectiveConfig, TrainConfig
+from videojam.training.objective import draw, generator_of, sample_t, sample_t_within
+from videojam.training.run import train
+
+
+def weights(folder, expert):
+    return load_file(folder / expert / "diffusion_pytorch_model.safetensors")
+
+
+def changed(one, other, expert):
+    before, after = weights(one, expert), weights(other, expert)
+    return [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
+
+
+def test_two_runs_train_both_experts_and_each_leaves_the_other(recipe, tiny_wan_experts, tmp_path):
+    def run(name, base, expert):
+        content = {**recipe, "base": str(base), "out": str(tmp_path / name), "expert": expert}
+        config = TrainConfig.model_validate({**content, "num_steps": 2, "validate_t": [0.1, 0.5]})
+        report = train(config)
+        assert report.ok
+        log = (config.out / "log.jsonl").read_text().splitlines()
+        return config.out / "model", set().union(*(json.loads(line) for line in log))
+
+    first, keys = run("high", tiny_wan_experts, "transformer")
+    assert "heldout_motion@0.1" in keys
+    assert "heldout_motion@0.5" not in keys  # σ = 0.5 is below the boundary, 0.875
+    assert load_model(first).is_joint
+    second, keys = run("low", first, "transformer_2")
+    assert "heldout_motion@0.5" in keys
+    assert "heldout_motion@0.1" not in keys
+    assert changed(first, second, "transformer") == []
+    assert len(changed(first, second, "transformer_2")) > 10
+    untrained = weights(first, "transformer_2")["proj_out.bias"].unflatten(0, (4, 2, 4))
+    assert not untrained[:, 1].any()  # converted, not trained
+
+
+@pytest.mark.parametrize("expert", [None, "transformer_3"])
+def test_an_expert_must_be_named(recipe, tiny_wan_experts, expert):
+    config = TrainConfig.model_validate({**recipe, "base": str(tiny_wan_experts), "expert": expert})
+    with pytest.raises(VideoJamError, match="transformer, transformer_2"):
+        train(config)
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "logit_normal"])
+@pytest.mark.parametrize("shift", [1.0, 5.0])
+def test_times_of_a_range_are_those_of_the_whole_that_fall_into_it(sampling, shift):
+    config = ObjectiveConfig(t_sampling=sampling, t_shift=shift, t_mean=0.3, t_std=0.8)
+    sigma = 1 - sample_t(config, 200_000, generator_of(0, 0, "t"))
+    whole = sigma[(sigma > 0.6) & (sigma < 0.9)]
+    within = 1 - sample_t_within(config, 50_000, generator_of(1, 0, "t"), (0.6, 0.9))
+    assert within.min() >= 0.6 - 1e-6
+    assert within.max() <= 0.9 + 1e-6
+    points = torch.tensor([0.1, 0.5, 0.9])
+    assert torch.allclose(whole.quantile(points), within.quantile(points), atol=5e-3)
+
+
+def test_the_whole_range_draws_as_before():
+    config = ObjectiveConfig()
+    one, two = draw(config, 0, 3, 4, (2, 2)), draw(config, 0, 3, 4, (2, 2), (0.0, 1.0))
+    assert torch.equal(one.sigma, two.sigma)
+    assert torch.equal(one.sigma, 1 - sample_t(config, 4, generator_of(0, 3, "t")))
