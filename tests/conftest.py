@@ -18,10 +18,17 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-_spec = importlib.util.spec_from_file_location("tiny_pipelines", Path(__file__).parent / "tiny.py")
-tiny = importlib.util.module_from_spec(_spec)
-sys.modules["tiny_pipelines"] = tiny
-_spec.loader.exec_module(tiny)
+
+def _load(name: str, file: str):
+    """Make a file beside this one importable; the tests are no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / file)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tiny = _load("tiny_pipelines", "tiny.py")
+_load("tiny_families", "tiny_families.py")
 
 torch.set_num_threads(1)
 

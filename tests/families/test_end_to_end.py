@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import tiny_pipelines as tiny
 import torch
+from tiny_pipelines import write_tiny_wan
 
+import tiny_families as tiny
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
@@ -70,7 +71,7 @@ class Kind:
 
 
 KINDS = {
-    "wan": Kind(tiny.write_tiny_wan, batch_atol=0),
+    "wan": Kind(write_tiny_wan, batch_atol=0),
     "cogvideox-2b": Kind(tiny.write_tiny_cogvideox),
     "cogvideox-5b": Kind(partial(tiny.write_tiny_cogvideox, rotary=True, dpm=True)),
     "cogvideox-1.5": Kind(partial(tiny.write_tiny_cogvideox, padded=True)),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import tiny_pipelines as tiny
 import torch
 
+import tiny_families as tiny
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, family_of
 from videojam.guidance.config import GuidanceConfig

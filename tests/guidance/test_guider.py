@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 from diffusers.modular_pipelines.wan.modular_blocks_wan import WanBlocks
-from tiny_pipelines import write_tiny_hunyuan_video15
 
+from tiny_families import write_tiny_hunyuan_video15
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.guider import InnerGuidance
 from videojam.guidance.window import Window

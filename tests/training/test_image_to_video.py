@@ -7,6 +7,7 @@ import tiny_pipelines as tiny
 import torch
 from PIL import Image
 
+from tiny_families import write_tiny_cogvideox
 from videojam.data.config import DataConfig
 from videojam.data.encode import prepare, read_encoded
 from videojam.errors import VideoJamError
@@ -90,7 +91,7 @@ def test_bases_whose_condition_cannot_ride_along_say_so(tmp_path):
         model.family.encode_image(model.pipeline, torch.zeros(1, 3, 9, 32, 32))
     from diffusers import CogVideoXImageToVideoPipeline
 
-    cog = load_model(tiny.write_tiny_cogvideox(tmp_path / "cog")).pipeline
+    cog = load_model(write_tiny_cogvideox(tmp_path / "cog")).pipeline
     pipe = CogVideoXImageToVideoPipeline(**cog.components)
     with pytest.raises(VideoJamError, match="can't carry the motion channels"):
         family_of(pipe).encode_image(pipe, torch.zeros(1, 3, 9, 32, 32))

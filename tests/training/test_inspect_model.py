@@ -8,12 +8,12 @@ import shutil
 import time
 
 import pytest
-import tiny_pipelines
 import torch
 from safetensors.torch import load_file
 from tiny_pipelines import write_holes, write_tiny_wan
 from typer.testing import CliRunner
 
+import tiny_families
 from videojam.cli import app
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert, is_hub_id
@@ -74,7 +74,7 @@ def test_counts_are_those_of_the_loaded_models(tiny_bases, tiny_joints, kind):
 
 @pytest.mark.parametrize("write", OTHER_FAMILIES)
 def test_other_families_are_told_as_they_are_converted(tmp_path, write):
-    base = getattr(tiny_pipelines, write)(tmp_path / "base")
+    base = getattr(tiny_families, write)(tmp_path / "base")
     joint = convert(base, tmp_path / "joint")
     before, after = (describe_model(folder).transformers[0] for folder in (base, joint))
     assert before.changes == after.changes

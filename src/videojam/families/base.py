@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -14,34 +14,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.families.projections import Projections
 
-Layout = Literal["c_inner", "c_outer"]
-OutputLayout = Layout
 Conditioning = dict[str, Tensor]
 Generators = tuple[list[torch.Generator], list[torch.Generator]]
 """Of x and of d, one for each clip."""
 
 
 @dataclass(frozen=True)
-class Family:
-    """One base architecture: where its two projections are, and how its latents, time and text work.
+class Family(Projections):
+    """One base architecture: its two projections, and how its latents, time and text work.
 
     A joint model is the stock class with 2C channels in and out, so a family holds nothing that the stock
     pipeline already does. The defaults are those of a flow model with latents `[B, C, F, H, W]`:
     x_σ = (1−σ)x + σε, the network predicts ε − x (minus the paper's velocity) and reads the timestep 1000σ.
 
     Attributes:
-        transformer_class: Name of the diffusers class, by which the family is registered.
-        input_projection: Dotted name of the layer that reads the latents.
-        output_projection: Dotted name of the layer that writes the prediction.
-        output_layout: Order of the output rows: `c_inner` = (pt, ph, pw, c), `c_outer` = (c, pt, ph, pw).
-        checkpoints: Published models of the class, for people.
-        prediction: What the network predicts, for people.
-        input_layout: Order of the input columns, where the projection is linear; a convolution is `c_outer`.
-        in_key: Config key of the channels in.
-        out_key: Config key of the channels out.
-        doubled_blocks: Blocks of C input channels, from the first on, that get C motion channels behind them.
-        channel_dim: Axis of the channels in the network's hidden states; latents elsewhere are `[B, C, ...]`.
         batched_cfg: Whether the stock pipeline's CFG is one pass over the batch [unconditional, conditional].
         pass_names: What the stock pipeline calls its passes otherwise: (conditional, unconditional).
         default_w_text: w1 if neither the user nor the model folder says; none: the paper's.
@@ -51,17 +39,6 @@ class Family:
         fps: Frame rate of the base's clips.
     """
 
-    transformer_class: str
-    input_projection: str
-    output_projection: str
-    output_layout: OutputLayout
-    checkpoints: str = ""
-    prediction: str = "flow, ε − x"
-    input_layout: Layout = "c_outer"
-    in_key: str = "in_channels"
-    out_key: str = "out_channels"
-    doubled_blocks: int = 1
-    channel_dim: int = 1
     batched_cfg: bool = False
     pass_names: tuple[str, str] = ("cond", "uncond")
     default_w_text: float | None = None
@@ -70,48 +47,11 @@ class Family:
     num_train_timesteps: int = 1000
     fps: float = 16.0
 
-    # --- conversion ---
-
-    def latent_channels(self, config: dict[str, Any]) -> int:
-        """Return C, the channels of the appearance latent, of a base transformer's config."""
-        return int(config.get(self.out_key) or config[self.in_key])
-
-    def joint_config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Return the config of the joint transformer: C channels more, in and out."""
-        num_channels = self.latent_channels(config)
-        num_in = config[self.in_key] + self.doubled_blocks * num_channels
-        return {**config, self.in_key: num_in, self.out_key: 2 * num_channels}
-
-    def base_config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Invert `joint_config`."""
-        num_channels = self.latent_channels(config) // 2
-        num_in = config[self.in_key] - self.doubled_blocks * num_channels
-        return {**config, self.in_key: num_in, self.out_key: num_channels}
-
-    def num_doubled(self, config: dict[str, Any]) -> int:
-        """Return how many blocks of C input channels get motion channels behind them."""
-        return self.doubled_blocks
-
-    def num_inputs(self, config: dict[str, Any]) -> int:
-        """Return the channels that the input projection reads."""
-        return int(config[self.in_key])
-
-    def num_outputs(self, config: dict[str, Any]) -> int:
-        """Return the channels that the output projection writes."""
-        return self.latent_channels(config)
-
-    def num_positions(self, config: dict[str, Any]) -> int:
-        """Return P, the latent positions that one token covers."""
-        patch = config.get("patch_size", 1)
-        if isinstance(patch, (list, tuple)):
-            return math.prod(patch)
-        return int(patch) ** 2 * int(config.get("patch_size_t") or 1)
+    # --- latents ---
 
     def vae_channels(self, config: dict[str, Any]) -> int | None:
         """Return the latent channels that an autoencoder's config states, if it does."""
         return config.get("z_dim") or config.get("latent_channels")
-
-    # --- latents ---
 
     def normalise(self, vae: Any, z: Tensor) -> Tensor:
         """Bring the autoencoder's latents to the unit scale that the transformer is trained on."""

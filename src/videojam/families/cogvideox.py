@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.families.base import Conditioning, Family, Generators, OutputLayout
+from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.projections import Layout
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class CogVideoXFamily(Family):
     transformer_class: str = "CogVideoXTransformer3DModel"
     input_projection: str = "patch_embed.proj"
     output_projection: str = "proj_out"
-    output_layout: OutputLayout = "c_outer"
+    output_layout: Layout = "c_outer"
     checkpoints: str = "CogVideoX 2B and 5B, CogVideoX 1.5 5B (text-to-video)"
     prediction: str = "v, √ᾱ·ε − √(1−ᾱ)·x"
     channel_dim: int = 2

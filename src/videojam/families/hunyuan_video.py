@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family, Generators, OutputLayout
+from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.projections import Layout
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class HunyuanVideoFamily(Family):
     transformer_class: str = "HunyuanVideoTransformer3DModel"
     input_projection: str = "x_embedder.proj"
     output_projection: str = "proj_out"
-    output_layout: OutputLayout = "c_outer"
+    output_layout: Layout = "c_outer"
     checkpoints: str = "HunyuanVideo (text-to-video, guidance-distilled)"
     default_w_text: float | None = 0.0
     fps: float = 24.0

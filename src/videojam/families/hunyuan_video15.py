@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family, Generators, OutputLayout
+from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.projections import Layout
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class HunyuanVideo15Family(Family):
     transformer_class: str = "HunyuanVideo15Transformer3DModel"
     input_projection: str = "x_embedder.proj"
     output_projection: str = "proj_out"
-    output_layout: OutputLayout = "c_outer"
+    output_layout: Layout = "c_outer"
     checkpoints: str = "HunyuanVideo 1.5 480p and 720p (text-to-video)"
     doubled_blocks: int = 2
     pass_names: tuple[str, str] = ("pred_cond", "pred_uncond")

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family, Generators, OutputLayout, call_default
+from videojam.families.base import Conditioning, Family, Generators, call_default
+from videojam.families.projections import Layout
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class LTXFamily(Family):
     transformer_class: str = "LTXVideoTransformer3DModel"
     input_projection: str = "proj_in"
     output_projection: str = "proj_out"
-    output_layout: OutputLayout = "c_outer"
+    output_layout: Layout = "c_outer"
     checkpoints: str = "LTX-Video 0.9 to 0.9.8 (2B, 13B)"
     channel_dim: int = 2
     batched_cfg: bool = True

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family, OutputLayout
+from videojam.families.base import Conditioning, Family
+from videojam.families.projections import Layout
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class MochiFamily(Family):
     transformer_class: str = "MochiTransformer3DModel"
     input_projection: str = "patch_embed.proj"
     output_projection: str = "proj_out"
-    output_layout: OutputLayout = "c_inner"
+    output_layout: Layout = "c_inner"
     checkpoints: str = "Mochi 1 preview"
     prediction: str = "flow, x − ε, inverted time"
     batched_cfg: bool = True

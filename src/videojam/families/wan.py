@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.families.base import Conditioning, Family, Generators, OutputLayout
+from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.projections import Layout
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class WanFamily(Family):
     transformer_class: str = "WanTransformer3DModel"
     input_projection: str = "patch_embedding"
     output_projection: str = "proj_out"
-    output_layout: OutputLayout = "c_inner"
+    output_layout: Layout = "c_inner"
     checkpoints: str = "Wan 2.1 T2V and I2V (1.3B, 14B), Wan 2.2 A14B and TI2V-5B"
     samples_images: bool = True
     per_token_timestep: bool = False

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from videojam.families import Family, family_of
-from videojam.families.base import OutputLayout
+from videojam.families.projections import Layout
 
 OutputInit = Literal["zero", "copy"]
 Transformer = TypeVar("Transformer", bound=torch.nn.Module)
@@ -17,7 +17,7 @@ Transformer = TypeVar("Transformer", bound=torch.nn.Module)
 def widen_input(
     weight: Tensor,
     num_channels: int,
-    layout: OutputLayout = "c_outer",
+    layout: Layout = "c_outer",
     num_positions: int = 1,
     num_blocks: int = 1,
 ) -> Tensor:
@@ -41,7 +41,7 @@ def widen_input(
     return wide.reshape(len(weight), -1, *kernel)
 
 
-def widen_output(rows: Tensor, num_channels: int, layout: OutputLayout, init: OutputInit = "zero") -> Tensor:
+def widen_output(rows: Tensor, num_channels: int, layout: Layout, init: OutputInit = "zero") -> Tensor:
     """Add the C motion rows of every patch position: zero, or a copy of the appearance rows.
 
     `c_inner` (pt, ph, pw, c): interleaved, motion channel k of position p is row p·2C + C + k.

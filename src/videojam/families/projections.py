@@ -1,0 +1,75 @@
+"""What converting must know of a transformer class: its two projections, and how their rows and columns lie."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Layout = Literal["c_inner", "c_outer"]
+
+
+@dataclass(frozen=True)
+class Projections:
+    """The layers that read the latents and write the prediction, and their widths.
+
+    Attributes:
+        transformer_class: Name of the diffusers class, by which the family is registered.
+        input_projection: Dotted name of the layer that reads the latents.
+        output_projection: Dotted name of the layer that writes the prediction.
+        output_layout: Order of the output rows: `c_inner` = (pt, ph, pw, c), `c_outer` = (c, pt, ph, pw).
+        checkpoints: Published models of the class, for people.
+        prediction: What the network predicts, for people.
+        input_layout: Order of the input columns, where the projection is linear; a convolution is `c_outer`.
+        in_key: Config key of the channels in.
+        out_key: Config key of the channels out.
+        doubled_blocks: Blocks of C input channels, from the first on, that get C motion channels behind them.
+        channel_dim: Axis of the channels in the network's hidden states; latents elsewhere are `[B, C, ...]`.
+    """
+
+    transformer_class: str
+    input_projection: str
+    output_projection: str
+    output_layout: Layout
+    checkpoints: str = ""
+    prediction: str = "flow, ε − x"
+    input_layout: Layout = "c_outer"
+    in_key: str = "in_channels"
+    out_key: str = "out_channels"
+    doubled_blocks: int = 1
+    channel_dim: int = 1
+
+    def latent_channels(self, config: dict[str, Any]) -> int:
+        """Return C, the channels of the appearance latent, of a base transformer's config."""
+        return int(config.get(self.out_key) or config[self.in_key])
+
+    def joint_config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the config of the joint transformer: C channels more, in and out."""
+        num_channels = self.latent_channels(config)
+        num_in = config[self.in_key] + self.doubled_blocks * num_channels
+        return {**config, self.in_key: num_in, self.out_key: 2 * num_channels}
+
+    def base_config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Invert `joint_config`."""
+        num_channels = self.latent_channels(config) // 2
+        num_in = config[self.in_key] - self.doubled_blocks * num_channels
+        return {**config, self.in_key: num_in, self.out_key: num_channels}
+
+    def num_doubled(self, config: dict[str, Any]) -> int:
+        """Return how many blocks of C input channels get motion channels behind them."""
+        return self.doubled_blocks
+
+    def num_inputs(self, config: dict[str, Any]) -> int:
+        """Return the channels that the input projection reads."""
+        return int(config[self.in_key])
+
+    def num_outputs(self, config: dict[str, Any]) -> int:
+        """Return the channels that the output projection writes."""
+        return self.latent_channels(config)
+
+    def num_positions(self, config: dict[str, Any]) -> int:
+        """Return P, the latent positions that one token covers."""
+        patch = config.get("patch_size", 1)
+        if isinstance(patch, (list, tuple)):
+            return math.prod(patch)
+        return int(patch) ** 2 * int(config.get("patch_size_t") or 1)
