@@ -14,7 +14,8 @@ from pathlib import Path
 
 import matplotlib
 
-from videojam.tiny import PACKAGE_FOLDER, TINY_NAMES
+from videojam.joint.record import load_record, save_record
+from videojam.tiny import PACKAGE_FOLDER, PREFIX, TINY_NAMES
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -28,6 +29,10 @@ def ship(run: Path, name: str) -> None:
     shutil.rmtree(target, ignore_errors=True)
     ignored = shutil.ignore_patterns(*(() if name == "base" else (*SHARED, "model_index.json")))
     shutil.copytree(run / "model", target, ignore=ignored)
+
+    record = load_record(target)
+    if record is not None:  # the base that ships beside it, not the folder of this machine
+        save_record(record.model_copy(update={"base": f"{PREFIX}base"}), target)
 
 
 def keep_evidence(run: Path, name: str, out: Path) -> None:
