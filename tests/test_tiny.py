@@ -16,11 +16,6 @@ from videojam.joint.load import load_model
 from videojam.joint.record import RECORD_NAME
 from videojam.tiny import PACKAGE_FOLDER, TINY_NAMES, tiny_folder
 
-shipped = pytest.mark.skipif(
-    not (PACKAGE_FOLDER / "base" / "model_index.json").is_file(),
-    reason="this checkout holds no shipped models",
-)
-
 
 @pytest.fixture
 def package(tiny_wan, tmp_path, monkeypatch):
@@ -63,7 +58,6 @@ def test_an_unknown_or_missing_model_is_named(package):
         load_model("tiny:control")
 
 
-@shipped
 @pytest.mark.parametrize("name", TINY_NAMES)
 def test_shipped_models_load_in_plain_diffusers_without_this_package(name):
     code = (
@@ -79,7 +73,6 @@ def test_shipped_models_load_in_plain_diffusers_without_this_package(name):
     assert done.stdout.split() == ["WanTransformer3DModel", "AutoencoderKLWan", "UMT5EncoderModel"]
 
 
-@shipped
 def test_shipped_models_are_small_and_safetensors():
     files = [path for name in TINY_NAMES for path in (PACKAGE_FOLDER / name).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 25e6
