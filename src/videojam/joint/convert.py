@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from videojam.errors import VideoJamError
+from videojam.joint.atomic import written_whole
 from videojam.joint.inspect_folder import TransformerFolder, find_transformers, read_json
 from videojam.joint.record import FINGERPRINT_NAME, MotionRecord, save_record
 from videojam.joint.stream import read_header, rewrite
@@ -58,23 +58,11 @@ def convert(
     record = MotionRecord(
         motion=motion or MotionCode(), base=str(base), revision=revision, output_init=output_init
     )
-    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(out) as temporary:
         copy_rest(folder, temporary, skip=[transformer.path for transformer in transformers.values()])
         for name, transformer in transformers.items():
             _widen_folder(transformer, temporary / name, output_init, progress or (lambda line: None))
         save_record(record, temporary)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise VideoJamError(
-            expected="room and permission to write",
-            found=error.strerror or str(error),
-            where=str(out),
-            fix="Free space or choose another place; nothing was left behind.",
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.joint.atomic import written_whole
 from videojam.joint.convert import resolve
 from videojam.joint.inspect_folder import read_json
 
@@ -122,23 +122,12 @@ def init_pipeline(
     text_dim = read_json(parts["text_encoder"] / "config.json")["d_model"]
     fitting = {"in_channels": num_channels, "out_channels": num_channels, "text_dim": text_dim}
     config = preset_config(name, **fitting, **(overrides or {}))
-    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
+    with written_whole(out) as temporary:
+        temporary.mkdir()
         for part, folder in parts.items():
             shutil.copytree(folder, temporary / part)
         _write_scheduler_and_index(temporary)
         _write_transformer(temporary / "transformer", config, seed, dtype, progress or (lambda line: None))
-        os.replace(temporary, out)
-    except OSError as error:
-        raise VideoJamError(
-            expected="room and permission to write",
-            found=error.strerror or str(error),
-            where=str(out),
-            fix="Free space or choose another place; nothing was left behind.",
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
+from videojam.joint.atomic import written_whole
 from videojam.joint.convert import copy_rest, resolve
 from videojam.joint.inspect_folder import read_json
 from videojam.joint.load import LoadedModel
@@ -43,9 +43,8 @@ def export_model(
     from videojam.joint.record import load_defaults
 
     folder, out = resolve(config.base), config.out / "model"
-    temporary = out.with_name(f".model.tmp-{os.getpid()}")
     dtype = torch.bfloat16 if config.save_dtype == "bf16" else torch.float32
-    try:
+    with written_whole(out, fix="Free space and start again: the last checkpoint stands.") as temporary:
         # DiffusionPipeline would ignore a component that is given; the folder's own class does not
         pipeline_class = getattr(diffusers, read_json(folder / "model_index.json")["_class_name"])
         parts = {component: transformer, "torch_dtype": torch.float32, "local_files_only": True}
@@ -64,17 +63,6 @@ def export_model(
             module.to(dtype).save_pretrained(temporary / name)
         if record is not None:
             save_record(record, temporary)
-        shutil.rmtree(out, ignore_errors=True)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise VideoJamError(
-            expected="room and permission to write the trained model",
-            found=error.strerror or str(error),
-            where=str(out),
-            fix="Free space and start again: the last checkpoint stands.",
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     report = verify(out)
     if not report.ok:
         raise VideoJamError(
