@@ -15,6 +15,7 @@ import argparse
 import json
 import platform
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ import torch
 
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
-from videojam.evaluation.intervals import paired_difference, share
+from videojam.evaluation.intervals import Interval, paired_difference, share
 from videojam.evaluation.motion_use import CONDITIONS, appearance_losses_by_motion, warp_errors
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
@@ -57,7 +58,8 @@ def seeds_of(num_clips: int) -> Iterator[tuple[str, int]]:
 
 
 def measure_vae(num_clips: int) -> Iterator[dict]:
-    model, code = load_model("tiny:videojam"), load_model("tiny:videojam").record.motion
+    model = load_model("tiny:videojam")
+    code = model.record.motion
     for kind, seed in seeds_of(num_clips):
         clip = sample_clip(seed, world_of(model), kind)
         halves = torch.stack([clip.video, motion_video(clip.flow, code)]).movedim(2, 1).float() / 127.5 - 1
@@ -122,13 +124,8 @@ def read_rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def as_dict(interval) -> dict:
-    return {
-        "mean": round(interval.mean, 4),
-        "low": round(interval.low, 4),
-        "high": round(interval.high, 4),
-        "n": interval.n,
-    }
+def as_dict(interval: Interval, digits: int = 4) -> dict:
+    return {name: round(value, digits) for name, value in asdict(interval).items()}
 
 
 def of_share(values: list[bool]) -> dict:
@@ -157,7 +154,7 @@ def summarise() -> dict:
         mine = [row for row in motion if row["t"] == t]
         true = [row["true"] for row in mine]
         result["motion_used"][str(t)] = {"true": round(float(np.mean(true)), 5)} | {
-            f"{name} minus true": as_dict_small(paired_difference([row[name] for row in mine], true))
+            f"{name} minus true": as_dict(paired_difference([row[name] for row in mine], true), digits=6)
             for name in ("null", "other")
         }
     for arm in ARMS:
@@ -183,7 +180,7 @@ def summarise() -> dict:
             result["predicted_motion"][arm] = {
                 "error with predicted flow": round(float(np.mean([r["warp_error"] for r in warped])), 3),
                 "error with zero flow": round(float(np.mean([r["still_error"] for r in warped])), 3),
-                "zero minus predicted": as_dict_small(difference),
+                "zero minus predicted": as_dict(difference, digits=6),
             }
     for one, other in (
         ("control", "base"),
@@ -200,15 +197,6 @@ def summarise() -> dict:
                 paired_difference([table[one][s] for s in common], [table[other][s] for s in common])
             )
     return result
-
-
-def as_dict_small(interval) -> dict:
-    return {
-        "mean": round(interval.mean, 6),
-        "low": round(interval.low, 6),
-        "high": round(interval.high, 6),
-        "n": interval.n,
-    }
 
 
 def main() -> None:
@@ -229,8 +217,9 @@ def main() -> None:
         done = {(row["arm"], row["seed"]) for row in read_rows(path)}
         write_rows(path, measure_arms(args.clips, args.arm)(done))
     if "summary" in args.stage:
-        (RESULTS / "tiny.json").write_text(json.dumps(summarise(), indent=2) + "\n")
-        print(json.dumps(summarise(), indent=1))
+        summary = json.dumps(summarise(), indent=2)
+        (RESULTS / "tiny.json").write_text(summary + "\n")
+        print(summary)
 
 
 if __name__ == "__main__":

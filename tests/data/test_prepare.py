@@ -119,6 +119,13 @@ def test_latents_are_the_pipelines_own_encoding_of_clip_and_motion_video(model, 
     torch.testing.assert_close(tensors["text.encoder_hidden_states"], embeds[0], rtol=1e-5, atol=1e-5)
 
 
+def test_world_clips_are_listed_with_the_captions_of_their_clips():
+    world = WorldConfig(num_frames=9, height=32, width=32, clutter=2)
+    entries, left_out = list_clips(WorldSource(num_clips=10, seed=7, world=world))
+    assert [entry.caption for entry in entries] == [sample_clip(7 + i, world).caption for i in range(10)]
+    assert not left_out
+
+
 def test_the_cache_is_used_again_and_keyed_by_content_and_config(model, clips, tmp_path):
     first = prepare(model, config(clips, tmp_path), DIS)
     stamps = {clip.path: clip.path.stat().st_mtime_ns for clip in first.clips}

@@ -13,7 +13,7 @@ from torch import Tensor
 from videojam.data.config import FolderSource, WorldSource
 from videojam.errors import VideoJamError
 from videojam.motion.video import read_video
-from videojam.world import WORLD_VERSION, sample_clip
+from videojam.world import WORLD_VERSION, sample_caption, sample_clip
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
@@ -65,7 +65,7 @@ def _world_clips(source: WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
             return ClipContent(clip.video, clip.flow)
 
         identity = f"world {WORLD_VERSION} {seed} {source.world.model_dump_json()}"
-        caption = sample_clip(seed, source.world).caption
+        caption = sample_caption(seed, source.world)
         return ClipEntry(f"world seed {seed}", _digest(identity.encode()), caption, read)
 
     return [entry(source.seed + i) for i in range(source.num_clips)], {}

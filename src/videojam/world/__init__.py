@@ -2,7 +2,7 @@
 
 from videojam.world.appearance import appearance_measures
 from videojam.world.caption import CaptionFacts, parse_caption, vocabulary, write_caption
-from videojam.world.clip import WORLD_VERSION, WorldClip, sample_clip
+from videojam.world.clip import WORLD_VERSION, WorldClip, sample_caption, sample_clip
 from videojam.world.config import KINDS, Kind, WorldConfig
 from videojam.world.damage import DAMAGES, damaged_clip
 from videojam.world.folder import render_folder, score_folder
@@ -23,6 +23,7 @@ __all__ = [
     "damaged_clip",
     "parse_caption",
     "render_folder",
+    "sample_caption",
     "sample_clip",
     "score_clip",
     "score_folder",

@@ -76,3 +76,8 @@ def make_scene(seed: int, config: WorldConfig, kind: str | None = None) -> tuple
         where="kind of world clip",
         fix="Name one of the kinds, or none to take them in turn.",
     )
+
+
+def sample_caption(seed: int, config: WorldConfig | None = None, kind: str | None = None) -> str:
+    """Return the caption of `sample_clip` with the same arguments, without drawing the clip."""
+    return write_caption(make_scene(seed, config or WorldConfig(), kind)[0].facts)
