@@ -13,12 +13,13 @@ import argparse
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanResample, patchify, unpatchify
 from safetensors.torch import load_file, save_file
 
 from videojam.motion.code import MotionCode
@@ -42,6 +43,7 @@ class Stage(NamedTuple):
     num_frames: int
     learning_rate: float
     final_rate: float
+    texture: float = 0.25
 
 
 STAGES = (
@@ -49,6 +51,9 @@ STAGES = (
     Stage(100, 12, 64, 32, 9, 1e-3, 0.9e-3),
     Stage(700, 4, SIZE_PX, 32, 25, 1e-3, 0.0),
     Stage(900, 4, SIZE_PX, 32, 25, 1.5e-3, 1e-4),
+    # From here on the world of the tiny pipelines: no grain, which no latent of this size can hold.
+    Stage(3000, 8, SIZE_PX, 32, 25, 1.5e-3, 5e-4, texture=0.0),
+    Stage(1200, 8, SIZE_PX, SIZE_PX, 25, 5e-4, 0.0, texture=0.0),
 )
 
 
@@ -81,9 +86,8 @@ def build_vae() -> AutoencoderKLWan:
     )
 
 
-def load_clips(num_clips: int, size_px: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def load_clips(num_clips: int, config: WorldConfig, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Appearance and motion videos uint8 [N, 2, T, 3, H, W] and masks of moving parts bool [N, T, H, W]."""
-    config = WorldConfig(height=size_px, width=size_px)
     videos, masks = [], []
     for index in range(num_clips):
         clip = sample_clip(seed + index, config)
@@ -132,19 +136,30 @@ def set_latent_statistics(vae: AutoencoderKLWan, videos: torch.Tensor) -> None:
     vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
 
 
-def decode_unclamped(vae: AutoencoderKLWan, z: torch.Tensor) -> torch.Tensor:
-    """`vae.decode` without its last clamp, which has no gradient where a young decoder overshoots."""
-    vae.clear_cache()
-    z = vae.post_quant_conv(z)
-    frames = []
-    for i in range(z.shape[2]):
-        vae._conv_idx = [0]
-        chunk = vae.decoder(
-            z[:, :, i : i + 1], feat_cache=vae._feat_map, feat_idx=vae._conv_idx, first_chunk=i == 0
-        )
-        frames.append(chunk)
-    vae.clear_cache()
-    return unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size)
+def resample_whole(resample: WanResample, x: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+    """A `WanResample` over a whole clip [B, C, T, H, W]: what it computes piece by piece with its cache."""
+    batch, channels = x.shape[:2]
+    if resample.mode == "upsample3d" and x.shape[2] > 1:
+        pairs = resample.time_conv(x[:, :, 1:]).unflatten(1, (2, channels))
+        x = torch.cat([x[:, :, :1], pairs.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)], dim=2)
+    num_frames = x.shape[2]
+    x = resample.resample(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, num_frames)).transpose(1, 2)
+    if resample.mode == "downsample3d" and num_frames > 1:
+        x = torch.cat([x[:, :, :1], resample.time_conv(x)], dim=2)
+    return x
+
+
+def reconstruct(
+    vae: AutoencoderKLWan, video: torch.Tensor, noise: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The latent mean and the decoded, noised latent, each in one pass over all frames.
+
+    The stock `encode` and `decode` go through a clip four frames at a time to save memory, at four times the
+    time; and `decode` ends in a clamp, which has no gradient where a young decoder overshoots.
+    """
+    z = vae.quant_conv(vae.encoder(patchify(video, vae.config.patch_size))).chunk(2, dim=1)[0]
+    decoded = vae.decoder(vae.post_quant_conv(z + noise))
+    return z, unpatchify(decoded, vae.config.patch_size)
 
 
 def save_state(
@@ -181,7 +196,7 @@ def load_state(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--clips", type=int, default=1200)
+    parser.add_argument("--clips", type=int, default=2400)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -189,27 +204,33 @@ def main() -> None:
     torch.manual_seed(args.seed)
     vae, ema = build_vae(), build_vae()
     ema.load_state_dict(vae.state_dict())
+    for module in vae.modules():
+        if isinstance(module, WanResample):
+            module.forward = partial(resample_whole, module)  # type: ignore[method-assign]
     optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
     step = load_state(args.out, vae, ema, optimizer)
     num_parameters = sum(p.numel() for p in vae.parameters())
     print(f"{num_parameters / 1e6:.2f} M parameters, from step {step}", flush=True)
-    loaded_px = 0
+    loaded_world: WorldConfig | None = None
+    run = torch.compile(reconstruct, dynamic=False)
 
     started = time.time()
     num_steps = sum(stage.num_steps for stage in STAGES)
     while step < num_steps:
         generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
         stage, rate = stage_at(step)
-        if stage.world_px != loaded_px:
-            videos, masks = load_clips(args.clips, stage.world_px, seed=1_000_000 + args.seed)
-            loaded_px = stage.world_px
+        world = WorldConfig(height=stage.world_px, width=stage.world_px, texture=stage.texture)
+        if world != loaded_world:
+            videos, masks = load_clips(args.clips, world, seed=1_000_000 + args.seed)
+            loaded_world = world
         video, weight = draw_batch(videos, masks, stage, generator)
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 30)
+        # A fixed noise in place of a learnt variance: it smooths the latent space, and can't be unlearnt.
+        size_px, num_latent_frames = stage.crop_px // 8, (stage.num_frames + 3) // 4
+        noise = torch.randn((stage.batch_size, Z_DIM, num_latent_frames, size_px, size_px), generator=generator)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            z = vae.encode(video).latent_dist.mean
-            # A fixed noise in place of a learnt variance: it smooths the latent space, and can't be unlearnt.
-            decoded = decode_unclamped(vae, z + LATENT_NOISE * torch.randn(z.shape, generator=generator))
+            z, decoded = run(vae, video, LATENT_NOISE * noise)
         error = decoded.float() - video
         size = z.float().square().mean()
         reconstruction = ((error.abs() + error.square()) * weight).sum() / weight.expand_as(error).sum()

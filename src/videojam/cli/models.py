@@ -1,52 +1,24 @@
-"""The command line: `videojam <verb>`, each verb a thin call of one public function.
-
-Everything heavy is imported inside the verbs, so that `videojam --help` answers at once.
-"""
+"""The verbs on models: demo, convert, train, generate, verify, families, inspect, init."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from videojam.cli.common import MODEL_HELP, build, device_of, say, torch_dtype_of
 from videojam.errors import VideoJamError
 
 if TYPE_CHECKING:
     from videojam.guidance.config import GuidanceConfig
     from videojam.joint.load import LoadedModel
 
-EXIT_USER_ERROR = 2
-
-app = typer.Typer(
-    name="videojam",
-    help="A motion prior for pretrained text-to-video diffusion transformers (VideoJAM, arXiv 2502.02492).",
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-    add_completion=False,
-)
-world_app = typer.Typer(help="The procedural benchmark: render clips, score coherence.", no_args_is_help=True)
-app.add_typer(world_app, name="world")
-
-MODEL_HELP = "Pipeline folder, hub id, or a shipped model: tiny:base, tiny:control, tiny:videojam."
+models_app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
-def main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    """A motion prior for pretrained text-to-video diffusion transformers (VideoJAM, arXiv 2502.02492)."""
-    if version:
-        from videojam import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.command()
+@models_app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the page and the clips.")] = Path("out/demo"),
     clips_per_kind: Annotated[
@@ -68,7 +40,7 @@ def demo(
     print_result(result)
 
 
-@app.command()
+@models_app.command()
 def convert(
     base: Annotated[str, typer.Argument(help="Pipeline folder, bare transformer folder or hub id.")],
     out: Annotated[Path, typer.Argument(help="Joint folder to write; must not exist.")],
@@ -102,9 +74,9 @@ def convert(
     fields = {"estimator": estimator, "style": style, "scale": scale, "curve": curve, "padding": padding}
     motion = build(MotionCode, "the motion code", **fields)
     folder = convert_folder(
-        base, out, motion=motion, output_init=output_init, revision=revision, progress=_say
+        base, out, motion=motion, output_init=output_init, revision=revision, progress=say
     )
-    _say(f"Wrote the joint model {folder}")
+    say(f"Wrote the joint model {folder}")
 
 
 def _print_fields(asked: bool) -> bool:
@@ -116,7 +88,7 @@ def _print_fields(asked: bool) -> bool:
     return asked
 
 
-@app.command()
+@models_app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="YAML file; see recipes/.")],
     more: Annotated[
@@ -161,7 +133,7 @@ def train(
     typer.echo(f"{report.model}: loaded again, the same seed gave the same latents ({report.stored}).")
 
 
-@app.command()
+@models_app.command()
 def generate(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One or more prompts.")],
@@ -219,7 +191,7 @@ def generate(
     first_frame = None if image is None else _open_image(image)
     quiet_loading()
     loaded = load_model(
-        model, torch_dtype=_torch_dtype(dtype), device=_device(device), offload=offload, revision=revision
+        model, torch_dtype=torch_dtype_of(dtype), device=device_of(device), offload=offload, revision=revision
     )
     manifest = generate_files(
         loaded,
@@ -243,7 +215,7 @@ def generate(
     _say_manifest(manifest)
 
 
-@app.command()
+@models_app.command()
 def verify(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     device: Annotated[str | None, typer.Option(help="cuda if there is one, else cpu, if not given.")] = None,
@@ -253,14 +225,14 @@ def verify(
     from videojam.sampling.verify import verify as verify_model
 
     quiet_loading()
-    report = verify_model(model, device=_device(device))
+    report = verify_model(model, device=device_of(device))
     for name, value in report.model_dump().items():
-        _say(f"{name}: {value}")
-    _say("ok" if report.ok else "NOT ok: this is not the model that was saved")
+        say(f"{name}: {value}")
+    say("ok" if report.ok else "NOT ok: this is not the model that was saved")
     raise typer.Exit(0 if report.ok else 1)
 
 
-@app.command()
+@models_app.command()
 def families(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
@@ -277,7 +249,7 @@ def families(
         typer.echo(f"  {row['input_projection']}, {row['output_projection']} ({row['layout']})")
 
 
-@app.command()
+@models_app.command()
 def inspect(
     model: Annotated[str, typer.Argument(help=f"{MODEL_HELP} A bare transformer folder too.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -296,7 +268,7 @@ def inspect(
     typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(describe_lines(found)))
 
 
-@app.command()
+@models_app.command()
 def init(
     preset: Annotated[str, typer.Argument(help="dit-4b or dit-30b, the sizes of the paper's own bases.")],
     out: Annotated[Path, typer.Argument(help="Pipeline folder to write; must not exist.")],
@@ -325,11 +297,11 @@ def init(
         vae=vae,
         text_encoder=text_encoder,
         seed=seed,
-        dtype=_torch_dtype(dtype),
+        dtype=torch_dtype_of(dtype),
         overrides=dict(_whole_number(text) for text in overrides or []),
-        progress=_say,
+        progress=say,
     )
-    _say(f"Wrote {folder}")
+    say(f"Wrote {folder}")
 
 
 def _whole_number(text: str) -> tuple[str, int]:
@@ -341,120 +313,12 @@ def _whole_number(text: str) -> tuple[str, int]:
     return key, int(value)
 
 
-@world_app.command("render")
-def world_render(
-    out: Annotated[Path, typer.Argument(help="Folder for mp4, caption (.txt) and exact flow files.")],
-    clips: Annotated[int, typer.Option(min=1, help="How many clips.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the next ones follow it.")] = 0,
-    texture: Annotated[float, typer.Option(help="Background: 0 smooth .. 1 per-pixel grain.")] = 0.25,
-    clutter: Annotated[int, typer.Option(help="Static distractor shapes.")] = 0,
-    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; repeat for several.")] = None,
-) -> None:
-    """Render clips of the world: mp4 + caption + exact flow."""
-    from videojam.world import KINDS, WorldConfig, render_folder
-
-    fields = {"texture": texture, "clutter": clutter, "kinds": tuple(kind or KINDS)}
-    render_folder(out, num_clips=clips, seed=seed, config=build(WorldConfig, "the world", **fields))
-    _say(f"Wrote {clips} clips to {out}")
-
-
-@world_app.command("score")
-def world_score(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of mp4 files with captions (.txt).")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print every measure as JSON.")] = False,
-) -> None:
-    """Score the coherence of a folder's clips from mp4 and caption alone.
-
-    A clip that can't be scored is listed with its reason, is in no rate, and makes the exit code 1.
-    """
-    from videojam.world import score_folder
-
-    report = score_folder(folder)
-    typer.echo(json.dumps(report, indent=2) if as_json else _score_lines(report))
-    for problem in report["problems"]:
-        _say(f"not scored: {problem['name']}: {problem['reason']}")
-    raise typer.Exit(1 if report["problems"] else 0)
-
-
-Config = TypeVar("Config")
-
-
-def build(kind: Callable[..., Config], where: str, **fields: Any) -> Config:
-    """Build a config from flags, telling a value that doesn't fit as every other error is told."""
-    from pydantic import ValidationError
-
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the combination of flags"
-        raise VideoJamError(
-            expected=f"a value that fits {key}: {first['msg']}",
-            found=repr(first["input"]),
-            where=where,
-            fix="Correct the flag; --help describes it.",
-        ) from None
-
-
-def run() -> None:
-    """Run the command line; a `VideoJamError` is told without a traceback and exits with 2."""
-    try:
-        app()
-    except VideoJamError as error:
-        print_error(error)
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:  # outside of a verb: during imports
-        sys.exit(130)
-
-
-def print_error(error: VideoJamError) -> None:
-    """Print what was expected, found, where, and what to do, to stderr."""
-    from rich.console import Console
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    parts = (("expected", error.expected), ("found", error.found), ("where", error.where), ("do", error.fix))
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:  # whole lines for logs and scripts
-        lines = (f"  {name:<9}{text}" for name, text in parts)
-        print("error", *lines, sep="\n", file=sys.stderr)
-        return
-    rows = Table.grid(padding=(0, 2))
-    for name, text in parts:
-        rows.add_row(Text(name, style="bold"), Text(text))
-    console.print(Panel(rows, title="error", title_align="left", border_style="red"))
-
-
 def _guidance(model: LoadedModel, asked: dict[str, Any]) -> GuidanceConfig:
     from videojam.guidance.config import GuidanceConfig
     from videojam.sampling.sample import default_guidance
 
     given = {name: value for name, value in asked.items() if value is not None}
     return build(GuidanceConfig, "guidance", **{**default_guidance(model).model_dump(), **given})
-
-
-def _device(name: str | None) -> str:
-    import torch
-
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise VideoJamError(
-            expected="a device that torch can use here",
-            found=str(error).splitlines()[0],
-            where=f"--device {name}",
-            fix="Choose cpu, or leave --device out.",
-        ) from None
-    return name
-
-
-def _torch_dtype(name: str | None) -> Any:
-    import torch
-
-    return None if name is None else getattr(torch, name)
 
 
 def _open_image(path: Path) -> Any:
@@ -471,26 +335,8 @@ def _open_image(path: Path) -> Any:
         ) from None
 
 
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
 def _say_manifest(path: Path) -> None:
     manifest = json.loads(path.read_text())
     for clip in manifest["clips"]:
-        _say(f"{path.parent / clip['files']['video']}  seed {clip['seed']}  {clip['prompt']}")
+        say(f"{path.parent / clip['files']['video']}  seed {clip['seed']}  {clip['prompt']}")
     typer.echo(str(path))
-
-
-def _score_lines(report: dict[str, Any]) -> str:
-    """Write one line a clip, one a kind, and the whole."""
-    lines = [
-        f"{clip['name']}  {clip['kind']:<9}  {'; '.join(clip['reasons']) or 'coherent'}"
-        for clip in report["clips"]
-    ]
-    rates = {**report["kinds"], "all": report}
-    for name, rate in rates.items():
-        if rate["num_scored"]:
-            shares = f"coherent {rate['coherent']:.1%}, follows its prompt {rate['follows_prompt']:.1%}"
-            lines.append(f"{name:<9}  {shares}, n = {rate['num_scored']}")
-    return "\n".join(lines)

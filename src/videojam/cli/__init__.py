@@ -1,0 +1,51 @@
+"""The command line: `videojam <verb>`, each verb a thin call of one public function.
+
+Everything heavy is imported inside the verbs, so that `videojam --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from videojam.cli.common import print_error
+from videojam.cli.models import models_app
+from videojam.cli.world import world_app
+from videojam.errors import VideoJamError
+
+EXIT_USER_ERROR = 2
+
+app = typer.Typer(
+    name="videojam",
+    help="A motion prior for pretrained text-to-video diffusion transformers (VideoJAM, arXiv 2502.02492).",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    add_completion=False,
+)
+app.add_typer(models_app)
+app.add_typer(world_app, name="world")
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """A motion prior for pretrained text-to-video diffusion transformers (VideoJAM, arXiv 2502.02492)."""
+    if version:
+        from videojam import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def run() -> None:
+    """Run the command line; a `VideoJamError` is told without a traceback and exits with 2."""
+    try:
+        app()
+    except VideoJamError as error:
+        print_error(error)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:  # outside of a verb: during imports
+        sys.exit(130)

@@ -1,0 +1,62 @@
+"""`videojam world <verb>`: the procedural benchmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from videojam.cli.common import build, say
+
+world_app = typer.Typer(help="The procedural benchmark: render clips, score coherence.", no_args_is_help=True)
+
+
+@world_app.command("render")
+def world_render(
+    out: Annotated[Path, typer.Argument(help="Folder for mp4, caption (.txt) and exact flow files.")],
+    clips: Annotated[int, typer.Option(min=1, help="How many clips.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the next ones follow it.")] = 0,
+    texture: Annotated[float, typer.Option(help="Background: 0 smooth .. 1 per-pixel grain.")] = 0.25,
+    clutter: Annotated[int, typer.Option(help="Static distractor shapes.")] = 0,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; repeat for several.")] = None,
+) -> None:
+    """Render clips of the world: mp4 + caption + exact flow."""
+    from videojam.world import KINDS, WorldConfig, render_folder
+
+    fields = {"texture": texture, "clutter": clutter, "kinds": tuple(kind or KINDS)}
+    render_folder(out, num_clips=clips, seed=seed, config=build(WorldConfig, "the world", **fields))
+    say(f"Wrote {clips} clips to {out}")
+
+
+@world_app.command("score")
+def world_score(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of mp4 files with captions (.txt).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every measure as JSON.")] = False,
+) -> None:
+    """Score the coherence of a folder's clips from mp4 and caption alone.
+
+    A clip that can't be scored is listed with its reason, is in no rate, and makes the exit code 1.
+    """
+    from videojam.world import score_folder
+
+    report = score_folder(folder)
+    typer.echo(json.dumps(report, indent=2) if as_json else _score_lines(report))
+    for problem in report["problems"]:
+        say(f"not scored: {problem['name']}: {problem['reason']}")
+    raise typer.Exit(1 if report["problems"] else 0)
+
+
+def _score_lines(report: dict[str, Any]) -> str:
+    """Write one line a clip, one a kind, and the whole."""
+    lines = [
+        f"{clip['name']}  {clip['kind']:<9}  {'; '.join(clip['reasons']) or 'coherent'}"
+        for clip in report["clips"]
+    ]
+    rates = {**report["kinds"], "all": report}
+    for name, rate in rates.items():
+        if rate["num_scored"]:
+            shares = f"coherent {rate['coherent']:.1%}, follows its prompt {rate['follows_prompt']:.1%}"
+            lines.append(f"{name:<9}  {shares}, n = {rate['num_scored']}")
+    return "\n".join(lines)
