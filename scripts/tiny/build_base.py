@@ -15,15 +15,14 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+from tiny_world import TINY_WORLD
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from videojam.joint.record import SamplingDefaults, save_defaults
-from videojam.world import WorldConfig
 from videojam.world.caption import TEMPLATES, slot_values, vocabulary
 
-SIZE_PX = 48
 TEXT_WIDTH = 64
 TEXT_TOKENS = 32
 
@@ -130,7 +129,7 @@ def main() -> None:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=args.shift),
     )
     pipeline.save_pretrained(args.out)
-    world = WorldConfig(height=SIZE_PX, width=SIZE_PX)
+    world = TINY_WORLD
     save_defaults(
         SamplingDefaults(
             fps=world.fps, num_frames=world.num_frames, height=world.height, width=world.width,

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tiny_world import TINY_WORLD
 
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
@@ -48,7 +49,7 @@ ARMS: dict[str, tuple[str, GuidanceConfig]] = {
 
 
 def world_of(model: LoadedModel) -> WorldConfig:
-    return WorldConfig(height=model.defaults.height, width=model.defaults.width)
+    return TINY_WORLD.model_copy(update={"height": model.defaults.height, "width": model.defaults.width})
 
 
 def seeds_of(num_clips: int) -> Iterator[tuple[str, int]]:

@@ -21,13 +21,14 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanResample, patchify, unpatchify
 from safetensors.torch import load_file, save_file
+from tiny_world import TINY_WORLD
 
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import motion_video
 from videojam.world import WorldConfig, sample_clip
 
 Z_DIM = 16
-SIZE_PX = 48
+SIZE_PX = TINY_WORLD.width
 # The world's fastest part moves 5.2 px/frame at 64 x 64: at scale 0.06, 5.4 px/frame is drawn as m = 1.
 LATENT_NOISE = 0.1
 TINY_MOTION = MotionCode(estimator="exact", style="value", scale=0.06, curve="sqrt", padding="first")
@@ -228,7 +229,9 @@ def main() -> None:
             group["lr"] = rate * min(1.0, (step + 1) / 30)
         # A fixed noise in place of a learnt variance: it smooths the latent space, and can't be unlearnt.
         size_px, num_latent_frames = stage.crop_px // 8, (stage.num_frames + 3) // 4
-        noise = torch.randn((stage.batch_size, Z_DIM, num_latent_frames, size_px, size_px), generator=generator)
+        noise = torch.randn(
+            (stage.batch_size, Z_DIM, num_latent_frames, size_px, size_px), generator=generator
+        )
         with torch.autocast("cpu", dtype=torch.bfloat16):
             z, decoded = run(vae, video, LATENT_NOISE * noise)
         error = decoded.float() - video

@@ -92,7 +92,11 @@ class TrainConfig(_Strict):
         0.999, description="Decay of the averaged weights that are saved; 0: none.", ge=0, lt=1
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
-    compile: bool = Field(False, description="torch.compile each transformer block.")
+    compile: Literal["none", "blocks", "whole"] = Field(
+        "none",
+        description="torch.compile each transformer block (quick to compile), or the whole transformer "
+        "(faster where it is small).",
+    )
     seed: int = Field(0, description="Seed of data order, times, noise and dropout.", ge=0)
     log_every: int = Field(10, description="Steps between log lines.", ge=1)
     checkpoint_every: int = Field(500, description="Steps between checkpoints.", ge=1)

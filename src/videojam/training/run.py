@@ -83,8 +83,10 @@ def train(
     transformer.train()
     if config.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
-    if config.compile:
+    if config.compile == "blocks":
         transformer.compile_repeated_blocks()
+    elif config.compile == "whole":
+        transformer.compile(dynamic=False)
     state = _build_state(config, transformer)
     latest = latest_checkpoint(config.out)
     if latest is not None:
