@@ -126,7 +126,9 @@ def write_tiny_wan(
         "vae": tiny_vae(),
         "scheduler": scheduler,
         "transformer": tiny_transformer(
-            4 + 4 + 4 if image else 4, patch, **({"image_dim": 16, "added_kv_proj_dim": 24} if clip else {})
+            4 + 4 + 4 if image and not expand_timesteps else 4,
+            patch,
+            **({"image_dim": 16, "added_kv_proj_dim": 24} if clip else {}),
         ),
         "expand_timesteps": expand_timesteps,
     }

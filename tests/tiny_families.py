@@ -14,6 +14,7 @@ from diffusers import (
     ClassifierFreeGuidance,
     CogVideoXDDIMScheduler,
     CogVideoXDPMScheduler,
+    CogVideoXImageToVideoPipeline,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
@@ -21,6 +22,7 @@ from diffusers import (
     HunyuanVideo15Transformer3DModel,
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
+    LTXImageToVideoPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
     MochiPipeline,
@@ -49,12 +51,18 @@ def t5_parts() -> dict[str, object]:
 
 
 def write_tiny_cogvideox(
-    folder: Path, *, rotary: bool = False, padded: bool = False, dpm: bool = False
+    folder: Path,
+    *,
+    rotary: bool = False,
+    padded: bool = False,
+    dpm: bool = False,
+    image: bool = False,
 ) -> Path:
-    """Write a random CogVideoX pipeline: as 2B, 5B (rotary, DPM) or 1.5 (padded to two latent frames)."""
+    """Write a random CogVideoX pipeline: as 2B, 5B (rotary, DPM) or 1.5 (padded to two latent frames); T2V or I2V."""
     torch.manual_seed(0)
+    pipeline = CogVideoXImageToVideoPipeline if image else CogVideoXPipeline
     kind = CogVideoXDPMScheduler if dpm else CogVideoXDDIMScheduler
-    CogVideoXPipeline(
+    pipeline(
         **t5_parts(),
         vae=AutoencoderKLCogVideoX(
             block_out_channels=(8, 8, 8, 8),
@@ -62,13 +70,18 @@ def write_tiny_cogvideox(
             layers_per_block=1,
             norm_num_groups=2,
             scaling_factor=0.7,
+            invert_scale_latents=image and padded,
         ).eval(),
         transformer=CogVideoXTransformer3DModel(
             num_attention_heads=2,
             attention_head_dim=16,
-            in_channels=4,
+            in_channels=8 if image else 4,
             out_channels=4,
-            time_embed_dim=8,
+            time_embed_dim=32
+            if image and padded
+            else 8,  # one row of 8 rounds by where its weights lie in memory
+            ofs_embed_dim=32 if image and padded else None,
+            use_learned_positional_embeddings=image and not padded,
             text_embed_dim=16,
             num_layers=2,
             sample_width=4,
@@ -90,8 +103,8 @@ def write_tiny_cogvideox(
     return folder
 
 
-def write_tiny_ltx(folder: Path) -> Path:
-    """Write a random LTX-Video pipeline whose autoencoder decodes with a timestep.
+def write_tiny_ltx(folder: Path, *, image: bool = False) -> Path:
+    """Write a random LTX-Video pipeline, T2V or I2V, whose autoencoder decodes with a timestep.
 
     16 channels: for 8 output columns the CPU's library takes another kernel than for 16, which rounds otherwise.
     """
@@ -107,7 +120,7 @@ def write_tiny_ltx(folder: Path) -> Path:
     ).eval()
     vae.latents_mean.copy_(torch.linspace(-0.3, 0.3, 16))
     vae.latents_std.copy_(torch.linspace(0.5, 2, 16))
-    LTXPipeline(
+    (LTXImageToVideoPipeline if image else LTXPipeline)(
         **t5_parts(),
         vae=vae,
         transformer=LTXVideoTransformer3DModel(

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+from PIL import Image
 from tiny_pipelines import write_tiny_wan
 
 import tiny_families as tiny
 from videojam.families import family_of
+from videojam.families.first_frame import video_of_image
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
 from videojam.joint.convert import convert
@@ -52,6 +55,8 @@ class Kind:
         batch_atol: Rounding of a pass over another batch size, w2 times; 0 where passes run one by one.
         scale_name: The stock call's name of the guidance scale; none where a guider of 6 is in the folder.
         needs_negative: Whether the stock call guides only if it is given a negative prompt.
+        image: Of image-to-video pipelines, how the stock call takes the image: one, or one for each clip.
+        expert: Of two transformers, the one that a run trains.
     """
 
     write: Callable[[Path], Path]
@@ -63,15 +68,29 @@ class Kind:
     batch_atol: float = 2e-5
     scale_name: str | None = "guidance_scale"
     needs_negative: bool = False
+    image: Literal["one", "each"] | None = None
+    expert: str | None = None
 
     @property
     def size(self):
         size = {"num_frames": self.frames, "height": self.side, "width": self.side}
         return size | {"max_sequence_length": self.length}
 
+    @property
+    def options(self):
+        """Size and first frame, as our samplers take them."""
+        return {**self.size, "image": first_frame(self.side)} if self.image else self.size
+
 
 KINDS = {
     "wan": Kind(write_tiny_wan, batch_atol=0),
+    "wan-ti2v": Kind(partial(write_tiny_wan, expand_timesteps=True), batch_atol=0),
+    "wan-a14b": Kind(  # UniPC tells the network σ rounded to 1/1000
+        partial(write_tiny_wan, experts=True, unipc=True),
+        batch_atol=0,
+        oracle_atol=5e-3,
+        expert="transformer",
+    ),
     "cogvideox-2b": Kind(tiny.write_tiny_cogvideox),
     "cogvideox-5b": Kind(partial(tiny.write_tiny_cogvideox, rotary=True, dpm=True)),
     "cogvideox-1.5": Kind(partial(tiny.write_tiny_cogvideox, padded=True)),
@@ -84,7 +103,21 @@ KINDS = {
         scale_name="true_cfg_scale",
     ),
     "hunyuan-video-1.5": Kind(tiny.write_tiny_hunyuan_video15, batch=1, batch_atol=0, scale_name=None),
+    "wan-i2v": Kind(partial(write_tiny_wan, image=True, clip=True), batch_atol=0, image="one"),
+    "wan-ti2v-i2v": Kind(
+        partial(write_tiny_wan, image=True, expand_timesteps=True), batch_atol=0, image="one"
+    ),
+    "cogvideox-i2v": Kind(
+        partial(tiny.write_tiny_cogvideox, rotary=True, dpm=True, image=True), image="each"
+    ),
+    "cogvideox-1.5-i2v": Kind(partial(tiny.write_tiny_cogvideox, padded=True, image=True), image="each"),
+    "ltx-i2v": Kind(partial(tiny.write_tiny_ltx, image=True), side=64, image="each"),
 }
+
+
+def first_frame(side):
+    pixels = torch.randint(0, 256, (side, side, 3), generator=torch.Generator().manual_seed(4))
+    return Image.fromarray(pixels.to(torch.uint8).numpy())
 
 
 @dataclass(frozen=True)
@@ -102,36 +135,48 @@ def case(request, tmp_path_factory):
 
 
 def run(case, model, **options):
-    options = {"seeds": [3, 9], "num_steps": 3, "decode": False, **case.kind.size, **options}
+    options = {"seeds": [3, 9], "num_steps": 3, "decode": False, **case.kind.options, **options}
     return sample(model, PROMPTS, **options)
 
 
 def trained(case):
     """The joint model with random numbers for the new entries, as if it had been trained."""
     model = load_model(case.joint)
-    transformer = model.pipeline.transformer
     generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
+    for transformer in model.family.transformers(model.pipeline).values():
         for name, mask in new_entries(transformer, model.family).items():
             parameter = transformer.get_parameter(name)
             noise = 0.3 * torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(torch.where(mask, noise, parameter))
+            parameter.data.copy_(torch.where(mask, noise, parameter))
     return model
 
 
 def clean_latents(case, model):
     generator = torch.Generator().manual_seed(0)
     video = torch.rand(1, 3, case.kind.frames, case.kind.side, case.kind.side, generator=generator) * 2 - 1
-    return model.family.encode_video(model.pipeline, video), model.family.encode_video(
-        model.pipeline, video.flip(2, 4)
-    )
+    x, d = (model.family.encode_video(model.pipeline, clip) for clip in (video, video.flip(2, 4)))
+    return split(model.family.finished(join(x, d), image_condition(case, model, 1)))
+
+
+def image_condition(case, model, num):
+    """What the network reads of the first frame; nothing for text-to-video."""
+    if case.kind.image is None:
+        return {}
+    size = case.kind.frames, case.kind.side, case.kind.side
+    still = video_of_image(model.pipeline, first_frame(case.kind.side), num, *size)
+    return model.family.encode_image(model.pipeline, still)
+
+
+def conditions(case, model, prompts):
+    text = model.family.encode_prompts(model.pipeline, prompts, case.kind.length)
+    return {**text, **image_condition(case, model, len(prompts))}
 
 
 def oracle(family, transformer, clean, flip):
     """A forward that knows the clean latents and returns the family's training target."""
 
     def forward(hidden_states, timestep, **kwargs):
-        sigma = family.sigma_of(timestep.flatten()[:1])
+        sigma = family.sigma_of(timestep.max()[None])  # tokens of a given frame have timestep 0
         hidden = family.unpack(transformer, hidden_states, clean)[:, : clean.shape[1]]
         a, b = family.mixture(float(sigma))
         eps = (hidden - a * clean) / b
@@ -149,9 +194,9 @@ def test_oracle_is_carried_to_the_clean_latents(case, flip):
     assert x.shape[1:] == model.family.latent_shape(
         model.pipeline, case.kind.frames, case.kind.side, case.kind.side
     )
-    transformer = model.pipeline.transformer
-    transformer.forward = oracle(model.family, transformer, join(x, d), flip)
-    arguments = {"guidance": GuidanceConfig(mode="none"), "decode": False, **case.kind.size}
+    for transformer in model.family.transformers(model.pipeline).values():
+        transformer.forward = oracle(model.family, transformer, join(x, d), flip)
+    arguments = {"guidance": GuidanceConfig(mode="none"), "decode": False, **case.kind.options}
     x_end, d_end = split(sample(model, ["a"], num_steps=5, **arguments).latents)
     error = max((x_end - x).abs().max(), (d_end - d).abs().max())
     assert error < case.kind.oracle_atol if flip == 1 else error > 0.5
@@ -165,7 +210,7 @@ def test_appearance_half_equals_the_base_for_random_motion(case):
     joint = widen_transformer(pipe.transformer)
     shape = family.latent_shape(pipe, case.kind.frames, case.kind.side, case.kind.side)
     x, d = torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(0))
-    cond, sigma = family.encode_prompts(pipe, PROMPTS, case.kind.length), torch.tensor([0.3, 0.9])
+    cond, sigma = conditions(case, base, PROMPTS), torch.tensor([0.3, 0.9])
     expected = family.denoise(pipe.transformer, x, sigma, cond)
     for motion in (torch.zeros_like(d), 100 * d):
         u_x, u_d = split(family.denoise(joint, join(x, motion), sigma, cond))
@@ -178,12 +223,15 @@ def stock_call(case, model, scale, output_type, prompts=PROMPTS):
     """What the stock call returns that draws its own noise."""
     pipe = model.pipeline
     pipe.set_progress_bar_config(disable=True)
-    size = case.kind.size
+    size, image = case.kind.size, case.kind.options.get("image")
+    if image is not None:
+        size |= {"image": [image] * len(prompts) if case.kind.image == "each" else image}
     if "max_sequence_length" not in inspect.signature(pipe.__call__).parameters:
         pipe.tokenizer_max_length = size.pop("max_sequence_length")
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 9)[: len(prompts)]]
     return pipe(
         prompt=prompts,
-        generator=[torch.Generator().manual_seed(seed) for seed in (3, 9)[: len(prompts)]],
+        generator=generators if len(prompts) > 1 else generators[0],  # LTX's decoding takes no list of them
         num_inference_steps=3,
         output_type=output_type,
         **({case.kind.scale_name: scale} if case.kind.scale_name else {}),
@@ -205,7 +253,7 @@ def test_base_and_fresh_joint_model_follow_the_stock_call(case):
     expected = stock_latents(case, base, 6.0)
     cfg = GuidanceConfig(mode="cfg", w_text=5.0)
     assert torch.equal(run(case, base, guidance=cfg).latents, expected)
-    options = {"seeds": [3, 9], "num_steps": 3, **case.kind.size}
+    options = {"seeds": [3, 9], "num_steps": 3, **case.kind.options}
     twin = sample_twin(base, PROMPTS, guidance=cfg, **options)
     assert torch.allclose(twin, expected, atol=1e-4)
     assert expected.std() > 0.3
@@ -235,7 +283,7 @@ def test_pipeline_under_the_hook_equals_the_explicit_loop(case, guidance):
     """Every mode of guidance, on a model whose motion half says something."""
     model = trained(case)
     config = GuidanceConfig(**{"window": ALL, **guidance})
-    options = {"seeds": [3, 9], "num_steps": 2, **case.kind.size}
+    options = {"seeds": [3, 9], "num_steps": 2, **case.kind.options}
     out = run(case, model, guidance=config, num_steps=2)
     twin = sample_twin(model, PROMPTS, guidance=config, **options)
     assert torch.allclose(out.latents, twin, atol=1e-3, rtol=1e-3)
@@ -246,7 +294,7 @@ def test_pipeline_under_the_hook_equals_the_explicit_loop(case, guidance):
 def test_decoding_equals_the_stock_call(case):
     base = load_model(case.base)
     cfg = GuidanceConfig(mode="cfg", w_text=5.0)
-    ours = sample(base, PROMPTS[:1], seeds=3, num_steps=3, guidance=cfg, **case.kind.size).video
+    ours = sample(base, PROMPTS[:1], seeds=3, num_steps=3, guidance=cfg, **case.kind.options).video
     stock = stock_call(case, base, 6.0, "pt", PROMPTS[:1])
     assert (ours - (stock * 255).round()).abs().max() <= 1  # the stock mapping to 0..1 rounds once more
     assert ours.float().std() > 1
@@ -279,7 +327,8 @@ def sampling_errors(model, transformer, x, d, cond):
         prediction = family.denoise(transformer, latents, family.sigma_of(timestep).expand(len(x)), cond)
         latents = take_step(prediction, timestep, latents)
     pipe.scheduler = own
-    return [(end - clean).square().mean().item() for end, clean in zip(split(latents), (x, d), strict=True)]
+    ends = split(family.finished(latents, cond))
+    return [(end - clean).square().mean().item() for end, clean in zip(ends, (x, d), strict=True)]
 
 
 @pytest.mark.parametrize("flip", [1.0, -1.0], ids=["target", "wrong-sign"])
@@ -288,7 +337,7 @@ def test_training_steps_bring_the_samplers_estimate_to_the_batch(case, flip):
     model = load_model(case.base)
     family = model.family
     x, d = clean_latents(case, model)
-    cond = family.encode_prompts(model.pipeline, PROMPTS[:1], case.kind.length)
+    cond = conditions(case, model, PROMPTS[:1])
     null = family.encode_prompts(model.pipeline, [""], case.kind.length)
     transformer = widen_transformer(model.pipeline.transformer).train()
     denoiser = Denoiser(transformer, flipped(family, flip), True, null)
@@ -353,7 +402,8 @@ def recipe(case, out, **changes):
         "num_steps": 2,
         "batch_size": 2,
         "save_dtype": "fp32",
-        "validate_t": [0.5],
+        "validate_t": [0.05],
+        "expert": case.kind.expert,
         **changes,
     }
 
@@ -370,7 +420,7 @@ def test_adapters_of_a_run_reload_on_a_freshly_converted_base(case, tmp_path):
     family = family_of(fused.pipeline)
     shape = family.latent_shape(fused.pipeline, case.kind.frames, case.kind.side, case.kind.side)
     xd = join(*torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(0)))
-    cond = family.encode_prompts(fused.pipeline, PROMPTS, case.kind.length)
+    cond = conditions(case, fused, PROMPTS)
 
     def prediction(transformer):
         return family.denoise(transformer, xd, torch.tensor([0.3, 0.9]), cond)

@@ -101,10 +101,10 @@ def test_linear_quadratic_steps_fit_pipelines_that_pass_sigmas(write, tmp_path):
     assert out.trace.times[:3] == pytest.approx([0.0, 0.0125, 0.025], abs=1e-6)
 
 
-def test_an_image_pipeline_that_cannot_carry_motion_is_refused_by_name(padded):
-    from diffusers import CogVideoXImageToVideoPipeline
+def test_an_image_pipeline_that_cannot_carry_motion_is_refused_by_name(tmp_path):
+    from diffusers import LTXConditionPipeline
 
-    pipe = CogVideoXImageToVideoPipeline(**padded.pipeline.components)
-    with pytest.raises(VideoJamError, match="CogVideoXImageToVideoPipeline") as caught:
-        family_of(pipe).run_pipeline(pipe, torch.zeros(1, 8, 4, 4, 4), ([], []))
+    pipe = LTXConditionPipeline(**load_model(tiny.write_tiny_ltx(tmp_path / "ltx")).pipeline.components)
+    with pytest.raises(VideoJamError, match="LTXConditionPipeline") as caught:
+        family_of(pipe).run_pipeline(pipe, torch.zeros(1, 32, 2, 2, 2), ([], []))
     assert "text-to-video" in caught.value.expected

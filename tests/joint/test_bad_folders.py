@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_pipelines import write_tiny_wan
 
+from videojam import cli
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
 from videojam.joint.record import RECORD_NAME, load_record
@@ -164,3 +165,50 @@ def test_weights_of_eight_bits_without_a_quantisation_config(base, tmp_path):
     name = "blocks.0.attn1.to_q.weight"
     save_file(tensors | {name: tensors[name].to(torch.float8_e4m3fn)}, file)
     assert refused(base, tmp_path).found == f"a quantised checkpoint: {name} is F8_E4M3"
+
+
+LINES = {
+    "image model": (
+        "model_index.json",
+        {"transformer": [None, None], "unet": ["diffusers", "UNet2DConditionModel"]},
+    ),
+    "unknown class": ("transformer/config.json", {"_class_name": "FluxTransformer2DModel"}),
+    "quantised": ("transformer/config.json", {"quantization_config": {"quant_method": "bitsandbytes"}}),
+    "channels": ("transformer/config.json", {"in_channels": 6}),
+    "missing shard": ("", {}),
+    "one expert": ("", {}),
+}
+FOUND = {
+    "image model": "UNet2DConditionModel",
+    "unknown class": "docs/adding-a-family.md",
+    "quantised": "quantised",
+    "channels": "as the config says",
+    "missing shard": "diffusion_pytorch_model-00002",
+    "one expert": "transformer_2: base",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_command_line_says_it_without_a_traceback(line, tmp_path, monkeypatch, capsys):
+    base = write_tiny_wan(tmp_path / "base", max_shard_size="20KB", experts=line == "one expert")
+    command = ["convert", str(base), str(tmp_path / "out")]
+    file, changes = LINES[line]
+    if line == "missing shard":
+        next((base / "transformer").glob("*-00002*.safetensors")).unlink()
+    elif line == "one expert":
+        joint = convert(base, tmp_path / "joint")
+        shutil.rmtree(joint / "transformer_2")
+        shutil.copytree(base / "transformer_2", joint / "transformer_2")
+        command = ["generate", str(joint), "a red ball", "--out", str(tmp_path / "clips")]
+    else:
+        if line == "image model":
+            (base / "transformer").rename(base / "unet")
+        edit_json(base / file, **changes)
+    monkeypatch.setattr("sys.argv", ["videojam", *command])
+    with pytest.raises(SystemExit) as stopped:
+        cli.run()
+    assert stopped.value.code == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert FOUND[line] in shown
+    assert "Traceback" not in shown
+    assert not (tmp_path / "out").exists()

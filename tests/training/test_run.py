@@ -12,13 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tiny_families import write_tiny_mochi
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
 from videojam.joint.load import load_model
 from videojam.joint.record import load_record
+from videojam.joint.widen import widen_transformer
 from videojam.motion.code import MotionCode
 from videojam.training.config import TrainConfig
-from videojam.training.export import load_lora
+from videojam.training.export import export_lora, load_lora
 from videojam.training.run import train
 
 
@@ -166,13 +168,51 @@ def test_lora_is_exported_fused_and_reloads_on_a_freshly_converted_base(recipe, 
         assert (untrained - fused(**inputs).sample).abs().max() > 1e-3
 
 
-def test_lora_of_another_base_is_refused(recipe, tmp_path):
-    config, _ = run(recipe, lora={"rank": 2}, num_steps=1)
-    from tiny_pipelines import tiny_transformer
+@pytest.fixture(scope="module")
+def lora_folder(tiny_wan, tmp_path_factory):
+    """Adapters for the two blocks of the tiny base, as a run writes them."""
+    from peft import LoraConfig
 
-    other = tiny_transformer(in_channels=6)
-    with pytest.raises(VideoJamError, match="adapters and projections of a run on this base"):
-        load_lora(other, config.out / "lora")
+    transformer = widen_transformer(load_model(tiny_wan).pipeline.transformer)
+    transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
+    projections = ("patch_embedding.", "proj_out.")
+    tensors = {name: t for name, t in transformer.state_dict().items() if name.startswith(projections)}
+    out = tmp_path_factory.mktemp("lora")
+    export_lora(transformer, tensors, out)
+    return out / "lora"
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"in_channels": 12}, "in_channels is 8 in the folder and 16 in the model"),
+        ({"num_layers": 1}, "num_layers is 2 in the folder and 1 in the model"),
+        ({"num_layers": 3}, "num_layers"),
+        ({"num_attention_heads": 4}, "num_attention_heads"),
+        ({"text_dim": 24}, "text_dim"),
+    ],
+    ids=str,
+)
+def test_lora_of_another_base_is_refused(lora_folder, tiny_wan, change, found):
+    """Also where every adapter has a place; and before anything of the model has changed."""
+    base = load_model(tiny_wan).pipeline.transformer
+    model = widen_transformer(type(base).from_config({**base.config, **change}))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(VideoJamError, match="adapters and projections of a run on this base") as caught:
+        load_lora(model, lora_folder)
+    assert found in caught.value.found
+    assert before.keys() == model.state_dict().keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_lora_of_another_family_or_of_no_run_is_refused(lora_folder, tiny_wan, tmp_path):
+    mochi = widen_transformer(load_model(write_tiny_mochi(tmp_path / "mochi")).pipeline.transformer)
+    with pytest.raises(VideoJamError, match="_class_name is WanTransformer3DModel in the folder"):
+        load_lora(mochi, lora_folder)
+    wan = widen_transformer(load_model(tiny_wan).pipeline.transformer)
+    with pytest.raises(VideoJamError, match="no such file"):
+        load_lora(wan, tmp_path)
+    load_lora(wan, lora_folder)
 
 
 def test_resume_with_another_config_names_the_field(recipe):

@@ -203,7 +203,11 @@ def _config_key(
     }
     if model.family.takes_image(pipe):
         encoder = getattr(pipe, "image_encoder", None)
-        facts["image"] = "first frame" if encoder is None else fingerprint(encoder)
+        facts["image"] = {
+            "pipeline": type(pipe).__name__,  # and its switches decide what it makes of the first frame
+            **{name: value for name, value in pipe.config.items() if isinstance(value, (bool, int, float))},
+            "encoder": None if encoder is None else fingerprint(encoder),
+        }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     (data.cache / key).mkdir(parents=True, exist_ok=True)
     (data.cache / key / "config.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.families.projections import Projections
+from videojam.families.first_frame import FIRST, with_first_frame
+from videojam.families.latents import Latents
 
 Conditioning = dict[str, Tensor]
 Generators = tuple[list[torch.Generator], list[torch.Generator]]
@@ -22,7 +21,7 @@ Generators = tuple[list[torch.Generator], list[torch.Generator]]
 
 
 @dataclass(frozen=True)
-class Family(Projections):
+class Family(Latents):
     """One base architecture: its two projections, and how its latents, time and text work.
 
     A joint model is the stock class with 2C channels in and out, so a family holds nothing that the stock
@@ -33,104 +32,49 @@ class Family(Projections):
         batched_cfg: Whether the stock pipeline's CFG is one pass over the batch [unconditional, conditional].
         pass_names: What the stock pipeline calls its passes otherwise: (conditional, unconditional).
         default_w_text: w1 if neither the user nor the model folder says; none: the paper's.
-        samples_images: Whether image-to-video pipelines of the class can carry 2C latents.
-        size_unit: Multiple in px that the stock pipeline asks of both sides.
+        image_pipelines: Image-to-video pipelines of the class that carry 2C latents.
         num_train_timesteps: Scale of the network's time.
-        fps: Frame rate of the base's clips.
     """
 
     batched_cfg: bool = False
     pass_names: tuple[str, str] = ("cond", "uncond")
     default_w_text: float | None = None
-    samples_images: bool = False
-    size_unit: int = 16
+    image_pipelines: tuple[str, ...] = ()
     num_train_timesteps: int = 1000
-    fps: float = 16.0
-
-    # --- latents ---
-
-    def vae_channels(self, config: dict[str, Any]) -> int | None:
-        """Return the latent channels that an autoencoder's config states, if it does."""
-        return config.get("z_dim") or config.get("latent_channels")
-
-    def normalise(self, vae: Any, z: Tensor) -> Tensor:
-        """Bring the autoencoder's latents to the unit scale that the transformer is trained on."""
-        raise self._conversion_only("normalise")
-
-    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
-        """Invert `normalise`."""
-        raise self._conversion_only("denormalise")
-
-    def compression(self, pipe: Any) -> tuple[int, int]:
-        """Return how many frames, and how many pixels of a side, one latent covers."""
-        raise self._conversion_only("compression")
-
-    def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Return (C, F, H, W) of the appearance latent of a clip in pixels; refuse sizes that don't fit."""
-        temporal, spatial = self.compression(pipe)
-        _, height_unit, width_unit = self.smallest_clip(pipe)
-        for name, size, multiple in (("height", height, height_unit), ("width", width, width_unit)):
-            if size < multiple or size % multiple:
-                raise VideoJamError(
-                    expected=f"a multiple of {multiple} px",
-                    found=f"{size}",
-                    where=name,
-                    fix=f"Use {max(multiple, round(size / multiple) * multiple)}.",
-                )
-        if num_frames < 1 or (num_frames - 1) % temporal:
-            raise VideoJamError(
-                expected=f"{temporal}·k + 1 frames",
-                found=f"{num_frames}",
-                where="num_frames",
-                fix=f"Use {max(num_frames - 1, 0) // temporal * temporal + 1}.",
-            )
-        num_channels = self.vae_channels(dict(pipe.vae.config))
-        assert num_channels is not None
-        return num_channels, (num_frames - 1) // temporal + 1, height // spatial, width // spatial
-
-    def smallest_clip(self, pipe: Any) -> tuple[int, int, int]:
-        """Return (frames, height, width) in pixels of the smallest clip with motion that the base takes."""
-        temporal, spatial = self.compression(pipe)
-        config = next(iter(self.transformers(pipe).values())).config
-        side = math.lcm(spatial * int(config.get("patch_size", 1)), self.size_unit)
-        return temporal + 1, side, side
-
-    def draw_noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
-        """Draw noise `[B, C, F, H, W]` as the stock pipeline does from these generators."""
-        return randn_tensor(shape, generator=generators, dtype=torch.float32)
-
-    @torch.no_grad()
-    def encode_video(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
-        """Encode a video in −1..1 to normalised latents (the posterior's mode, float32)."""
-        posterior = pipe.vae.encode(video.to(pipe.vae.device, pipe.vae.dtype)).latent_dist
-        return self.normalise(pipe.vae, posterior.mode().float())
-
-    @torch.no_grad()
-    def decode_video(
-        self, pipe: Any, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
-    ) -> Float[Tensor, "b 3 t h w"]:
-        """Decode normalised latents to a video in −1..1 (float32).
-
-        Args:
-            pipe: Stock pipeline.
-            z: Normalised latents.
-            num_frames: Frames of the clip, where the latents are padded to more.
-        """
-        z = self.denormalise(pipe.vae, z.float()).to(pipe.vae.dtype)
-        return pipe.vae.decode(z, return_dict=False)[0].float().clamp(-1, 1)
 
     # --- text ---
 
+    @torch.no_grad()
     def encode_prompts(
         self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
     ) -> Conditioning:
-        """Encode prompts with the pipeline's own code into keyword tensors `[N, ...]` of a denoiser call."""
-        raise self._conversion_only("encode_prompts")
+        """Encode prompts with the pipeline's own code into keyword tensors `[N, ...]` of a denoiser call.
 
-    def encode_image(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Conditioning:
+        Here to `encoder_hidden_states [N, L, D]`; what the stock call does about padding is done.
+        """
+        self.require_trained("text")
+        embeds, _ = pipe.encode_prompt(
+            prompt=list(prompts),
+            do_classifier_free_guidance=False,
+            max_sequence_length=max_sequence_length or self.default_sequence_length(pipe),
+        )
+        return {"encoder_hidden_states": embeds}
+
+    def encode_image(
+        self,
+        pipe: Any,
+        video: Float[Tensor, "b 3 t h w"],
+        generators: list[torch.Generator] | None = None,
+    ) -> Conditioning:
         """Encode what an image-to-video base reads beside text, from each clip's first frame; else nothing.
 
-        The motion half has no such condition.
+        The motion half has no such condition. `first_latent` is put into the latents by `denoise`, whose tokens
+        there have timestep 0; `condition` is concatenated after them on channels.
+
+        Args:
+            pipe: Stock pipeline.
+            video: In −1..1; the first frame is read.
+            generators: One a clip, for pipelines that sample the image's latent; of seed 0 if not given.
         """
         self._refuse_image(pipe)
         return {}
@@ -177,10 +121,18 @@ class Family(Projections):
             transformer: Base or joint transformer.
             xd_sigma: Noised latents `[B, C or 2C, F, H, W]`.
             sigma: Noise level in 0..1 (the paper's time is t = 1 − σ).
-            cond: Output of `encode_prompts`, one row for each sample; `condition`, if present, is
-                concatenated after the latents on channels (image-to-video).
+            cond: Output of `encode_prompts` and `encode_image`, one row for each sample.
         """
-        raise self._conversion_only("denoise")
+        self.require_trained("denoise")
+        raise NotImplementedError
+
+    def num_given_frames(self, cond: Conditioning) -> int:
+        """Return how many latent frames, from the first on, are given and not noised: outside the loss."""
+        return 1 if FIRST in cond else 0
+
+    def finished(self, latents: Tensor, cond: Conditioning) -> Tensor:
+        """Return final latents with what was given put back, as the stock pipeline returns them."""
+        return with_first_frame(latents, cond[FIRST]) if FIRST in cond else latents
 
     def paper_times(self, scheduler: Any) -> Float[Tensor, " steps"]:
         """Return the paper's t (0 noise, 1 data) at which each sampling step of a set scheduler starts."""
@@ -244,30 +196,18 @@ class Family(Projections):
         """Return the σ that a transformer is in charge of, from and to."""
         return 0.0, 1.0
 
-    def transformers(self, pipe: Any) -> dict[str, Any]:
-        """Return the pipeline's transformers by component name (two for mixtures of experts)."""
-        return {
-            name: module
-            for name, module in pipe.components.items()
-            if any(c.__name__ == self.transformer_class for c in type(module).__mro__)
-        }
+    def image_pipeline(self, pipe: Any) -> Any | None:
+        """Return the image-to-video pipeline of a text-to-video pipeline's own parts, if its model does both."""
+        return None
 
     def _refuse_image(self, pipe: Any) -> None:
-        if self.takes_image(pipe) and not self.samples_images:
+        if self.takes_image(pipe) and type(pipe).__name__ not in self.image_pipelines:
             raise VideoJamError(
-                expected="a text-to-video pipeline",
+                expected=" or ".join(("a text-to-video pipeline", *self.image_pipelines)),
                 found=f"{type(pipe).__name__}, which can't carry the motion channels",
                 where="model_index.json",
                 fix="Convert the text-to-video model of the family, or call the transformer from your own loop.",
             )
-
-    def _conversion_only(self, what: str) -> VideoJamError:
-        return VideoJamError(
-            expected="a family that is trained and sampled",
-            found=f"{self.transformer_class}, which is supported for conversion only ({what})",
-            where="families",
-            fix="Convert it and train with your own code, or add the functions: docs/adding-a-family.md.",
-        )
 
 
 def call_default(pipe: Any, name: str) -> Any:

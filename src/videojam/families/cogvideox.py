@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.first_frame import restarted, seeded, skip_image_noise
 from videojam.families.projections import Layout
 
 
@@ -22,18 +24,21 @@ class CogVideoXFamily(Family):
 
     σ = (timestep + 1) / 1000 is the time, not the share of noise, so that uniform σ is the base's own
     distribution of training times. CogVideoX 1.5 covers two latent frames with a token: an odd number of them
-    is padded in front by a copy of the first, and the pipeline drops that frame before decoding.
+    is padded in front by a copy of the first, and the pipeline drops that frame before decoding. The I2V input is
+    `[x, d, condition]`.
 
     Attributes:
         scheduler: The pipeline's scheduler, which knows ᾱ.
         num_channels: C.
+        image_is_sampled: Whether the stock call samples an image's latent before it draws noise.
     """
 
     transformer_class: str = "CogVideoXTransformer3DModel"
     input_projection: str = "patch_embed.proj"
     output_projection: str = "proj_out"
     output_layout: Layout = "c_outer"
-    checkpoints: str = "CogVideoX 2B and 5B, CogVideoX 1.5 5B (text-to-video)"
+    checkpoints: str = "CogVideoX 2B and 5B, CogVideoX 1.5 5B (T2V and I2V)"
+    image_pipelines: tuple[str, ...] = ("CogVideoXImageToVideoPipeline",)
     prediction: str = "v, √ᾱ·ε − √(1−ᾱ)·x"
     channel_dim: int = 2
     batched_cfg: bool = True
@@ -41,6 +46,7 @@ class CogVideoXFamily(Family):
     fps: float = 8.0
     scheduler: Any = field(default=None, compare=False, repr=False)
     num_channels: int = 16
+    image_is_sampled: bool = False
 
     def for_pipeline(self, pipe: Any) -> CogVideoXFamily:
         """Take the pipeline's scheduler, and the frame rate of the 1.5 models."""
@@ -50,21 +56,14 @@ class CogVideoXFamily(Family):
             scheduler=pipe.scheduler,
             num_channels=pipe.vae.config.latent_channels,
             fps=16.0 if padded else 8.0,
+            image_is_sampled=self.takes_image(pipe),
         )
 
     # --- latents ---
 
-    def normalise(self, vae: Any, z: Tensor) -> Tensor:
-        """Compute z · scaling_factor."""
-        return z * vae.config.scaling_factor
-
     def denormalise(self, vae: Any, z: Tensor) -> Tensor:
         """Compute z / scaling_factor, in the stock pipeline's order."""
         return 1 / vae.config.scaling_factor * z
-
-    def compression(self, pipe: Any) -> tuple[int, int]:
-        """Return the pipeline's own factors."""
-        return pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
 
     def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Return (C, F, H, W), F padded to a multiple of the temporal patch."""
@@ -73,6 +72,8 @@ class CogVideoXFamily(Family):
 
     def draw_noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
         """Draw noise in the stock order `[B, F, C, H, W]`, returned as `[B, C, F, H, W]`."""
+        if self.image_is_sampled:
+            skip_image_noise(generators, shape)
         batch, channels, frames, *size = shape
         return super().draw_noise((batch, frames, channels, *size), generators).transpose(1, 2)
 
@@ -99,16 +100,27 @@ class CogVideoXFamily(Family):
     # --- text ---
 
     @torch.no_grad()
-    def encode_prompts(
-        self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
+    def encode_image(
+        self,
+        pipe: Any,
+        video: Float[Tensor, "b 3 t h w"],
+        generators: list[torch.Generator] | None = None,
     ) -> Conditioning:
-        """Encode prompts to `encoder_hidden_states [N, L, D]`; padding is encoded too, as in the stock call."""
-        embeds, _ = pipe.encode_prompt(
-            prompt=list(prompts),
-            do_classifier_free_guidance=False,
-            max_sequence_length=max_sequence_length or self.default_sequence_length(pipe),
-        )
-        return {"encoder_hidden_states": embeds}
+        """Encode first frames with the stock code to `condition`: the image's latent, then zeros.
+
+        The stock call samples that latent; here with the generators as they are given.
+        """
+        self._refuse_image(pipe)
+        if not self.takes_image(pipe):
+            return {}
+        num_clips, _, num_frames, height, width = video.shape
+        channels, num_latents, *_ = self.latent_shape(pipe, num_frames, height, width)
+        padded = (num_latents - 1) * self.compression(pipe)[0] + 1
+        frames = video[:, :, 0].to(pipe._execution_device, pipe.vae.dtype)
+        size, like = (padded, height, width), (frames.dtype, frames.device)
+        generators = seeded(generators, num_clips)
+        condition = pipe.prepare_latents(frames, num_clips, channels, *size, *like, generators)[1]
+        return {"condition": condition.transpose(1, 2)}
 
     def default_sequence_length(self, pipe: Any) -> int:
         """Return the length that the transformer was made for; its position table has that many rows."""
@@ -163,11 +175,16 @@ class CogVideoXFamily(Family):
         self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
     ) -> Tensor:
         """Call CogVideoXTransformer3DModel at timestep 1000σ − 1; returns v of x (and of d)."""
-        dtype = transformer.dtype
+        dtype, ofs = transformer.dtype, None
         hidden = self.pack(transformer, xd_sigma.to(dtype))
+        if "condition" in cond:
+            hidden = torch.cat([hidden, self.pack(transformer, cond["condition"].to(dtype))], dim=2)
+        if transformer.config.ofs_embed_dim is not None:
+            ofs = hidden.new_full((1,), 2.0)  # the stock image-to-video call's
         prediction = transformer(
             hidden_states=hidden,
             timestep=self._timesteps(sigma),
+            ofs=ofs,
             encoder_hidden_states=cond["encoder_hidden_states"].to(dtype),
             image_rotary_emb=_rotary(transformer, hidden),
             return_dict=False,
@@ -203,15 +220,23 @@ class CogVideoXFamily(Family):
         return step
 
     def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
-        """Call the stock pipeline; DPM's noise is drawn for x as the base draws it, and for d apart."""
+        """Call the stock pipeline; DPM's noise is drawn for x as the base draws it, and for d apart.
+
+        The I2V call takes half of the transformer's channels for C, which they are of the base alone.
+        """
         from diffusers import CogVideoXDPMScheduler
 
         own = pipe.scheduler
+        if "image" in arguments:
+            arguments["image"] = [arguments["image"]] * len(latents)
+            arguments["generator"] = restarted(generators[0])
         if isinstance(own, CogVideoXDPMScheduler):
             pipe.scheduler = _by_halves(own, generators, self.num_channels)
         try:
             # the stock call draws noise in the text encoder's type and never casts it for the network
-            return super().run_pipeline(pipe, latents.to(pipe.text_encoder.dtype), generators, **arguments)
+            latents = latents.to(pipe.text_encoder.dtype)
+            with _condition_of_channels(pipe, self.num_channels) if "image" in arguments else nullcontext():
+                return super().run_pipeline(pipe, latents, generators, **arguments)
         finally:
             pipe.scheduler = own
 
@@ -227,6 +252,21 @@ def _rotary(transformer: Any, hidden: Tensor) -> Any:
     return CogVideoXPipeline._prepare_rotary_positional_embeddings(
         stand_in, height, width, frames, hidden.device
     )
+
+
+@contextmanager
+def _condition_of_channels(pipe: Any, num_channels: int) -> Iterator[None]:
+    """Let the pipeline make its condition with C channels for a while, in the autoencoder's type."""
+    stock = pipe.prepare_latents
+
+    def prepare(image: Tensor, num_clips: int, _: int, *args: Any) -> tuple[Tensor, Tensor]:
+        return stock(image.to(pipe.vae.dtype), num_clips, num_channels, *args)
+
+    pipe.prepare_latents = prepare
+    try:
+        yield
+    finally:
+        del pipe.prepare_latents
 
 
 def _by_halves(scheduler: Any, generators: Generators, num_channels: int) -> Any:

@@ -37,20 +37,6 @@ class HunyuanVideoFamily(Family):
     embedded_guidance: float = 1.0
     sampling_guidance: float = 6.0
 
-    # --- latents ---
-
-    def normalise(self, vae: Any, z: Tensor) -> Tensor:
-        """Compute z · scaling_factor."""
-        return z * vae.config.scaling_factor
-
-    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
-        """Compute z / scaling_factor."""
-        return z / vae.config.scaling_factor
-
-    def compression(self, pipe: Any) -> tuple[int, int]:
-        """Return the pipeline's own factors."""
-        return pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
-
     # --- text ---
 
     @torch.no_grad()

@@ -37,18 +37,6 @@ class HunyuanVideo15Family(Family):
 
     # --- latents ---
 
-    def normalise(self, vae: Any, z: Tensor) -> Tensor:
-        """Compute z · scaling_factor."""
-        return z * vae.config.scaling_factor
-
-    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
-        """Compute z / scaling_factor."""
-        return z / vae.config.scaling_factor
-
-    def compression(self, pipe: Any) -> tuple[int, int]:
-        """Return the pipeline's own factors."""
-        return pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
-
     @torch.no_grad()
     def encode_video(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
         """Encode a video clip by clip: the stock autoencoder's attention mask fits a batch of one alone."""

@@ -11,6 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.families.base import Conditioning, Family, Generators, call_default
+from videojam.families.first_frame import (
+    FIRST,
+    restarted,
+    seeded,
+    skip_image_noise,
+    token_times,
+    video_of_image,
+    with_first_frame,
+)
 from videojam.families.projections import Layout
 
 
@@ -19,10 +28,12 @@ class LTXFamily(Family):
     """x_σ = (1−σ)x + σε, prediction ε − x, timestep 1000σ; latents (z−mean)·scaling/std a channel.
 
     The rotary positions are in seconds and pixels, so the network is told the clip's frame rate: `fps`, which
-    is the stock call's 25, in training and in sampling.
+    is the stock call's 25, in training and in sampling. With an image, its latent is x's first frame, whose tokens
+    have timestep 0; d is null there, and outside the loss.
 
     Attributes:
         factors: Frames and pixels that one latent covers, of the pipeline's autoencoder.
+        image_is_sampled: Whether the stock call samples an image's latent before it draws noise.
     """
 
     transformer_class: str = "LTXVideoTransformer3DModel"
@@ -30,15 +41,23 @@ class LTXFamily(Family):
     output_projection: str = "proj_out"
     output_layout: Layout = "c_outer"
     checkpoints: str = "LTX-Video 0.9 to 0.9.8 (2B, 13B)"
+    image_pipelines: tuple[str, ...] = ("LTXImageToVideoPipeline",)
     channel_dim: int = 2
     batched_cfg: bool = True
     size_unit: int = 32
     fps: float = 25.0
     factors: tuple[int, int] = (8, 32)
+    image_is_sampled: bool = False
 
     def for_pipeline(self, pipe: Any) -> LTXFamily:
         """Take the autoencoder's factors."""
-        return replace(self, factors=self.compression(pipe))
+        return replace(self, factors=self.compression(pipe), image_is_sampled=self.takes_image(pipe))
+
+    def image_pipeline(self, pipe: Any) -> Any | None:
+        """Return the image-to-video pipeline: the same transformer serves both."""
+        from diffusers import LTXImageToVideoPipeline
+
+        return LTXImageToVideoPipeline(**pipe.components)
 
     def num_positions(self, config: dict[str, Any]) -> int:
         """Return 1: the config's channels count a whole patch."""
@@ -63,6 +82,12 @@ class LTXFamily(Family):
     def compression(self, pipe: Any) -> tuple[int, int]:
         """Return the pipeline's own factors."""
         return pipe.vae_temporal_compression_ratio, pipe.vae_spatial_compression_ratio
+
+    def draw_noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
+        """Draw noise `[B, C, F, H, W]`, after the image's latent where the stock call samples that first."""
+        if self.image_is_sampled:
+            skip_image_noise(generators, shape)
+        return super().draw_noise(shape, generators)
 
     @torch.no_grad()
     def decode_video(
@@ -92,6 +117,25 @@ class LTXFamily(Family):
         )
         return {"encoder_hidden_states": embeds, "encoder_attention_mask": mask}
 
+    @torch.no_grad()
+    def encode_image(
+        self,
+        pipe: Any,
+        video: Float[Tensor, "b 3 t h w"],
+        generators: list[torch.Generator] | None = None,
+    ) -> Conditioning:
+        """Encode first frames with the stock code to `first_latent`, sampled with the generators."""
+        self._refuse_image(pipe)
+        if not self.takes_image(pipe):
+            return {}
+        num_clips, _, _, height, width = video.shape
+        frames = video[:, :, 0].to(pipe._execution_device, pipe.vae.dtype)
+        shape = self.latent_shape(pipe, 1, height, width)
+        size, like = (height, width, 1), (torch.float32, frames.device)
+        generators = seeded(generators, num_clips)
+        packed, _ = pipe.prepare_latents(frames, num_clips, shape[0], *size, *like, generators)
+        return {FIRST: self.unpack(pipe.transformer, packed, torch.empty(num_clips, *shape))}
+
     # --- network ---
 
     def pack(self, transformer: Any, latents: Tensor) -> Tensor:
@@ -114,12 +158,16 @@ class LTXFamily(Family):
     ) -> Tensor:
         """Call LTXVideoTransformer3DModel on packed latents at timestep 1000σ; returns ε − x (and ε − d)."""
         temporal, spatial = self.factors
-        dtype = transformer.dtype
+        dtype, num_given = transformer.dtype, self.num_given_frames(cond)
         _, _, frames, height, width = xd_sigma.shape
+        timestep = sigma * self.num_train_timesteps
+        if num_given:
+            xd_sigma = with_first_frame(xd_sigma, cond[FIRST])
+            timestep = token_times(timestep, frames, height * width, num_given)
         prediction = transformer(
             hidden_states=self.pack(transformer, xd_sigma.to(dtype)),
             encoder_hidden_states=cond["encoder_hidden_states"].to(dtype),
-            timestep=sigma * self.num_train_timesteps,
+            timestep=timestep,
             encoder_attention_mask=cond["encoder_attention_mask"],
             num_frames=frames,
             height=height,
@@ -143,5 +191,10 @@ class LTXFamily(Family):
         pipe.scheduler.set_timesteps(sigmas=sigmas, mu=mu, device=latents.device)
 
     def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
-        """Call the stock pipeline at the family's frame rate."""
+        """Call the stock pipeline at the family's frame rate; with an image, on latents that hold it already."""
+        if arguments.get("image") is not None:
+            frames, height, width = (arguments[name] for name in ("num_frames", "height", "width"))
+            still = video_of_image(pipe, arguments["image"], len(latents), frames, height, width)
+            first = self.encode_image(pipe, still, restarted(generators[0]))[FIRST]
+            latents = with_first_frame(latents, first)
         return super().run_pipeline(pipe, latents, generators, frame_rate=self.fps, **arguments)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.families.base import Conditioning, Family
+from videojam.families.latents import channel_statistics
 from videojam.families.projections import Layout
 
 
@@ -30,12 +31,12 @@ class MochiFamily(Family):
 
     def normalise(self, vae: Any, z: Tensor) -> Tensor:
         """Compute (z − mean) · scaling_factor / std."""
-        mean, std = _statistics(vae, z)
+        mean, std = channel_statistics(vae, z)
         return (z - mean) * vae.config.scaling_factor / std
 
     def denormalise(self, vae: Any, z: Tensor) -> Tensor:
         """Compute z · std / scaling_factor + mean."""
-        mean, std = _statistics(vae, z)
+        mean, std = channel_statistics(vae, z)
         return z * std / vae.config.scaling_factor + mean
 
     def compression(self, pipe: Any) -> tuple[int, int]:
@@ -96,12 +97,3 @@ class MochiFamily(Family):
 
         sigmas = linear_quadratic_schedule(num_steps, 0.025)
         pipe.scheduler.set_timesteps(sigmas=sigmas, device=latents.device)
-
-
-def _statistics(vae: Any, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the channel means and standard deviations, shaped for `[B, C, F, H, W]`."""
-    config = vae.config
-    means, stds = config.latents_mean or [0.0], config.latents_std or [1.0]
-    mean = torch.tensor(means, device=z.device, dtype=z.dtype)
-    std = torch.tensor(stds, device=z.device, dtype=z.dtype)
-    return mean.view(1, -1, 1, 1, 1), std.view(1, -1, 1, 1, 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.errors import VideoJamError
 from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.first_frame import FIRST, token_times, with_first_frame
+from videojam.families.latents import channel_statistics
 from videojam.families.projections import Layout
 
 
@@ -19,7 +22,8 @@ from videojam.families.projections import Layout
 class WanFamily(Family):
     """Flow matching, x_σ = (1−σ)x + σε, prediction ε − x, timestep 1000σ; latents (z−mean)/std a channel.
 
-    The I2V input is `[x, d, mask, condition]`: the motion channels sit right after x.
+    The I2V input is `[x, d, mask, condition]`: the motion channels sit right after x. TI2V-5B with an image puts
+    its latent into x's first frame, whose tokens have timestep 0; d is null there, and outside the loss.
 
     Attributes:
         per_token_timestep: TI2V-5B: the timestep is repeated for each token, `[B, L]`.
@@ -30,7 +34,7 @@ class WanFamily(Family):
     output_projection: str = "proj_out"
     output_layout: Layout = "c_inner"
     checkpoints: str = "Wan 2.1 T2V and I2V (1.3B, 14B), Wan 2.2 A14B and TI2V-5B"
-    samples_images: bool = True
+    image_pipelines: tuple[str, ...] = ("WanImageToVideoPipeline",)
     per_token_timestep: bool = False
 
     def for_pipeline(self, pipe: Any) -> WanFamily:
@@ -38,11 +42,20 @@ class WanFamily(Family):
         per_token = bool(pipe.config.get("expand_timesteps", False))
         return replace(self, per_token_timestep=per_token, fps=24.0 if per_token else 16.0)
 
+    def image_pipeline(self, pipe: Any) -> Any | None:
+        """Return TI2V-5B's image-to-video pipeline; the other models' have transformers of their own."""
+        from diffusers import WanImageToVideoPipeline
+
+        if not self.per_token_timestep:
+            return None
+        return WanImageToVideoPipeline(**pipe.components, expand_timesteps=True)
+
     def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
-        """Call the stock pipeline; TI2V-5B's image-to-video blends C channels and can't carry 2C."""
-        if "image" in arguments and latents.shape[1] != pipe.vae.config.z_dim:
-            self._refuse_per_token(pipe)
-        return super().run_pipeline(pipe, latents, generators, **arguments)
+        """Call the stock pipeline; TI2V-5B's blends a condition of C channels, which gets null motion's C more."""
+        is_joint = latents.shape[1] != pipe.vae.config.z_dim
+        own = self.per_token_timestep and is_joint and "image" in arguments
+        with _condition_of_both_halves(pipe) if own else nullcontext():
+            return super().run_pipeline(pipe, latents, generators, **arguments)
 
     def transformer_at(self, pipe: Any, timestep: float) -> Any:
         """Return A14B's high-noise expert from the boundary up, and its low-noise expert below it."""
@@ -59,17 +72,13 @@ class WanFamily(Family):
 
     def normalise(self, vae: Any, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
         """Compute (z − mean) / std with the autoencoder's channel statistics."""
-        mean, std = _statistics(vae, z)
+        mean, std = channel_statistics(vae, z)
         return (z - mean) / std
 
     def denormalise(self, vae: Any, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
         """Compute z · std + mean with the autoencoder's channel statistics."""
-        mean, std = _statistics(vae, z)
+        mean, std = channel_statistics(vae, z)
         return z * std + mean
-
-    def compression(self, pipe: Any) -> tuple[int, int]:
-        """Return the pipeline's own factors."""
-        return pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
 
     def smallest_clip(self, pipe: Any) -> tuple[int, int, int]:
         """Return two latent frames of one token; 16 px is the stock pipeline's own check."""
@@ -79,23 +88,19 @@ class WanFamily(Family):
         return pipe.vae_scale_factor_temporal + 1, *sizes
 
     @torch.no_grad()
-    def encode_prompts(
-        self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
+    def encode_image(
+        self,
+        pipe: Any,
+        video: Float[Tensor, "b 3 t h w"],
+        generators: list[torch.Generator] | None = None,
     ) -> Conditioning:
-        """Encode prompts to `encoder_hidden_states [N, L, D]`; padding is zero, as in the stock call."""
-        embeds, _ = pipe.encode_prompt(
-            prompt=list(prompts),
-            do_classifier_free_guidance=False,
-            max_sequence_length=max_sequence_length or self.default_sequence_length(pipe),
-        )
-        return {"encoder_hidden_states": embeds}
+        """Encode first frames with the stock code, by the posterior's mode.
 
-    @torch.no_grad()
-    def encode_image(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Conditioning:
-        """Encode first frames with the stock code: `condition` = [mask, latent], and CLIP's states if used."""
+        TI2V-5B: `first_latent`; I2V: `condition` = [mask, latent], and CLIP's states if used.
+        """
+        self._refuse_image(pipe)
         if not self.takes_image(pipe):
             return {}
-        self._refuse_per_token(pipe)
         first, num_frames = video[:, :, 0].to(pipe.vae.device), video.shape[2]
         size = {"height": video.shape[3], "width": video.shape[4], "num_frames": num_frames}
         rows = [
@@ -104,34 +109,28 @@ class WanFamily(Family):
             )[1]
             for frame in first
         ]
+        if self.per_token_timestep:
+            return {FIRST: torch.cat(rows)}
         cond = {"condition": torch.cat(rows)}
         if pipe.transformer is not None and pipe.transformer.config.image_dim is not None:
             frames = ((first + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             cond["encoder_hidden_states_image"] = pipe.encode_image(list(frames.cpu()))
         return cond
 
-    def _refuse_per_token(self, pipe: Any) -> None:
-        if self.per_token_timestep:
-            raise VideoJamError(
-                expected="text-to-video (WanPipeline) for a joint model with per-token time",
-                found=type(pipe).__name__,
-                where="model_index.json",
-                fix="Load the folder with WanPipeline as its class, and give no image.",
-            )
-
     def denoise(
         self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
     ) -> Tensor:
         """Call WanTransformer3DModel at timestep 1000σ; returns ε − x (and ε − d)."""
-        cond = dict(cond)
-        hidden = xd_sigma
+        cond, hidden, num_given = dict(cond), xd_sigma, self.num_given_frames(cond)
         if "condition" in cond:
             hidden = torch.cat([hidden, cond.pop("condition").to(hidden)], dim=1)
+        if num_given:
+            hidden = with_first_frame(hidden, cond.pop(FIRST))
         timestep = sigma * self.num_train_timesteps
         if self.per_token_timestep:
             patch = transformer.config.patch_size
-            num_tokens = math.prod(size // p for size, p in zip(hidden.shape[2:], patch, strict=True))
-            timestep = timestep[:, None].expand(-1, num_tokens)
+            num_frames, *sides = (size // p for size, p in zip(hidden.shape[2:], patch, strict=True))
+            timestep = token_times(timestep, num_frames, math.prod(sides), num_given)
         dtype = transformer.dtype
         return transformer(
             hidden_states=hidden.to(dtype),
@@ -141,8 +140,17 @@ class WanFamily(Family):
         )[0]
 
 
-def _statistics(vae: Any, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the channel means and standard deviations, shaped for `[B, C, F, H, W]`."""
-    mean = torch.tensor(vae.config.latents_mean, device=z.device, dtype=z.dtype)
-    std = torch.tensor(vae.config.latents_std, device=z.device, dtype=z.dtype)
-    return mean.view(1, -1, 1, 1, 1), std.view(1, -1, 1, 1, 1)
+@contextmanager
+def _condition_of_both_halves(pipe: Any) -> Iterator[None]:
+    """Let the pipeline's condition of C channels be followed by null motion for a while."""
+    stock = pipe.prepare_latents
+
+    def prepare(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        latents, condition, mask = stock(*args, **kwargs)
+        return latents, torch.cat([condition, torch.zeros_like(condition)], dim=1), mask
+
+    pipe.prepare_latents = prepare
+    try:
+        yield
+    finally:
+        del pipe.prepare_latents

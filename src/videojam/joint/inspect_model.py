@@ -22,6 +22,7 @@ from videojam.joint.inspect_folder import (
 )
 from videojam.joint.record import MotionRecord, load_record
 from videojam.joint.stream import read_header
+from videojam.joint.table import ClassFacts, class_facts
 from videojam.joint.widen import projection_names, widened_tensor
 
 Shapes = dict[str, list[int]]
@@ -44,14 +45,10 @@ class ShapeChange(_Facts):
         return math.prod(self.after) - math.prod(self.before)
 
 
-class TransformerFacts(_Facts):
-    """One transformer of a model."""
+class TransformerFacts(ClassFacts):
+    """One transformer of a model: its class, and what converting changes in it."""
 
     component: str = Field(description="Name in the pipeline; empty for a bare transformer folder.")
-    class_name: str = Field(description="Class in diffusers.")
-    checkpoints: str = Field(description="Published models of the class.")
-    prediction: str = Field(description="What the network predicts.")
-    is_trained: bool = Field(description="Whether this package trains and samples it; else it converts it.")
     num_channels: int = Field(description="C, the channels of the appearance latent.")
     dtypes: dict[str, int] = Field(description="Parameters by type; empty where only the config is known.")
     num_parameters: int = Field(description="Parameters as it is.")
@@ -157,11 +154,8 @@ def _describe(
             changes.append(ShapeChange(name=name, before=before, after=after))
     joint_shapes = shapes | {change.name: change.after for change in changes}
     return TransformerFacts(
+        **class_facts(family).model_dump(),
         component=component,
-        class_name=family.transformer_class,
-        checkpoints=family.checkpoints,
-        prediction=family.prediction,
-        is_trained=family.is_trained,
         num_channels=family.latent_channels(base),
         dtypes=dtypes,
         num_parameters=_count(shapes.values()),

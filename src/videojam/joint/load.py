@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,25 @@ def load_model(
     else:
         pipe.to(device)
     return LoadedModel(pipe, family, record, load_defaults(folder), str(source))
+
+
+def with_image(model: LoadedModel) -> LoadedModel:
+    """Return the model with its image-to-video pipeline: its own, or that of a base which does both.
+
+    Raises:
+        VideoJamError: the base is text-to-video alone.
+    """
+    if model.family.takes_image(model.pipeline):
+        return model
+    pipe = model.family.image_pipeline(model.pipeline)
+    if pipe is None:
+        raise VideoJamError(
+            expected="prompts alone",
+            found="an image for a text-to-video base",
+            where=model.source,
+            fix="Leave the image out, or take an image-to-video base.",
+        )
+    return replace(model, pipeline=pipe, family=family_of(pipe))
 
 
 def _check_record(pipe: Any, family: Family, record: MotionRecord | None, folder: Path) -> None:

@@ -1,37 +1,52 @@
-"""The table of known base architectures, for `videojam families`."""
+"""The table of known base architectures, for `videojam families`, and what it shares with `videojam inspect`."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from videojam.families import FAMILIES
+from videojam.families import FAMILIES, Family
 
 
-class FamilyRow(BaseModel):
-    """One known transformer class."""
+class ClassFacts(BaseModel):
+    """A known transformer class, as `families` and `inspect` tell of it."""
 
     model_config = ConfigDict(frozen=True)
 
     transformer_class: str = Field(description="Class in diffusers.")
     checkpoints: str = Field(description="Published models of the class.")
     prediction: str = Field(description="What the network predicts.")
+    supported: str = Field(description="What this package does with it.")
+
+
+class FamilyRow(ClassFacts):
+    """A class with the layers that converting changes."""
+
     input_projection: str = Field(description="Layer that reads the latents.")
     output_projection: str = Field(description="Layer that writes the prediction.")
     layout: str = Field(description="Order of the output rows.")
-    supported: str = Field(description="What this package does with it.")
+
+
+def class_facts(family: Family) -> ClassFacts:
+    """Return what is told of a family wherever it is named."""
+    verbs = ["convert", *(["train", "sample"] if family.is_trained else [])]
+    if family.image_pipelines:
+        verbs.append("also from a first frame")
+    return ClassFacts(
+        transformer_class=family.transformer_class,
+        checkpoints=family.checkpoints,
+        prediction=family.prediction,
+        supported=", ".join(verbs),
+    )
 
 
 def family_table() -> list[FamilyRow]:
     """Return a row for each registered class, by name."""
     return [
         FamilyRow(
-            transformer_class=name,
-            checkpoints=family.checkpoints,
-            prediction=family.prediction,
+            **class_facts(family).model_dump(),
             input_projection=family.input_projection,
             output_projection=family.output_projection,
             layout=family.output_layout,
-            supported="convert, train, sample" if family.is_trained else "convert",
         )
-        for name, family in sorted(FAMILIES.items())
+        for _, family in sorted(FAMILIES.items())
     ]

@@ -126,6 +126,8 @@ def _write_manifest(
         "guidance": guidance.model_dump(mode="json"),
         "motion_window": {**window.model_dump(mode="json"), "text": str(window)} if window else None,
         "num_steps": len(trace.times) if trace else 0,
+        "num_forwards": trace.num_forwards if trace else 0,
+        "num_evaluations": trace.num_evaluations if trace else 0,
         "times": trace.times if trace else [],
         "std_d": trace.std_d if trace else [],
         "expected_std_d": trace.expected_std_d(motion_std) if trace else [],

@@ -135,3 +135,10 @@ def _check_guidance(model: LoadedModel, guidance: GuidanceConfig) -> None:
             where=model.source,
             fix="Convert and train it first, or sample with guidance cfg.",
         )
+    if not model.is_joint and guidance.reuse_every > 1:
+        raise VideoJamError(
+            expected="reuse_every = 1 for a base model, whose pipeline runs without our hook",
+            found=f"reuse_every = {guidance.reuse_every}",
+            where=model.source,
+            fix="Leave it out, or sample a joint model.",
+        )

@@ -15,8 +15,8 @@ from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.hook import GuidanceTrace, guided, pipeline_scale
 from videojam.guidance.window import WindowReport
 from videojam.joint.latents import reject_non_finite, split
-from videojam.joint.load import LoadedModel
-from videojam.motion.flow import decode_motion_video
+from videojam.joint.load import LoadedModel, with_image
+from videojam.motion.flow import decode_motion_video, motion_video
 from videojam.sampling.request import Request, build_request
 from videojam.sampling.schedule import Schedule, build_scheduler
 
@@ -79,13 +79,14 @@ def sample(
         max_sequence_length: Text tokens.
         schedule: The base's own, or `linear_quadratic`.
         shift: Flow shift in place of the base's.
-        image: First frame (a PIL image, the same for all clips) for an image-to-video base.
+        image: First frame (a PIL image, the same for all clips) for a base that is, or can be, image-to-video.
         decode: Whether to decode the latents to videos.
         progress: Whether to show the pipeline's progress bar.
 
     Raises:
         VideoJamError: sizes, seeds or guidance that don't fit the model; NaN in the result.
     """
+    model = _checked_for_image(model, image)
     guidance = guidance or default_guidance(model)
     request = build_request(
         model,
@@ -100,7 +101,6 @@ def sample(
         max_sequence_length=max_sequence_length,
     )
     pipe, family = model.pipeline, model.family
-    _check_image(model, image)
     pipe.set_progress_bar_config(disable=not progress)
     context = guided(pipe, family, guidance) if model.is_joint else nullcontext(GuidanceTrace())
     with scheduled(pipe, schedule, shift), context as trace:
@@ -153,9 +153,26 @@ def decode_halves(
     video = _to_pixels(_decode(model, x, num_frames))
     if d is None or model.record is None:
         return video, None, None
-    motion = _decode(model, d, num_frames)
+    motion = _decode(model, _with_still_start(model, d), num_frames)
     flow = [decode_motion_video(clip, model.record.motion) for clip in (motion + 1) / 2]
     return video, _to_pixels(motion), torch.stack(flow)
+
+
+def _with_still_start(model: LoadedModel, d: Tensor) -> Tensor:
+    """Return motion latents whose first frame, where it is null, is that of no motion.
+
+    Image-to-video by given tokens leaves null there. Causal autoencoders decode later frames from it, and zeros
+    are no latent of any video: on the shipped model they cost three times the flow's error, still frames none.
+    """
+    assert model.record is not None
+    null = ~d[:, :, 0].flatten(1).any(dim=1)
+    if not null.any():
+        return d
+    spatial = model.family.compression(model.pipeline)[1]
+    height, width = (size * spatial for size in d.shape[3:])
+    still = motion_video(torch.zeros(1, 2, height, width), model.record.motion)[:1].float() / 127.5 - 1
+    first = model.family.encode_video(model.pipeline, still.movedim(0, 1)[None]).to(d)
+    return torch.cat([torch.where(null.view(-1, 1, 1, 1, 1), first, d[:, :, :1]), d[:, :, 1:]], dim=2)
 
 
 def _decode(model: LoadedModel, z: Tensor, num_frames: int | None) -> Tensor:
@@ -168,15 +185,18 @@ def _to_pixels(video: Tensor) -> Tensor:
     return ((video + 1) * 127.5).round().to(torch.uint8)
 
 
-def _check_image(model: LoadedModel, image: Any) -> None:
-    takes_image = model.family.takes_image(model.pipeline)
-    if takes_image != (image is not None):
+def _checked_for_image(model: LoadedModel, image: Any) -> LoadedModel:
+    """Return the model with the pipeline that takes the image, or takes none."""
+    if image is not None:
+        return with_image(model)
+    if model.family.takes_image(model.pipeline):
         raise VideoJamError(
-            expected="a first frame, as the base is image-to-video" if takes_image else "prompts alone",
-            found="no image" if takes_image else "an image for a text-to-video base",
+            expected="a first frame, as the base is image-to-video",
+            found="no image",
             where=model.source,
-            fix="Give an image." if takes_image else "Leave the image out, or take an image-to-video base.",
+            fix="Give an image.",
         )
+    return model
 
 
 def _pipeline_arguments(request: Request, guidance: GuidanceConfig) -> dict[str, Any]:

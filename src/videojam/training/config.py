@@ -72,6 +72,11 @@ class TrainConfig(_Strict):
         "videojam",
         description="videojam: joint fine-tune; plain: the control, same data and noise, no motion.",
     )
+    image_to_video: bool = Field(
+        False,
+        description="Train with each clip's first frame given, where a text-to-video base can do both "
+        "(TI2V-5B, LTX); an image-to-video base does so always.",
+    )
     data: DataConfig = Field(description="Clips and cache.")
     motion: MotionCode = Field(MotionCode(), description="How flow is measured and drawn.")
     raft_weights: str = Field("C_T_V1", description="RAFT's weights: torchvision's name or a file.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from videojam.joint.record import RECORD_NAME, MotionRecord, save_record
 from videojam.joint.widen import OutputInit, widen_transformer
 from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
 from videojam.training.config import TrainConfig
+
+ADAPTERS_NAME = "pytorch_lora_weights.safetensors"
 
 
 def export_model(
@@ -94,9 +97,8 @@ def export_lora(transformer: Any, projections: dict[str, torch.Tensor], out: Pat
     """Write the adapters alone, and the two projections beside them: `load_lora` puts both on a converted base."""
     folder = out / "lora"
     folder.mkdir(parents=True, exist_ok=True)
-    transformer.save_lora_adapter(
-        folder, weight_name="pytorch_lora_weights.safetensors", safe_serialization=True
-    )
+    transformer.save_lora_adapter(folder, weight_name=ADAPTERS_NAME, safe_serialization=True)
+    transformer.save_config(folder)  # by which another base is told
     temporary = folder / ".projections.tmp"
     save_file({k: v.detach().cpu().contiguous() for k, v in projections.items()}, temporary)
     os.replace(temporary, folder / "projections.safetensors")
@@ -112,15 +114,14 @@ def load_lora(transformer: Any, folder: str | Path) -> None:
 
     folder = Path(folder)
     try:
+        _check_same_base(transformer, folder)
         projections = load_file(folder / "projections.safetensors")
         own = transformer.state_dict()
         for name, tensor in projections.items():
             shape = list(own[name].shape) if name in own else "absent"
             if shape != list(tensor.shape):
                 raise ValueError(f"{name} is {list(tensor.shape)} in the folder and {shape} in the model")
-        transformer.load_lora_adapter(
-            folder, weight_name="pytorch_lora_weights.safetensors", use_safetensors=True, prefix=None
-        )
+        transformer.load_lora_adapter(folder, weight_name=ADAPTERS_NAME, use_safetensors=True, prefix=None)
         transformer.load_state_dict(projections, strict=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise VideoJamError(
@@ -129,3 +130,15 @@ def load_lora(transformer: Any, folder: str | Path) -> None:
             where=str(folder),
             fix="Take the lora folder of a run whose recipe names this base.",
         ) from error
+
+
+def _check_same_base(transformer: Any, folder: Path) -> None:
+    """Refuse adapters of another architecture: what has no place in the model would be left out in silence.
+
+    Raises:
+        ValueError: names the first key of the config that differs.
+    """
+    own, theirs = json.loads(transformer.to_json_string()), read_json(folder / "config.json")
+    for key in sorted((own.keys() | theirs.keys()) - {"_diffusers_version", "_name_or_path"}):
+        if own.get(key) != theirs.get(key):
+            raise ValueError(f"{key} is {theirs.get(key)} in the folder and {own.get(key)} in the model")

@@ -151,11 +151,10 @@ def describe_lines(inspection: Inspection) -> list[str]:
 
 def _transformer_lines(transformer: TransformerFacts, is_joint: bool) -> list[str]:
     dtypes = ", ".join(transformer.dtypes) or "type not told by the config"
-    support = "converted, trained and sampled" if transformer.is_trained else "converted only"
     share = transformer.num_added / (transformer.num_joint_parameters - transformer.num_added)
     lines = [
-        f"{transformer.component or 'transformer'}: {transformer.class_name} ({transformer.checkpoints})",
-        f"  {transformer.num_channels} latent channels, predicts {transformer.prediction}; {support}",
+        f"{transformer.component or 'transformer'}: {transformer.transformer_class} ({transformer.checkpoints})",
+        f"  {transformer.num_channels} latent channels, predicts {transformer.prediction}; {transformer.supported}",
         f"  {transformer.num_parameters:,} parameters, {dtypes}",
         f"  converting {'added' if is_joint else 'adds'} {transformer.num_added:,} parameters ({share:.3%}):",
     ]

@@ -35,21 +35,23 @@ class Denoiser:
         """Return [appearance loss] or [appearance loss, motion loss], each `[B]`.
 
         Both halves share the time; their noises are independent. Where motion is dropped, the network's
-        motion input is zeros (not a noised zero), and both targets stay.
+        motion input is zeros (not a noised zero), and both targets stay. Frames that are given (timestep 0) are
+        outside both losses.
         """
         family = self.family
         text = self.replace_text(batch.text, draws.drop_text)
+        num_given = family.num_given_frames(text)
         x_noised = family.noised(batch.x, draws.eps_x, draws.sigma)
         target = family.target(batch.x, draws.eps_x, draws.sigma)
         if not self.is_joint:
             prediction = family.denoise(self.transformer, x_noised, draws.sigma, text)
-            return half_losses(prediction, target, 1)
+            return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 1)
         xd = join(x_noised, family.noised(batch.d, draws.eps_d, draws.sigma))
         dropped = draws.drop_motion.reshape(-1, *[1] * (xd.ndim - 1))
         xd = torch.where(dropped, null_motion(xd), xd)
         target = join(target, family.target(batch.d, draws.eps_d, draws.sigma))
         prediction = family.denoise(self.transformer, xd, draws.sigma, text)
-        return half_losses(prediction, target, 2)
+        return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 2)
 
     def replace_text(self, text: Conditioning, dropped: Tensor) -> Conditioning:
         """Put the null text into the dropped rows; an image condition has no null and stays."""

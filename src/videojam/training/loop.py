@@ -187,6 +187,8 @@ def _backward(
             total + float(mean.detach())
             for total, mean in zip(totals, [*means, torch.zeros(())], strict=False)
         ]
+    if accelerator.num_processes > 1:
+        totals = accelerator.reduce(torch.tensor(totals, device=accelerator.device), "mean").tolist()
     line = {"loss": totals[0] + config.objective.motion_weight * totals[1], "appearance": totals[0]}
     return line | ({"motion": totals[1]} if denoiser.is_joint else {})
 

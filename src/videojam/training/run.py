@@ -19,11 +19,11 @@ from torch import Tensor
 from videojam import __version__
 from videojam.data.encode import EncodedData, prepare, read_encoded
 from videojam.errors import VideoJamError
-from videojam.joint.load import LoadedModel, load_model
+from videojam.joint.load import LoadedModel, load_model, with_image
 from videojam.joint.record import MotionRecord, check_motion_code
 from videojam.joint.widen import widen_transformer
 from videojam.motion.estimators import build_estimator
-from videojam.sampling.verify import VerifyReport
+from videojam.sampling.verify import VerifyReport, verify
 from videojam.training.batches import split_heldout
 from videojam.training.checkpoint import (
     TrainState,
@@ -37,6 +37,7 @@ from videojam.training.export import export_lora, export_model
 from videojam.training.joint_step import Denoiser
 from videojam.training.loop import Line, Log, averaged, train_steps
 from videojam.training.new_rate import new_entries
+from videojam.training.processes import check_processes, replicated
 
 MAY_CHANGE_ON_RESUME = (
     "num_steps", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every", "save_dtype", "compile",
@@ -62,14 +63,19 @@ def train(
         VideoJamError: anything that the user can mend; nothing that was saved before is lost.
     """
     config = recipe if isinstance(recipe, TrainConfig) else load_recipe(recipe, overrides)
-    say = listen or (lambda kind, content: None)
     _check_resume(config)
     accelerator = Accelerator()
+    check_processes(config, accelerator.num_processes, accelerator.distributed_type)
+    say = listen if listen and accelerator.is_main_process else (lambda kind, content: None)
     model = load_model(config.base, torch_dtype=torch.float32, device=accelerator.device)
+    if config.image_to_video:
+        model = with_image(model)
     code = _motion_code(config, model)
-    data = _prepare(config, model, say)
+    with accelerator.main_process_first():  # the others find the clips in the cache
+        data = _prepare(config, model, say)
     clips, heldout = split_heldout(data.clips, config.data.num_heldout, config.seed)
-    _start_folder(config, data)
+    if accelerator.is_main_process:
+        _start_folder(config, data, accelerator.num_processes)
     say("note", f"{len(clips)} clips for training, {len(heldout)} held out, {len(data.left_out)} left out")
 
     component, transformer, is_joint = _trained_transformer(config, model)
@@ -92,25 +98,23 @@ def train(
     if latest is not None:
         load_checkpoint(state, latest)
         say("note", f"resuming from {latest.name}")
-    prepared = accelerator.prepare(transformer)
-    log = Log(config.out / "log.jsonl", state.step)
+    prepared = replicated(accelerator, transformer)
+    log = Log(config.out / "log.jsonl", state.step) if accelerator.is_main_process else None
 
     def on_line(line: Line) -> None:
-        if accelerator.is_main_process:
+        if log is not None:
             log.write(line)
             say("line", line)
 
     train_steps(
         config, replace(denoiser, transformer=prepared), accelerator, state, masks, clips, heldout, on_line
     )
-    return _finish(
-        config,
-        transformer,
-        component,
-        state,
-        projections,
-        _record(config, source, code, data) if is_joint else None,
-    )
+    report = None
+    if accelerator.is_main_process:
+        record = _record(config, source, code, data) if is_joint else None
+        report = _finish(config, transformer, component, state, projections, record)
+    accelerator.wait_for_everyone()
+    return report or verify(config.out / "model")
 
 
 def _check_resume(config: TrainConfig) -> None:
@@ -248,7 +252,7 @@ def _plain_copy(transformer: Any, fuse: bool) -> Any:
     return fresh.eval()
 
 
-def _start_folder(config: TrainConfig, data: EncodedData) -> None:
+def _start_folder(config: TrainConfig, data: EncodedData, num_processes: int) -> None:
     """Write the run's resolved recipe, versions, revision and left-out clips beside its results."""
     facts = {
         "videojam": __version__,
@@ -257,6 +261,7 @@ def _start_folder(config: TrainConfig, data: EncodedData) -> None:
         },
         "python": platform.python_version(),
         "git_revision": _git_revision(),
+        "num_processes": num_processes,
         "config": config.model_dump(mode="json"),
         "left_out": data.left_out,
     }

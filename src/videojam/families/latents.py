@@ -1,0 +1,129 @@
+"""What a family says of its latents: their scale, their sizes, the noise they start from, and the autoencoder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.errors import VideoJamError
+from videojam.families.projections import Projections
+
+
+@dataclass(frozen=True)
+class Latents(Projections):
+    """The latents of a base architecture, `[B, C, F, H, W]` here whatever the network's own layout is.
+
+    Attributes:
+        size_unit: Multiple in px that the stock pipeline asks of both sides.
+        fps: Frame rate of the base's clips.
+    """
+
+    size_unit: int = 16
+    fps: float = 16.0
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the family is trained and sampled, or converted alone."""
+        raise NotImplementedError
+
+    def require_trained(self, what: str) -> None:
+        """Refuse to go on for a class that is converted alone."""
+        if not self.is_trained:
+            raise VideoJamError(
+                expected="a family that is trained and sampled",
+                found=f"{self.transformer_class}, which is supported for conversion only ({what})",
+                where="families",
+                fix="Convert it and train with your own code, or add the functions: docs/adding-a-family.md.",
+            )
+
+    def transformers(self, pipe: Any) -> dict[str, Any]:
+        """Return the pipeline's transformers by component name (two for mixtures of experts)."""
+        return {
+            name: module
+            for name, module in pipe.components.items()
+            if any(c.__name__ == self.transformer_class for c in type(module).__mro__)
+        }
+
+    def vae_channels(self, config: dict[str, Any]) -> int | None:
+        """Return the latent channels that an autoencoder's config states, if it does."""
+        return config.get("z_dim") or config.get("latent_channels")
+
+    def normalise(self, vae: Any, z: Tensor) -> Tensor:
+        """Bring the autoencoder's latents to the unit scale of the transformer: z · scaling_factor."""
+        return z * vae.config.scaling_factor
+
+    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
+        """Invert `normalise`."""
+        return z / vae.config.scaling_factor
+
+    def compression(self, pipe: Any) -> tuple[int, int]:
+        """Return how many frames, and how many pixels of a side, one latent covers: the pipeline's factors."""
+        return pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
+
+    def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return (C, F, H, W) of the appearance latent of a clip in pixels; refuse sizes that don't fit."""
+        self.require_trained("latents")
+        temporal, spatial = self.compression(pipe)
+        _, height_unit, width_unit = self.smallest_clip(pipe)
+        for name, size, multiple in (("height", height, height_unit), ("width", width, width_unit)):
+            if size < multiple or size % multiple:
+                raise VideoJamError(
+                    expected=f"a multiple of {multiple} px",
+                    found=f"{size}",
+                    where=name,
+                    fix=f"Use {max(multiple, round(size / multiple) * multiple)}.",
+                )
+        if num_frames < 1 or (num_frames - 1) % temporal:
+            raise VideoJamError(
+                expected=f"{temporal}·k + 1 frames",
+                found=f"{num_frames}",
+                where="num_frames",
+                fix=f"Use {max(num_frames - 1, 0) // temporal * temporal + 1}.",
+            )
+        num_channels = self.vae_channels(dict(pipe.vae.config))
+        assert num_channels is not None
+        return num_channels, (num_frames - 1) // temporal + 1, height // spatial, width // spatial
+
+    def smallest_clip(self, pipe: Any) -> tuple[int, int, int]:
+        """Return (frames, height, width) in pixels of the smallest clip with motion that the base takes."""
+        temporal, spatial = self.compression(pipe)
+        config = next(iter(self.transformers(pipe).values())).config
+        side = math.lcm(spatial * int(config.get("patch_size", 1)), self.size_unit)
+        return temporal + 1, side, side
+
+    def draw_noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
+        """Draw noise `[B, C, F, H, W]` as the stock pipeline does from these generators."""
+        return randn_tensor(shape, generator=generators, dtype=torch.float32)
+
+    @torch.no_grad()
+    def encode_video(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+        """Encode a video in −1..1 to normalised latents (the posterior's mode, float32)."""
+        posterior = pipe.vae.encode(video.to(pipe.vae.device, pipe.vae.dtype)).latent_dist
+        return self.normalise(pipe.vae, posterior.mode().float())
+
+    @torch.no_grad()
+    def decode_video(
+        self, pipe: Any, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
+    ) -> Float[Tensor, "b 3 t h w"]:
+        """Decode normalised latents to a video in −1..1 (float32).
+
+        Args:
+            pipe: Stock pipeline.
+            z: Normalised latents.
+            num_frames: Frames of the clip, where the latents are padded to more.
+        """
+        z = self.denormalise(pipe.vae, z.float()).to(pipe.vae.dtype)
+        return pipe.vae.decode(z, return_dict=False)[0].float().clamp(-1, 1)
+
+
+def channel_statistics(vae: Any, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return an autoencoder's channel means and deviations (0 and 1 if none), shaped for `[B, C, F, H, W]`."""
+    values = vae.config.latents_mean or [0.0], vae.config.latents_std or [1.0]
+    mean, std = (torch.tensor(value, device=z.device, dtype=z.dtype).view(1, -1, 1, 1, 1) for value in values)
+    return mean, std
