@@ -151,9 +151,17 @@ def generate(
     ] = None,
     w_text: Annotated[float | None, typer.Option(help="w1; 5 unless the model says otherwise.")] = None,
     w_motion: Annotated[float | None, typer.Option(help="w2; 3 unless the model says otherwise.")] = None,
+    preset: Annotated[
+        Literal["paper", "two-forwards"] | None,
+        typer.Option(help="When each branch runs; two-forwards: at the cost of plain CFG."),
+    ] = None,
     window: Annotated[
-        str, typer.Option(help="When motion guides: all, half, steps:0-50, t:0-0.4 or share:0-0.5.")
-    ] = "half",
+        str | None,
+        typer.Option(help="When motion guides: all, half (default), steps:0-50, t:0-0.4 or share:0-0.5."),
+    ] = None,
+    reuse_every: Annotated[
+        int | None, typer.Option(min=1, help="Compute what guidance adds on every n-th step alone.")
+    ] = None,
     motion_on: Annotated[
         Literal["both", "appearance"], typer.Option(help="What w2 guides: both halves (paper) or appearance.")
     ] = "both",
@@ -167,7 +175,9 @@ def generate(
         Literal["base", "linear_quadratic"], typer.Option(help="The base's own, or linear-quadratic.")
     ] = "base",
     shift: Annotated[float | None, typer.Option(help="Flow shift in place of the base's.")] = None,
-    image: Annotated[Path | None, typer.Option(help="First frame, for an image-to-video base.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="First frame, for a base that is or can be image-to-video.")
+    ] = None,
     side_by_side: Annotated[bool, typer.Option(help="Also write video and motion in one file.")] = False,
     offload: Annotated[bool, typer.Option(help="Keep components on the CPU while they don't run.")] = False,
     dtype: Annotated[
@@ -178,13 +188,16 @@ def generate(
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
 ) -> None:
     """Generate clips of prompts: mp4, the predicted motion as mp4 and as flow, and a manifest."""
+    from videojam.guidance.config import preset_fields
     from videojam.guidance.window import parse_window
     from videojam.joint.load import load_model, quiet_loading
     from videojam.sampling.generate import generate as generate_files
 
     weights = {"mode": guidance, "w_text": w_text, "w_motion": w_motion}
+    economy = {} if preset is None else preset_fields(preset)
+    economy |= {} if window is None else {"window": parse_window(window)}
+    economy |= {} if reuse_every is None else {"reuse_every": reuse_every}
     fixed = {
-        "window": parse_window(window),
         "motion_on": motion_on,
         "drop_motion": drop_motion,
         "batched": batched,
@@ -199,7 +212,7 @@ def generate(
         prompts,
         out,
         seed=seed,
-        guidance=_guidance(loaded, {**weights, **fixed}),
+        guidance=_guidance(loaded, {**weights, **economy, **fixed}),
         fps=fps,
         batch_size=batch_size,
         side_by_side=side_by_side,

@@ -1,0 +1,196 @@
+"""The clips that a probe reads, their frames in an order of choice, and their latents."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from videojam.data.clips import ClipContent, ClipEntry, list_clips
+from videojam.data.config import FolderSource, WorldSource
+from videojam.errors import VideoJamError
+from videojam.joint.latents import reject_non_finite
+from videojam.joint.load import LoadedModel
+from videojam.motion.estimators import FlowEstimator, build_estimator
+from videojam.motion.flow import motion_video
+from videojam.training.batches import Batch
+from videojam.world import WorldConfig
+from videojam.world.background import draw_background
+from videojam.world.clip import make_scene
+from videojam.world.render import draw
+
+WORLD_SEED = 600_000_000
+"""First seed of the world clips of `world:N`: no recipe trains on them, and the demo shows others."""
+
+Estimator = Literal["raft", "dis"]
+
+
+@dataclass(frozen=True)
+class ProbeClip:
+    """A clip of a probe.
+
+    Attributes:
+        entry: Its name, caption and fingerprint.
+        seed: Seed in the world; none for a file.
+    """
+
+    entry: ClipEntry
+    seed: int | None
+
+    @property
+    def key(self) -> str:
+        """Hash of the clip's content, of how it is read, and of its caption."""
+        return hashlib.sha256(f"{self.entry.fingerprint} {self.entry.caption}".encode()).hexdigest()[:32]
+
+
+def source_of(
+    data: str,
+    model: LoadedModel,
+    *,
+    num_frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    fps: float | None = None,
+    skip_unreadable: bool = False,
+    world: dict[str, Any] | None = None,
+    world_seed: int = WORLD_SEED,
+) -> FolderSource | WorldSource:
+    """Read DATA as users write it, at the model's own size where none is given.
+
+    Args:
+        data: A folder of videos with captions, or `world:N`.
+        model: Whose defaults say the size; then those of its stock pipeline.
+        num_frames: Frames a clip.
+        height: In px.
+        width: In px.
+        fps: Frames a second.
+        skip_unreadable: Leave out, count and list clips that can't be used, in place of stopping.
+        world: Further fields of `WorldConfig`, such as texture and clutter.
+        world_seed: Seed of the first world clip.
+
+    Raises:
+        VideoJamError: `world:` without a number.
+    """
+    given = {"num_frames": num_frames, "height": height, "width": width}
+    size: dict[str, Any] = {}
+    for name, value in given.items():
+        wanted = getattr(model.defaults, name) if value is None else value
+        size[name] = model.family.default(model.pipeline, name) if wanted is None else wanted
+    size["fps"] = fps or model.defaults.fps or model.family.fps
+    if not data.startswith("world:"):
+        on_error: Literal["skip", "stop"] = "skip" if skip_unreadable else "stop"
+        return FolderSource(path=Path(data), on_error=on_error, **size)
+    if not re.fullmatch(r"world:[1-9]\d*", data):
+        raise VideoJamError(
+            expected="a folder of clips, or world:N with N clips of the procedural world",
+            found=repr(data),
+            where="DATA",
+            fix="Write for instance world:64.",
+        )
+    config = WorldConfig(**{**size, **(world or {})})
+    return WorldSource(num_clips=int(data.removeprefix("world:")), seed=world_seed, world=config)
+
+
+def probe_clips(source: FolderSource | WorldSource) -> tuple[list[ProbeClip], dict[str, str]]:
+    """List the clips of a source, and those left out with their reasons.
+
+    Raises:
+        VideoJamError: nothing to read, or a clip without caption where the source says to stop.
+    """
+    entries, left_out = list_clips(source)
+    first = source.seed if isinstance(source, WorldSource) else None
+    clips = [ProbeClip(entry, None if first is None else first + i) for i, entry in enumerate(entries)]
+    return clips, left_out
+
+
+def read_in_order(
+    clip: ProbeClip, source: FolderSource | WorldSource, order: Sequence[int] | None = None
+) -> ClipContent:
+    """Read a clip with its frames in an order, and the flow of *that* order where the source knows it.
+
+    The world's is exact: its poses are put in the order before they are drawn.
+
+    Args:
+        clip: From `probe_clips`.
+        source: It came from.
+        order: Numbers of the frames in their new order; as they are if none.
+
+    Raises:
+        VideoJamError: the file can't be read.
+    """
+    if order is None:
+        return clip.entry.read()
+    frames = list(order)
+    if not isinstance(source, WorldSource) or clip.seed is None:
+        return ClipContent(clip.entry.read().video[frames], None)
+    scene, rng = make_scene(clip.seed, source.world)
+    parts = (
+        replace(part, centre_px=part.centre_px[frames], angle_rad=part.angle_rad[frames])
+        for part in scene.parts
+    )
+    drawing = draw(replace(scene, parts=tuple(parts)), draw_background(rng, source.world), len(frames))
+    return ClipContent(torch.from_numpy(drawing.video), torch.from_numpy(drawing.flow))
+
+
+def estimator_of(
+    model: LoadedModel, source: FolderSource | WorldSource, name: Estimator | None
+) -> FlowEstimator | None:
+    """Build what measures the flow that a joint model reads; none where nothing has to be measured.
+
+    Args:
+        model: A base reads no flow.
+        source: The world brings exact flow.
+        name: In place of the estimator of the model's motion code.
+
+    Raises:
+        VideoJamError: the motion code asks for exact flow, which files don't bring, or weights are missing.
+    """
+    if model.record is None or isinstance(source, WorldSource):
+        return None
+    return build_estimator(name or model.record.motion.estimator)
+
+
+@torch.no_grad()
+def encode(
+    model: LoadedModel,
+    contents: Sequence[ClipContent],
+    captions: Sequence[str],
+    estimator: FlowEstimator | None,
+) -> Batch:
+    """Encode clips to x, d (Eq. 5, then the same autoencoder) and text, as for training, on the model's device.
+
+    Args:
+        model: Base or joint model. A base reads no motion: its d is x, to have a shape, and is never used.
+        contents: Clips.
+        captions: One for each.
+        estimator: Of flow that the clips don't bring.
+
+    Raises:
+        VideoJamError: NaN in the latents.
+    """
+    videos = [content.video for content in contents]
+    if model.record is not None:
+        flows = [_flow_of(content, estimator) for content in contents]
+        videos += [motion_video(flow, model.record.motion) for flow in flows]
+    family, pipe = model.family, model.pipeline
+    device = next(next(iter(family.transformers(pipe).values())).parameters()).device
+    pixels = torch.stack(videos).movedim(2, 1).float().to(device) / 127.5 - 1
+    latents = torch.cat([family.encode_video(pipe, clip[None]) for clip in pixels]).float().to(device)
+    reject_non_finite(latents, "latents", "autoencoder")
+    x, d = (latents, latents) if model.record is None else latents.chunk(2)
+    text = family.encode_prompts(pipe, list(captions), model.defaults.max_sequence_length)
+    image = family.encode_image(pipe, pixels[: len(contents)])
+    cond: dict[str, Tensor] = {name: value.to(device) for name, value in {**text, **image}.items()}
+    return Batch(x, d, cond)
+
+
+def _flow_of(content: ClipContent, estimator: FlowEstimator | None) -> Tensor:
+    if content.flow is not None:
+        return content.flow
+    return (estimator or build_estimator("exact"))(content.video)

@@ -1,0 +1,200 @@
+"""The permutation probe (Fig. 3): the loss of clips, and of the same clips with their frames permuted, against t."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor
+
+from videojam.data.clips import ClipContent
+from videojam.data.config import FolderSource, WorldSource
+from videojam.evaluation.probes.clips import Estimator, ProbeClip, encode, estimator_of, read_in_order
+from videojam.evaluation.probes.record import Row, check_finite, mean_interval
+from videojam.evaluation.probes.run import Probe, Progress
+from videojam.joint.load import LoadedModel
+from videojam.motion.estimators import FlowEstimator
+from videojam.training.batches import Batch
+from videojam.training.joint_step import Denoiser
+from videojam.training.objective import Draws, generator_of
+
+ORDERS = ("ordered", "permuted")
+Losses = dict[str, list[float]]
+"""Of one clip in one order: a loss for each t, by kind."""
+
+
+class PermutationConfig(BaseModel):
+    """How the permutation probe measures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    times: tuple[float, ...] = Field(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        min_length=1,
+        description="The paper's t, 0 noise .. 1 data.",
+    )
+    seed: int = Field(0, ge=0, description="Of the noise and of the permutations.")
+    estimator: Estimator | None = Field(
+        None, description="Of the flow that a joint model reads from files; its motion code's if none."
+    )
+    batch_size: int = Field(4, ge=1, description="Clips in one forward; changes rounding alone.")
+
+    @field_validator("times")
+    @classmethod
+    def _inside(cls, times: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < t < 1 for t in times) or list(times) != sorted(set(times)):
+            raise ValueError("every time lies between 0 and 1, in rising order")
+        return times
+
+
+def permutation_probe(
+    model: LoadedModel,
+    source: FolderSource | WorldSource,
+    out: str | Path,
+    config: PermutationConfig | None = None,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Measure the loss (Eq. 6) of clips and of the same clips permuted, with the same noise and text.
+
+    Frames are permuted in pixels, before the autoencoder, and a joint model's flow is that of the permuted
+    clip. Losses are squared errors in the network's own target, a mean over the latent, one for each clip and t:
+
+    - `appearance`: of the appearance half; a joint model reads the clip's noised motion beside it.
+    - `motion`: of the motion half (joint models).
+    - `appearance_null_motion`: of the appearance half with the motion input null (joint models), so that it
+      reads what a base reads.
+
+    Args:
+        model: Base, control or joint model.
+        source: Clips with captions.
+        out: JSON file; finished clips in it are taken over.
+        config: How to measure.
+        progress: Called with (clips done, clips in all).
+
+    Returns:
+        What the file holds. The gap in `summary` is permuted − ordered, with its bootstrap interval over
+        clips, paired.
+
+    Raises:
+        VideoJamError: clips, model or an existing file that don't fit; a loss that is NaN.
+    """
+    config = config or PermutationConfig()
+    estimator = estimator_of(model, source, config.estimator)
+
+    def read(clip: ProbeClip) -> dict[str, ClipContent]:
+        order = permutation_of(clip, source.num_frames, config.seed)
+        return {"ordered": read_in_order(clip, source), "permuted": read_in_order(clip, source, order)}
+
+    def measure(clips: list[ProbeClip], contents: list[dict[str, ClipContent]]) -> list[Row]:
+        return _measure(model, clips, contents, config, estimator)
+
+    probe = Probe(
+        "permutation",
+        model,
+        source,
+        config.model_dump(mode="json", exclude={"batch_size"}),
+        read=read,
+        measure=measure,
+        summarise=lambda rows: summarise(rows, config.times),
+        batch_size=config.batch_size,
+    )
+    return probe.run(Path(out), progress)
+
+
+def permutation_of(clip: ProbeClip, num_frames: int, seed: int) -> list[int]:
+    """Return the order of a clip's frames: random, but a function of clip and seed, and never as they are."""
+    generator = generator_of(seed, 0, f"order {clip.key}")
+    while True:
+        order = torch.randperm(num_frames, generator=generator).tolist()
+        if order != sorted(order):
+            return order
+
+
+def _measure(
+    model: LoadedModel,
+    clips: list[ProbeClip],
+    contents: list[dict[str, ClipContent]],
+    config: PermutationConfig,
+    estimator: FlowEstimator | None,
+) -> list[Row]:
+    """Return each clip's order and its losses, by kind and order of the frames."""
+    captions = [clip.entry.caption for clip in clips]
+    losses: dict[str, list[Losses]] = {}
+    for name in ORDERS:
+        batch = encode(model, [content[name] for content in contents], captions, estimator)
+        losses[name] = _losses(model, batch, clips, config)
+    num_frames = len(contents[0]["ordered"].video)
+    return [
+        {
+            "order": permutation_of(clip, num_frames, config.seed),
+            "losses": {
+                kind: {name: losses[name][i][kind] for name in ORDERS} for kind in losses["ordered"][i]
+            },
+        }
+        for i, clip in enumerate(clips)
+    ]
+
+
+@torch.no_grad()
+def _losses(
+    model: LoadedModel, batch: Batch, clips: list[ProbeClip], config: PermutationConfig
+) -> list[Losses]:
+    results: list[Losses] = [{} for _ in clips]
+    for t in config.times:
+        denoiser = Denoiser(_transformer_at(model, t), model.family, model.is_joint, {})
+        draws = _draws(clips, batch.x, t, config.seed)
+        measured = dict(zip(("appearance", "motion"), denoiser.losses(batch, draws), strict=False))
+        if model.is_joint:
+            null = replace(draws, drop_motion=torch.ones_like(draws.drop_motion))
+            measured["appearance_null_motion"] = denoiser.losses(batch, null)[0]
+        for kind, values in measured.items():
+            for clip, result, value in zip(clips, results, values.tolist(), strict=True):
+                check_finite([value], clip.entry.name, f"{kind} loss at t = {t:g}")
+                result.setdefault(kind, []).append(value)
+    return results
+
+
+def _transformer_at(model: LoadedModel, t: float) -> Any:
+    """Return the transformer that is in charge of a time (mixtures of experts have two)."""
+    parts = model.family.transformers(model.pipeline)
+    for name, transformer in parts.items():
+        low, high = model.family.sigma_range(model.pipeline, name)
+        if low <= 1 - t <= high:
+            return transformer
+    return next(iter(parts.values()))
+
+
+def _draws(clips: list[ProbeClip], x: Tensor, t: float, seed: int) -> Draws:
+    """Return noise that is a function of clip and seed: the same for both orders, for every t and every model."""
+
+    def noise(name: str) -> Tensor:
+        generators = (generator_of(seed, 0, f"{name} {clip.key}") for clip in clips)
+        return torch.stack([torch.randn(x.shape[1:], generator=generator) for generator in generators])
+
+    never = torch.zeros(len(clips), dtype=torch.bool)
+    sigma = torch.full((len(clips),), 1 - t)
+    return Draws(sigma, noise("eps_x"), noise("eps_d"), never, never).to(x.device)
+
+
+def summarise(rows: list[Row], times: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Return, for each kind of loss and each t, both means and the paired gap with its interval.
+
+    Args:
+        rows: Clips.
+        times: The t of each loss.
+    """
+    lines = []
+    for kind in rows[0]["losses"]:
+        ordered, permuted = (np.array([row["losses"][kind][name] for row in rows]) for name in ORDERS)
+        for i, t in enumerate(times):
+            means = {
+                name: float(values[:, i].mean())
+                for name, values in (("ordered", ordered), ("permuted", permuted))
+            }
+            lines.append({"loss": kind, "t": t, **means, "gap": mean_interval(permuted[:, i], ordered[:, i])})
+    return lines

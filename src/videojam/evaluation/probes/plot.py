@@ -1,0 +1,167 @@
+"""Plots of probes, several models on one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from videojam.errors import VideoJamError
+from videojam.evaluation.probes.record import load_probe
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which colour-blind readers can tell apart."""
+SUFFIXES = (".png", ".svg", ".pdf")
+LOSSES = {
+    "appearance": "appearance loss",
+    "motion": "motion loss",
+    "appearance_null_motion": "appearance loss, null motion",
+}
+MEASURES = {
+    "appearance": "appearance",
+    "motion": "motion",
+    "flow": "flow",
+    "predicted_flow": "predicted flow",
+}
+DPI = 150
+
+
+def plot_probes(files: Sequence[str | Path], out: str | Path, labels: Sequence[str] | None = None) -> Path:
+    """Draw results of one kind of probe, a colour for each model; bands are 95 % intervals over clips.
+
+    Args:
+        files: JSON files of `permutation_probe`, or of `noising_probe`.
+        out: PNG, SVG or PDF file.
+        labels: Name of each; the model's source if not given.
+
+    Raises:
+        VideoJamError: files of different probes or unfinished ones, matplotlib is missing, or another suffix.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in SUFFIXES:
+        raise VideoJamError(
+            expected=f"a file ending in {', '.join(SUFFIXES)}", found=out.name, where="plot", fix="Rename it."
+        )
+    probes = [load_probe(file) for file in files]
+    _check_alike(probes, files)
+    names = list(labels or [probe["model"]["source"] for probe in probes])
+    if len(names) != len(probes):
+        raise VideoJamError(
+            expected=f"{len(probes)} labels, one for each file",
+            found=str(len(names)),
+            where="labels",
+            fix="Give one for each file, in their order, or none.",
+        )
+    figure = (_permutation if probes[0]["probe"] == "permutation" else _noising)(probes, names)
+    temporary = out.with_name(f".{os.getpid()}.{out.name}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(temporary, dpi=DPI)
+        os.replace(temporary, out)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise VideoJamError(
+            expected="room and permission to write",
+            found=error.strerror or str(error),
+            where=str(out),
+            fix="Choose another place for the plot.",
+        ) from error
+    return out
+
+
+def _check_alike(probes: list[dict[str, Any]], files: Sequence[str | Path]) -> None:
+    for probe, file in zip(probes, files, strict=True):
+        if probe["probe"] != probes[0]["probe"]:
+            found, fix = f"one of {probe['probe']}", "Plot each kind of probe by itself."
+        elif not probe["complete"]:
+            found, fix = "an unfinished one", "Run the probe again: it goes on from there."
+        else:
+            continue
+        raise VideoJamError(
+            expected=f"a finished {probes[0]['probe']} probe", found=found, where=str(file), fix=fix
+        )
+
+
+def _figure(num_columns: int) -> tuple[Any, Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise VideoJamError(
+            expected="matplotlib, to draw",
+            found="none installed",
+            where="plot",
+            fix='Install it: pip install "videojam[plots]".',
+        ) from None
+    figure = Figure(figsize=(4.2 * num_columns, 3.6), layout="constrained")  # no global state of pyplot
+    return figure, figure.subplots(1, num_columns, squeeze=False)[0]
+
+
+def _permutation(probes: list[dict[str, Any]], names: list[str]) -> Any:
+    """Losses of both orders, a panel for each kind of loss, and the paired gap of the appearance loss."""
+    kinds = [kind for kind in LOSSES if any(line["loss"] == kind for p in probes for line in p["summary"])]
+    figure, axes = _figure(len(kinds) + 1)
+    for axis, kind in zip(axes, kinds, strict=False):
+        for probe, name, colour in zip(probes, names, _colours(names), strict=True):
+            lines = [line for line in probe["summary"] if line["loss"] == kind]
+            times = [line["t"] for line in lines]
+            if lines:
+                axis.plot(times, [line["ordered"] for line in lines], color=colour, label=name)
+                axis.plot(times, [line["permuted"] for line in lines], "--", color=colour)
+        _dress(axis, LOSSES[kind])
+    axes[0].plot([], [], "k--", label="frames permuted")
+    axes[0].legend(fontsize="small")
+    for probe, name, colour in zip(probes, names, _colours(names), strict=True):
+        lines = [line for line in probe["summary"] if line["loss"] == "appearance"]
+        _band(axes[-1], lines, "gap", colour, name)
+        null = [line for line in probe["summary"] if line["loss"] == "appearance_null_motion"]
+        axes[-1].plot([line["t"] for line in null], [line["gap"]["mean"] for line in null], ":", color=colour)
+    axes[-1].axhline(0, color="grey", linewidth=0.8)
+    if len(kinds) > 1:
+        axes[-1].plot([], [], "k:", label="null motion")
+        axes[-1].legend(fontsize="small")
+    _dress(axes[-1], "appearance loss, permuted − ordered")
+    figure.suptitle(f"Permutation probe, {_clips(probes)}")
+    return figure
+
+
+def _noising(probes: list[dict[str, Any]], names: list[str]) -> Any:
+    """Agreement with the clip that was noised, a panel for each measure."""
+    kinds = [
+        kind for kind in MEASURES if any(line["measure"] == kind for p in probes for line in p["summary"])
+    ]
+    figure, axes = _figure(len(kinds))
+    for axis, kind in zip(axes, kinds, strict=True):
+        for probe, name, colour in zip(probes, names, _colours(names), strict=True):
+            lines = [line for line in probe["summary"] if line["measure"] == kind]
+            _band(axis, lines, "agreement", colour, name)
+        _dress(axis, f"agreement in {MEASURES[kind]}", xlabel="noised to t (0 noise, 1 the clip)")
+    axes[0].legend(fontsize="small")
+    figure.suptitle(f"Noising probe, {_clips(probes)}")
+    return figure
+
+
+def _band(axis: Any, lines: list[dict[str, Any]], key: str, colour: str, label: str) -> None:
+    """Draw means as a line and their intervals, where there are any, as a band."""
+    if not lines:
+        return
+    times = [line["t"] for line in lines]
+    axis.plot(times, [line[key]["mean"] for line in lines], ".-", color=colour, label=label)
+    if all(line[key]["low"] is not None for line in lines):
+        low, high = ([line[key][end] for line in lines] for end in ("low", "high"))
+        axis.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _dress(axis: Any, title: str, xlabel: str = "t (0 noise, 1 data)") -> None:
+    axis.set_title(title, fontsize="medium")
+    axis.set_xlabel(xlabel)
+    axis.grid(alpha=0.3)
+
+
+def _colours(names: list[str]) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+
+
+def _clips(probes: list[dict[str, Any]]) -> str:
+    numbers = sorted({probe["num_clips"] for probe in probes})
+    return f"{' or '.join(map(str, numbers))} clip{'s' if numbers != [1] else ''}"
