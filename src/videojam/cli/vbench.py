@@ -1,0 +1,73 @@
+"""`videojam vbench <verb>`: the official package and its result files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from videojam.cli.common import say
+
+if TYPE_CHECKING:
+    from videojam.evaluation.vbench.official_results import OfficialResults
+
+vbench_app = typer.Typer(help="The official VBench, and its result files.", no_args_is_help=True)
+
+
+@vbench_app.command("prepare")
+def vbench_prepare(
+    env: Annotated[Path, typer.Argument(help="Folder of the environment to make.")],
+    python: Annotated[str | None, typer.Option(help="Interpreter, 3.9 to 3.11.")] = None,
+    pip_arg: Annotated[list[str] | None, typer.Option(help="More for pip; repeat for several.")] = None,
+) -> None:
+    """Make an environment of its own for the official package."""
+    from videojam.evaluation.vbench.official import prepare
+
+    version = prepare(env, python, pip_arg or ())
+    say(f"vbench {version} is ready in {env}")
+
+
+@vbench_app.command("official")
+def vbench_official(
+    env: Annotated[Path, typer.Argument(help="Environment made by prepare.")],
+    clips: Annotated[Path, typer.Argument(help="Folder of mp4 files.")],
+    out: Annotated[Path, typer.Argument(help="Folder for result, manifest and log.")],
+    dimension: Annotated[list[str] | None, typer.Option(help="Only this one; repeat for several.")] = None,
+    device: Annotated[str, typer.Option(help="As torch names it.")] = "cuda",
+    local: Annotated[bool, typer.Option("--local", help="Weights from VBench's cache alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every clip as JSON.")] = False,
+) -> None:
+    """Score a folder's clips with the official package."""
+    from videojam.evaluation.vbench.aggregate import DIMENSIONS
+    from videojam.evaluation.vbench.official import run_official
+
+    results = run_official(env, sorted(clips.glob("*.mp4")), out, dimension or DIMENSIONS, device, local)
+    typer.echo(_told(results, as_json))
+
+
+@vbench_app.command("read")
+def vbench_read(
+    files: Annotated[list[Path], typer.Argument(help="Files …_eval_results.json; several are merged.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every clip as JSON.")] = False,
+) -> None:
+    """Read result files of the official package and compute Appearance and Motion."""
+    from videojam.evaluation.vbench.official_results import read_official
+
+    typer.echo(_told(read_official(*files), as_json))
+
+
+def _told(results: OfficialResults, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(dataclasses.asdict(results), indent=2)
+    whole = results.aggregate
+    lines = [
+        f"{name:<23}{value:8.2%}  n = {whole.num_clips[name]}" for name, value in whole.dimensions.items()
+    ]
+    for name, value in (("Appearance", whole.appearance), ("Motion", whole.motion)):
+        lines.append(f"{name:<23}{'dimensions are missing' if value is None else format(value, '8.2%')}")
+    if results.ignored:
+        lines.append(f"not in the paper, left out: {', '.join(results.ignored)}")
+    return "\n".join(lines)

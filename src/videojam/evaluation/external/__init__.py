@@ -1,0 +1,1 @@
+"""Judges that run elsewhere: clips written as they read them, and their results read back."""

@@ -1,0 +1,198 @@
+"""What is exported, and the record that ties a judge's file names to the clips they came from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from videojam.errors import VideoJamError
+from videojam.motion.video import probe_video
+
+RECORD = "export.json"
+
+
+@dataclass(frozen=True)
+class ExportClip:
+    """A clip with its prompt.
+
+    Attributes:
+        path: mp4 at its true frame rate; its name without ending is the clip's name.
+        prompt: What it was asked to show.
+    """
+
+    path: Path
+    prompt: str
+
+    @property
+    def name(self) -> str:
+        """The clip's name."""
+        return self.path.stem
+
+
+class ExportRecord(BaseModel):
+    """`export.json`, beside what was exported."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    judge: str = Field(description="vmbench, videophy, physics-iq or trajan.")
+    files: dict[str, str] = Field(description="Name of the clip by the exported file's name, without ending.")
+    fps: dict[str, float] = Field(description="Frame rate by the exported file's name.")
+    unmatched: dict[str, str] = Field({}, description="Clips that were left out, with the reason.")
+
+
+def clips_of_folder(folder: str | Path, table: str | Path | None = None) -> list[ExportClip]:
+    """Find the clips of a folder with their prompts: from a table, or from a .txt beside each.
+
+    Args:
+        folder: Holds mp4 files.
+        table: CSV with the columns `file` and `prompt`.
+
+    Raises:
+        VideoJamError: no clips, a clip without a prompt, or a table of other columns.
+    """
+    folder = Path(folder)
+    prompts = _prompts_of_table(Path(table)) if table else {}
+    clips = []
+    for path in sorted(p for p in folder.glob("*.mp4") if not p.name.endswith(".motion.mp4")):
+        caption = path.with_suffix(".txt")
+        prompt = prompts.get(path.name, prompts.get(path.stem))
+        if prompt is None and caption.is_file():
+            prompt = caption.read_text(encoding="utf-8").strip()
+        if prompt is None:
+            raise VideoJamError(
+                expected="a prompt for each clip",
+                found="none",
+                where=str(path),
+                fix=f"Write it into {caption.name} beside the clip, or give a CSV with the columns file and prompt.",
+            )
+        clips.append(ExportClip(path, prompt))
+    if not clips:
+        raise VideoJamError(
+            expected="mp4 files", found="none", where=str(folder), fix="Give the folder that holds the clips."
+        )
+    return clips
+
+
+def frame_rate(path: Path) -> float:
+    """Return a clip's frame rate.
+
+    Raises:
+        VideoJamError: the file can't be read, or doesn't tell it.
+    """
+    fps = probe_video(path).fps
+    if fps is None:
+        raise VideoJamError(
+            expected="a frame rate in the file",
+            found="none",
+            where=str(path),
+            fix="Remux it at its true rate.",
+        )
+    return fps
+
+
+def write_record(out: Path, record: ExportRecord) -> ExportRecord:
+    """Write the record, whole or not at all.
+
+    Raises:
+        VideoJamError: nothing was exported.
+    """
+    if not record.files:
+        reasons = ", ".join(f"{name}: {why}" for name, why in list(record.unmatched.items())[:3])
+        raise VideoJamError(
+            expected=f"a clip that {record.judge} can judge",
+            found=reasons,
+            where=str(out),
+            fix="See the reasons.",
+        )
+    unfinished = out / f".{RECORD}.tmp"
+    unfinished.write_text(record.model_dump_json(indent=2), encoding="utf-8")
+    os.replace(unfinished, out / RECORD)
+    return record
+
+
+def read_record(out: str | Path) -> ExportRecord:
+    """Read the record of an exported folder.
+
+    Raises:
+        VideoJamError: no record there, or one of another version.
+    """
+    path = Path(out) / RECORD
+    try:
+        return ExportRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise VideoJamError(
+            expected="the folder of an export, with its export.json",
+            found=type(error).__name__,
+            where=str(path),
+            fix="Give the folder that `videojam judges export` wrote.",
+        ) from error
+
+
+def copy_clips(files: Iterable[tuple[str, ExportClip]], folder: Path) -> dict[str, float]:
+    """Copy clips under new names.
+
+    Args:
+        files: New name, without ending, and clip.
+        folder: Where to.
+
+    Returns:
+        Frame rate by new name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rates = {}
+    for name, clip in files:
+        rates[name] = frame_rate(clip.path)
+        shutil.copyfile(clip.path, folder / f"{name}.mp4")
+    return rates
+
+
+def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Read a table that has certain columns.
+
+    Raises:
+        VideoJamError: no such file, or columns are missing.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise VideoJamError(
+            expected="a CSV file", found=error.strerror or str(error), where=str(path), fix="Check the path."
+        ) from error
+    missing = set(columns) - set(rows[0] if rows else ())
+    if missing:
+        raise VideoJamError(
+            expected=f"the columns {', '.join(columns)}",
+            found=", ".join(rows[0]) if rows else "no rows",
+            where=str(path),
+            fix="Give the file that the judge wrote or reads.",
+        )
+    return rows
+
+
+def read_json(path: str | Path) -> object:
+    """Read JSON.
+
+    Raises:
+        VideoJamError: no such file, or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VideoJamError(
+            expected="a JSON file",
+            found=str(error),
+            where=str(path),
+            fix="Give the file that the judge wrote.",
+        ) from error
+
+
+def _prompts_of_table(table: Path) -> dict[str, str]:
+    return {row["file"]: row["prompt"] for row in read_csv(table, ("file", "prompt"))}

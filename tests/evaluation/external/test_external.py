@@ -1,0 +1,153 @@
+"""Exports in the layouts of the judges, and their results by the clips' own names."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from videojam.cli import app
+from videojam.errors import VideoJamError
+from videojam.evaluation.external.clips import clips_of_folder, read_record
+from videojam.evaluation.external.exports import (
+    export_physics_iq,
+    export_trajan,
+    export_videophy,
+    export_vmbench,
+)
+from videojam.evaluation.external.imports import import_results
+from videojam.motion.video import probe_video, read_video, write_video
+
+PROMPTS = {"a_s0": 'A dog, "big", runs', "b_s0": "A wheel turns", "c_s0": "A ball falls"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("clips")
+    pixels = np.random.default_rng(0).integers(0, 256, (22, 3, 16, 16), np.uint8)
+    for i, (name, prompt) in enumerate(PROMPTS.items()):
+        write_video(out / f"{name}.mp4", torch.from_numpy(pixels[: 22 - i]), 4)
+        (out / f"{name}.txt").write_text(prompt + "\n")
+    write_video(out / "a_s0.motion.mp4", torch.from_numpy(pixels), 4)
+    return out
+
+
+@pytest.fixture(scope="module")
+def clips(folder):
+    return clips_of_folder(folder)
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_clips_with_prompts(folder, clips, tmp_path):
+    assert {clip.name: clip.prompt for clip in clips} == PROMPTS
+    table = write_csv(tmp_path / "t.csv", [{"file": "b_s0.mp4", "prompt": "Another"}])
+    assert clips_of_folder(folder, table)[1].prompt == "Another"
+    (tmp_path / "lone.mp4").write_bytes(b"")
+    with pytest.raises(VideoJamError, match=r"lone\.txt"):
+        clips_of_folder(tmp_path)
+    with pytest.raises(VideoJamError, match="mp4 files"):
+        clips_of_folder(tmp_path / "empty")
+
+
+def test_vmbench(clips, tmp_path):
+    items = [
+        {"index": "0007", "prompt": "a  wheel turns ", "subject_noun": "wheel"},
+        {"index": "0009", "prompt": PROMPTS["a_s0"], "subject_noun": "dog"},
+        {"index": "0010", "prompt": "Not asked", "subject_noun": "cat"},
+    ]
+    (tmp_path / "prompts.json").write_text(json.dumps(items))
+    record = export_vmbench(clips, tmp_path / "out", tmp_path / "prompts.json")
+    assert sorted(path.name for path in (tmp_path / "out/videos").iterdir()) == ["0007.mp4", "0009.mp4"]
+    assert record.files == {"0007": "b_s0", "0009": "a_s0"}
+    assert list(record.unmatched) == ["c_s0"]
+    assert record.fps["0007"] == 4
+    assert read_record(tmp_path / "out") == record
+    results = [
+        {"index": "0007", "perceptible_amplitude_score": 0.2, "object_integrity_score": 1.0},
+        {"index": "0010", "perceptible_amplitude_score": 0.3},
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    scores = import_results(tmp_path / "out", tmp_path / "results.json")
+    assert scores.clips == {"b_s0": {"perceptible_amplitude_score": 0.2, "object_integrity_score": 1.0}}
+    assert scores.missing == ("a_s0",)
+    assert scores.unknown == ("0010",)
+    (tmp_path / "prompts.json").write_text(json.dumps([{"prompt": "x"}]))
+    with pytest.raises(VideoJamError, match="subject_noun"):
+        export_vmbench(clips, tmp_path / "out", tmp_path / "prompts.json")
+
+
+def test_videophy(clips, tmp_path):
+    export_videophy(clips, tmp_path / "out")
+    with (tmp_path / "out/input.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["caption"] for row in rows] == list(PROMPTS.values())
+    assert all(probe_video(row["videopath"]).fps == 4 for row in rows)
+    for name, marks in (("sa", (5, 4, 3)), ("pc", (4, 3, 5))):
+        scored = [
+            {"caption": row["caption"], "videopath": row["videopath"], "score": float(mark)}
+            for row, mark in zip(rows, marks, strict=True)
+        ]
+        write_csv(tmp_path / f"{name}.csv", scored)
+    scores = import_results(tmp_path / "out", tmp_path / "sa.csv", tmp_path / "pc.csv")
+    assert [scores.clips[name]["joint"] for name in PROMPTS] == [1, 0, 0]
+    assert scores.clips["b_s0"] == {"semantic_adherence": 4, "physical_commonsense": 3, "joint": 0}
+    with pytest.raises(VideoJamError, match="1 files"):
+        import_results(tmp_path / "out", tmp_path / "sa.csv")
+
+
+def test_physics_iq_takes_five_seconds(clips, tmp_path):
+    rows = [
+        {"description": prompt, "generated_video_name": f"000{i}_perspective-left_trimmed-{name}.mp4"}
+        for i, (name, prompt) in enumerate(PROMPTS.items())
+    ]
+    table = write_csv(tmp_path / "d.csv", rows[:2])
+    record = export_physics_iq(clips, tmp_path / "out", table, "m-op-run_01")
+    written = tmp_path / "out/m-op-run_01" / rows[0]["generated_video_name"]
+    assert len(read_video(written).frames) == 20  # 5 s at 4 fps of its 22 frames
+    assert set(record.files.values()) == {"a_s0", "b_s0"}
+    assert list(record.unmatched) == ["c_s0"]
+    (tmp_path / "m_metrics.json").write_text(json.dumps({"final_score_view": 31.5, "final_score_orig": 20}))
+    scores = import_results(tmp_path / "out", tmp_path / "m_metrics.json")
+    assert scores.run == {"physics_iq_verified": 31.5, "physics_iq": 20}
+    short = [clip for clip in clips if clip.name == "c_s0"]
+    write_video(tmp_path / "short.mp4", torch.zeros(19, 3, 16, 16, dtype=torch.uint8), 4)
+    short = [type(short[0])(tmp_path / "short.mp4", PROMPTS["a_s0"])]
+    with pytest.raises(VideoJamError, match=r"4\.75 s of 5"):
+        export_physics_iq(short, tmp_path / "none", table)
+
+
+def test_trajan_by_table_and_command(folder, tmp_path):
+    run = CliRunner().invoke(app, ["judges", "export", "trajan", str(folder), str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+    rows = [{"file": f"videos/{name}.mp4", "average_jaccard": 0.5} for name in list(PROMPTS)[:2]]
+    table = write_csv(tmp_path / "r.csv", rows)
+    run = CliRunner().invoke(app, ["judges", "import", str(tmp_path / "out"), str(table)])
+    assert run.exit_code == 1
+    assert "no result: c_s0" in run.stderr
+    assert json.loads(run.stdout)["clips"]["a_s0"] == {"average_jaccard": 0.5}
+
+
+def test_bad_results_are_told(clips, tmp_path):
+    export_trajan(clips, tmp_path / "out")
+    for value in ("nan", "", "good"):
+        table = write_csv(tmp_path / "r.csv", [{"file": "videos/a_s0.mp4", "average_jaccard": value}])
+        with pytest.raises(VideoJamError, match="finite score"):
+            import_results(tmp_path / "out", table)
+    table = write_csv(tmp_path / "r.csv", [{"file": "a_s0.mp4", "score": 1}])
+    with pytest.raises(VideoJamError, match="average_jaccard"):
+        import_results(tmp_path / "out", table)
+    with pytest.raises(VideoJamError, match=r"export\.json"):
+        import_results(tmp_path, table)
+    with pytest.raises(VideoJamError, match="twice"):
+        export_videophy([clips[0], clips[0]], tmp_path / "twice")
