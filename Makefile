@@ -1,5 +1,6 @@
 # make demo   sets everything up and shows VideoJAM at work
 # make test   sets everything up and runs the tests
+# make study  the controlled study of docs/study.md, stage by stage (MINUTES=8 stops by itself; hours in all)
 # make lint   ruff, mypy, import-linter
 #
 # PYTHON=python3.12 chooses the interpreter; PIP_ARGS="…" is passed to pip (for instance an index with CPU wheels).
@@ -8,9 +9,10 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 DEMO_OUT ?= out/demo
+MINUTES ?=
 BIN := $(VENV)/bin
 
-.PHONY: help install install-dev demo test lint clean
+.PHONY: help install install-dev demo test study lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +43,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest
+
+study: $(VENV)/.installed-dev
+	$(BIN)/python scripts/study/run.py $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -10,8 +10,12 @@ from typing import Annotated
 
 import typer
 
+from videojam.cli.bench import bench_app
 from videojam.cli.common import print_error
+from videojam.cli.judges import judges_app
 from videojam.cli.models import models_app
+from videojam.cli.probe import probe_app
+from videojam.cli.vbench import vbench_app
 from videojam.cli.world import world_app
 from videojam.errors import VideoJamError
 
@@ -26,6 +30,10 @@ app = typer.Typer(
 )
 app.add_typer(models_app)
 app.add_typer(world_app, name="world")
+app.add_typer(vbench_app, name="vbench")
+app.add_typer(judges_app, name="judges")
+app.add_typer(probe_app, name="probe")
+app.add_typer(bench_app, name="bench")
 
 
 @app.callback(invoke_without_command=True)

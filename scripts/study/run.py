@@ -1,0 +1,171 @@
+"""The controlled study of docs/study.md, stage by stage; a stage that is done is not done again.
+
+    python scripts/study/run.py [--point plain] [--minutes 8] [--until arms] [--list]
+
+Every stage is a command of this project that resumes by itself, so stopping at any time loses minutes at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from scales import chosen_scales
+
+from videojam.world import KINDS, sample_caption
+
+SEEDS = (0, 1, 2)
+CLUTTER = {"plain": 0, "clutter": 12}
+CLIPS_PER_KIND = 64
+TEXT_SCALES, MOTION_SCALES = (1.0, 2.0, 3.0, 5.0), (0.5, 1.0, 2.0, 3.0)
+BATCH_SIZE = 10
+RESULTS = Path("benchmarks/results/study")
+TUNING_SEED, TUNING_PER_KIND = 60_000_000, 16  # scenes that no recipe, suite or measurement uses
+VIDEOJAM = Path(sys.executable).with_name("videojam")
+
+
+class Stage(NamedTuple):
+    """A command, and the file that is there once it is done."""
+
+    name: str
+    command: list[str | Path]
+    done: Path
+
+
+def script(path: str, *arguments: str | Path) -> list[str | Path]:
+    return [sys.executable, f"scripts/{path}", *arguments]
+
+
+def train(recipe: str, point: str, out: Path, base: Path, seed: int = 0) -> list[str | Path]:
+    settings = {
+        "base": base, "out": out, "seed": seed,
+        "data.cache": out.parent / "cache", "data.source.world.clutter": CLUTTER[point],
+    }  # fmt: skip
+    changes = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    return [VIDEOJAM, "train", f"recipes/tiny/{recipe}.yaml", *changes]
+
+
+def bench(out: Path, suite: str | Path, arms: dict[str, str], limit: int | None = None) -> list[str | Path]:
+    limits = ["--limit", str(limit)] if limit else []
+    specs = [f"{name}={spec}" for name, spec in arms.items()]
+    options = ["--out", out, "--suite", suite, "--judge", "world", "--batch-size", str(BATCH_SIZE), *limits]
+    return [VIDEOJAM, "bench", "run", *specs, *options]
+
+
+def tuning_suite(root: Path) -> Path:
+    """The prompts on which scales are chosen, written as a suite of the bench."""
+    path = root / "tuning_prompts.json"
+    prompts = [
+        {"id": f"{kind}-{i:02d}", "text": sample_caption(TUNING_SEED + 10 * i, kind=kind), "category": kind}
+        for i in range(TUNING_PER_KIND) for kind in KINDS
+    ]  # fmt: skip
+    path.write_text(json.dumps(prompts, indent=1) + "\n")
+    return path
+
+
+def grid_arms(runs: Path) -> dict[str, str]:
+    """Every scale of every arm, with seed 0's weights: what `scales.chosen_scales` chooses from."""
+    models = {"base": runs / "base/model", "control": runs / "control-0/model"}
+    joint = runs / "videojam-0/model"
+    arms = {
+        f"{name}-w{w:g}": f"{model},mode=cfg,w_text={w:g}"
+        for name, model in models.items() for w in TEXT_SCALES
+    }  # fmt: skip
+    arms |= {f"videojam-cfg-w{w:g}": f"{joint},mode=cfg,w_text={w:g}" for w in TEXT_SCALES}
+    return arms | {
+        f"videojam-w{w:g}-m{m:g}": f"{joint},mode=inner,window=all,w_text={w:g},w_motion={m:g}"
+        for w in TEXT_SCALES for m in MOTION_SCALES
+    }  # fmt: skip
+
+
+def study_arms(runs: Path, seed: int, scales: dict[str, dict[str, float]]) -> dict[str, str]:
+    """The arms of one fine-tune seed at their own best scales and at the paper's; the base goes with seed 0."""
+    joint, control = runs / f"videojam-{seed}/model", runs / f"control-{seed}/model"
+    own = {name: ",".join(f"{key}={value:g}" for key, value in best.items()) for name, best in scales.items()}
+    arms = {
+        "control": f"{control},mode=cfg,{own['control']}",
+        "videojam-cfg": f"{joint},mode=cfg,{own['videojam-cfg']}",
+        "videojam": f"{joint},mode=inner,window=all,{own['videojam']}",
+        "videojam-w1-0": f"{joint},mode=inner,window=all,w_text=0,w_motion={scales['videojam']['w_motion']:g}",
+        "videojam-no-flow": f"{joint},mode=cfg,drop_motion=true,{own['videojam-cfg']}",
+        "videojam-ip2p": f"{joint},mode=ip2p,window=all,{own['videojam']}",
+        "control-paper": f"{control},mode=cfg,w_text=5",
+        "videojam-paper": f"{joint},mode=inner,window=all,w_text=5,w_motion=3",
+    }
+    if seed == 0:
+        base = runs / "base/model"
+        arms |= {
+            "base": f"{base},mode=cfg,{own['base']}",
+            "base-paper": f"{base},mode=cfg,w_text=5",
+        }
+        for share in (0.3, 0.5, 0.6):
+            arms[f"videojam-t{share:g}"] = f"{joint},mode=inner,window=t:0-{share:g},{own['videojam']}"
+        arms["videojam-reuse"] = f"{joint},mode=inner,window=all,reuse_every=2,{own['videojam']}"
+        arms["videojam-appearance"] = f"{joint},mode=inner,window=all,motion_on=appearance,{own['videojam']}"
+    return arms
+
+
+def stages(point: str, root: Path) -> Iterator[Stage]:
+    """The stages of one point of the world, in order; a later one is built from what earlier ones wrote."""
+    runs, vae, out = root / point, root / "vae", RESULTS / point
+    yield Stage("vae", script("tiny/train_vae.py", vae), vae / "vae/config.json")
+    yield Stage(
+        "init", script("tiny/build_base.py", vae / "vae", runs / "init"), runs / "init/model_index.json"
+    )
+    base = runs / "base/model"
+    yield Stage("base", train("base", point, runs / "base", runs / "init"), base / "model_index.json")
+    for seed in SEEDS:
+        for name in ("control", "videojam"):
+            folder = runs / f"{name}-{seed}"
+            command = train(name, point, folder, base, seed)
+            yield Stage(f"{name}-{seed}", command, folder / "model/model_index.json")
+    grid = runs / "grid"
+    yield Stage("grid", bench(grid, tuning_suite(root), grid_arms(runs)), grid / "results.json")
+    scales = chosen_scales(json.loads((grid / "results.json").read_text()))
+    for seed in SEEDS:
+        folder = runs / f"arms-{seed}"
+        command = bench(folder, "world", study_arms(runs, seed, scales), CLIPS_PER_KIND)
+        yield Stage(f"arms-{seed}", command, folder / "results.json")
+    models = {"base": base} | {name: runs / f"{name}-0/model" for name in ("control", "videojam")}
+    for probe, clips in (("permutation", 64), ("noising", 16)):
+        for name, model in models.items():
+            file = out / f"{probe}-{name}.json"
+            yield Stage(
+                f"{probe}-{name}", [VIDEOJAM, "probe", probe, model, f"world:{clips}", "--out", file], file
+            )
+    yield Stage("report", script("study/report.py", runs, out), out / "study.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--point", choices=list(CLUTTER), nargs="+", default=list(CLUTTER))
+    parser.add_argument("--runs", type=Path, default=Path("runs/study"))
+    parser.add_argument("--minutes", type=float, help="stop by itself after this time; run again to go on")
+    parser.add_argument("--until", help="last stage to run, as 'base' or 'arms-0'")
+    args = parser.parse_args()
+    deadline = time.monotonic() + 60 * args.minutes if args.minutes else None
+    for point in args.point:
+        for stage in stages(point, args.runs):
+            if not stage.done.exists():
+                print(f"[{point}] {stage.name}", flush=True)
+                left = deadline - time.monotonic() if deadline else None
+                try:
+                    subprocess.run([str(part) for part in stage.command], check=True, timeout=left)
+                except subprocess.TimeoutExpired:
+                    raise SystemExit(f"{args.minutes:g} minutes are over; run again to go on") from None
+                except subprocess.CalledProcessError as error:
+                    raise SystemExit(f"stage {stage.name} of {point} failed; see above") from error
+            if stage.name == args.until:
+                break
+
+
+if __name__ == "__main__":
+    main()

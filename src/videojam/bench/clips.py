@@ -1,0 +1,114 @@
+"""The clips of the page: the first prompts of each category, small enough to lie inside one file."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from html import escape
+from pathlib import Path
+
+from videojam.bench.folder import Bench, Item
+from videojam.bench.measures import Measure
+from videojam.bench.results import Results
+from videojam.bench.tables import colour_of
+from videojam.errors import VideoJamError
+from videojam.motion.video import probe_video, read_video, write_video
+
+MAX_BYTES = 300_000
+MAX_SIDE_PX = 320
+SMALL_CRF = 28
+
+
+def choose(bench: Bench, num_prompts: int) -> list[Item]:
+    """Return the first prompts of each category in turn, at their first seed: a choice that nobody made."""
+    items = [item for item in bench.items if item.seed == 0]
+    waiting = {
+        name: [i for i in items if i.prompt.category == name]
+        for name in {i.prompt.category: 0 for i in items}
+    }
+    chosen: list[Item] = []
+    while len(chosen) < num_prompts and any(waiting.values()):
+        for queue in waiting.values():
+            if queue and len(chosen) < num_prompts:
+                chosen.append(queue.pop(0))
+    return chosen
+
+
+def clip_cards(bench: Bench, results: Results, measures: list[Measure], num_prompts: int) -> str:
+    """Return a card for each chosen prompt, with the clip and the predicted motion of each arm."""
+    return "\n".join(_card(bench, results, measures, item) for item in choose(bench, num_prompts))
+
+
+def _card(bench: Bench, results: Results, measures: list[Measure], item: Item) -> str:
+    category = item.prompt.category or ""
+    panels = "\n".join(_panel(bench, results, measures, arm, item) for arm in results.arms)
+    return (
+        f'<article class="card" data-kind="{escape(category)}"><h3>{escape(item.prompt.text)}'
+        f"<span>{escape(', '.join(filter(None, (category, item.key))))}</span></h3>"
+        f'<div class="panels">\n{panels}\n</div></article>'
+    )
+
+
+def _panel(bench: Bench, results: Results, measures: list[Measure], arm: str, item: Item) -> str:
+    colour, path, motion = colour_of(results, arm), bench.clip(arm, item), bench.motion(arm, item)
+    style = results.manifests[arm].facts.get("motion_style")
+    blend = "multiply" if style == "saturation" else "screen"  # what is static must stay unchanged
+    video = _video(path, f"{arm}: {item.prompt.text}")
+    figure = (
+        f'<figure class="{colour}" data-arm="{escape(arm)}" data-blend="{blend}"><div class="stage">{video}</div>'
+        f"<figcaption><strong>{escape(arm)}</strong>{_verdicts(results, measures, arm, item.key)}</figcaption></figure>"
+    )
+    if motion.exists():
+        video = _video(motion, f"{arm}’s motion: {item.prompt.text}")
+        figure += (
+            f'\n<figure class="motion {colour}" data-arm="{escape(arm)}"><div class="stage">{video}</div>'
+            f"<figcaption><strong>{escape(arm)}’s motion</strong>predicted with the clip</figcaption></figure>"
+        )
+    return figure
+
+
+def _verdicts(results: Results, measures: list[Measure], arm: str, clip: str) -> str:
+    """Return what the judges said of one clip, for the first measures."""
+    words = []
+    for measure in measures[:4]:
+        values = results.values[arm].get(measure.key, {})
+        if clip not in values:
+            continue
+        if all(value in (0, 1) for value in values.values()):
+            yes = values[clip] == 1
+            words.append(
+                f'<li class="{"yes" if yes else "no"}">{"✓" if yes else "✗"} {escape(measure.label)}</li>'
+            )
+        else:
+            words.append(f"<li>{escape(measure.label)} {measure.show(values[clip])}</li>")
+    return f"<ul>{''.join(words)}</ul>" if words else ""
+
+
+def _video(path: Path, label: str) -> str:
+    try:
+        info, data = probe_video(path), _small(path)
+    except VideoJamError:
+        return '<p class="gone">no clip</p>'
+    if not info.fps or not info.num_frames:
+        return '<p class="gone">no frame rate</p>'
+    encoded = base64.b64encode(data).decode("ascii")
+    return (
+        f'<video muted playsinline preload="auto" aria-label="{escape(label)}" data-fps="{info.fps:.6g}" '
+        f'data-frames="{info.num_frames}" style="aspect-ratio:{info.width}/{info.height}" '
+        f'src="data:video/mp4;base64,{encoded}"></video>'
+    )
+
+
+def _small(path: Path) -> bytes:
+    """Return a clip's file, encoded again at a smaller size where it is large."""
+    data = path.read_bytes()
+    if len(data) <= MAX_BYTES:
+        return data
+    info = probe_video(path)
+    scale = min(1.0, MAX_SIDE_PX / max(info.height, info.width))
+    height, width = (2 * max(1, round(scale * side / 2)) for side in (info.height, info.width))
+    clip = read_video(path, height=height, width=width)
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "small.mp4"
+        write_video(small, clip.frames, clip.fps, crf=SMALL_CRF)
+        return small.read_bytes()

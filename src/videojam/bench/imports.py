@@ -1,0 +1,202 @@
+"""Clips made elsewhere: matched to prompts by file name or by a table, and what doesn't match is told."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from videojam.bench.arms import ArmSpec
+from videojam.bench.folder import Bench, Item
+from videojam.bench.manifest import begin, read_manifest, write_manifest
+from videojam.bench.suites import normalise
+from videojam.errors import VideoJamError
+from videojam.motion.decode import decode_frames, open_video
+from videojam.motion.video import VideoInfo, probe_video, read_video, write_video
+
+SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".m4v")
+SEED_SUFFIX = re.compile(r"[-_ ]s?(\d{1,3})$")
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        num_clips: Clips that the arm now has.
+        unmatched: Files that belong to no prompt, or can't be read, with the reason.
+        missing: Clips of the suite for which there was no file.
+    """
+
+    num_clips: int
+    unmatched: dict[str, str]
+    missing: tuple[str, ...]
+
+
+def import_clips(
+    bench: Bench, clips: str | Path, name: str, *, table: Path | None = None, fps: float | None = None
+) -> ImportReport:
+    """Copy a folder of clips into a bench as an arm.
+
+    A file belongs to a prompt if its name is the prompt, its words joined by anything, or its id; a number at the
+    end (`-0`, `_s1`) is the seed. A table says it outright: CSV with `file`, `id` or `prompt`, and maybe `seed`.
+
+    Args:
+        bench: Where to.
+        clips: Folder; its subfolders are looked at too.
+        name: The arm.
+        table: CSV that goes before the names.
+        fps: True frame rate of files that tell another, or none.
+
+    Raises:
+        VideoJamError: no clips, an arm of that name made otherwise, or a table that can't be read.
+    """
+    clips = Path(clips)
+    spec = ArmSpec(name=name, source=str(clips), fps=fps)
+    paths = {str(path.relative_to(clips)): path for path in _videos(clips)}
+    old = read_manifest(bench, name)
+    if old is not None and old.kind != "import":
+        raise VideoJamError(
+            expected="a new arm, or one that was imported",
+            found=f"an arm whose clips were made by {old.asked.get('source')}",
+            where=f"--name {name}",
+            fix="Choose another name.",
+        )
+    matches, unmatched = _match(bench, paths, _read_table(table) if table else {})
+    infos: list[VideoInfo] = []
+    for key, file in matches.items():
+        try:
+            infos.append(_copy(paths[file], bench.arm_folder(name) / f"{key}.mp4", fps))
+        except VideoJamError as error:
+            unmatched[file] = f"{error.found} (expected {error.expected})"
+    manifest = old or begin(spec, "import", "imported")
+    # The most frequent size and rate are the arm's; a clip that differs is told when it is scored.
+    sizes = Counter((i.num_frames, i.height, i.width, i.fps) for i in infos)
+    if sizes:
+        manifest.num_frames, manifest.height, manifest.width, manifest.fps = sizes.most_common(1)[0][0]
+    manifest.facts = {"imported_from": str(clips), "unmatched": unmatched}
+    write_manifest(bench, manifest)
+    missing = tuple(item.key for item in bench.items if not bench.clip(name, item).exists())
+    return ImportReport(len(bench.items) - len(missing), unmatched, missing)
+
+
+def _videos(folder: Path) -> list[Path]:
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = [path for path in found if not path.name.startswith(".")]
+    if not found:
+        raise VideoJamError(
+            expected=f"a folder with clips ({', '.join(SUFFIXES)})",
+            found="none" if folder.is_dir() else "no such folder",
+            where=str(folder),
+            fix="Check the path.",
+        )
+    return found
+
+
+def _read_table(path: Path) -> dict[str, tuple[str, int]]:
+    """Return (id or prompt, seed) by file name."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {
+            row["file"].strip(): (
+                (row.get("id") or row.get("prompt") or "").strip(),
+                int(row.get("seed") or 0),
+            )
+            for row in rows
+        }
+    except (OSError, KeyError, ValueError, csv.Error, AttributeError) as error:
+        raise VideoJamError(
+            expected="a CSV with columns file, id or prompt, and maybe seed",
+            found=f"no column {error}" if isinstance(error, KeyError) else str(error),
+            where=str(path),
+            fix="Write a header line with these names.",
+        ) from None
+
+
+def _match(
+    bench: Bench, files: Iterable[str], table: dict[str, tuple[str, int]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the file of each clip, and the reasons for the files that belong to none."""
+    index = _index(bench)
+    matches: dict[str, str] = {}
+    unmatched: dict[str, str] = {}
+    for file in files:
+        asked = table.get(file) or table.get(Path(file).name)
+        items = _look_up(index, *asked) if asked else _by_name(index, Path(file).stem)
+        if table and not asked:
+            unmatched[file] = "not in the table"
+        elif len(items) != 1:
+            unmatched[file] = "fits several prompts" if items else "fits no prompt of the suite"
+        elif items[0].key in matches:
+            unmatched[file] = f"the clip {items[0].key} is already {matches[items[0].key]}"
+        else:
+            matches[items[0].key] = file
+    for file in table.keys() - set(files) - {Path(file).name for file in files}:
+        unmatched[file] = "in the table, but there is no such file"
+    return matches, unmatched
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[a-z0-9]+", normalise(text)))
+
+
+def _index(bench: Bench) -> dict[tuple[str, int], list[Item]]:
+    index: dict[tuple[str, int], list[Item]] = {}
+    for item in bench.items:
+        for name in {_words(item.prompt.text), _words(item.prompt.id)}:
+            index.setdefault((name, item.seed), []).append(item)
+    return index
+
+
+def _look_up(index: dict[tuple[str, int], list[Item]], text: str, seed: int) -> list[Item]:
+    return index.get((_words(text), seed), [])
+
+
+def _by_name(index: dict[tuple[str, int], list[Item]], stem: str) -> list[Item]:
+    """Look a file's name up, whole and then with a seed at its end."""
+    found = _look_up(index, stem, 0)
+    suffix = SEED_SUFFIX.search(stem)
+    if not found and suffix:
+        found = _look_up(index, stem[: suffix.start()], int(suffix.group(1)))
+    return found or _by_prefix(index, stem)
+
+
+def _by_prefix(index: dict[tuple[str, int], list[Item]], stem: str) -> list[Item]:
+    """Look up a name that was cut off, as systems do with long prompts: at least 30 letters, one prompt."""
+    words = _words(stem)
+    if len(words) < 30:
+        return []
+    return [
+        item
+        for (name, seed), items in index.items()
+        if seed == 0 and name.startswith(words)
+        for item in items
+    ]
+
+
+def _copy(source: Path, target: Path, fps: float | None) -> VideoInfo:
+    """Put a clip in its place: the same file where it is an mp4, else encoded again at its true rate."""
+    info = probe_video(source)
+    if source.suffix.lower() != ".mp4" or fps is not None or info.fps is None or info.num_frames is None:
+        clip = read_video(source, fps=None if info.fps else fps)
+        frames = clip.frames[:, :, : clip.frames.shape[2] // 2 * 2, : clip.frames.shape[3] // 2 * 2]
+        write_video(target, frames, fps or clip.fps)
+        return probe_video(target)
+    num_frames = _count(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.copy2(source, temporary)  # with its time: the same file imported again is not scored again
+    os.replace(temporary, target)
+    return info._replace(num_frames=num_frames)
+
+
+def _count(path: Path) -> int:
+    """Count the frames that decode: what a container says of itself may be another number."""
+    with open_video(path) as source:
+        return sum(1 for _ in decode_frames(source))

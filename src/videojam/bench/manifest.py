@@ -1,0 +1,118 @@
+"""What made the clips of an arm: written beside them, and compared before more are added."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from videojam import __version__
+from videojam.bench.arms import ArmSpec
+from videojam.bench.folder import Bench, write_json
+from videojam.errors import VideoJamError
+
+PACKAGES = ("torch", "diffusers", "transformers")
+HEAD_BYTES = 1 << 20
+
+
+class Manifest(BaseModel):
+    """`manifest.json` of an arm."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="The arm.")
+    kind: str = Field(description="videojam, stock, world or import.")
+    made_at: float = Field(description="Seconds since 1970 at which the arm was begun; orders the arms.")
+    asked: dict[str, Any] = Field(description="What the user asked for; more clips must ask for the same.")
+    fingerprint: str = Field(description="Of the model's files; more clips must come from the same ones.")
+    num_frames: int | None = Field(None, description="Frames that a clip has.")
+    height: int | None = Field(None, description="In px.")
+    width: int | None = Field(None, description="In px.")
+    fps: float | None = Field(None, description="Frame rate of the files.")
+    noise: str = Field("", description="Arms with the same words here share the noise of a clip.")
+    facts: dict[str, Any] = Field({}, description="Guidance, window, steps, motion style and the like.")
+    versions: list[dict[str, str]] = Field(
+        [], description="Packages; more than one entry where they changed."
+    )
+
+
+def begin(spec: ArmSpec, kind: str, fingerprint: str) -> Manifest:
+    """Return the manifest of an arm of which nothing is made yet."""
+    asked = spec.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    return Manifest(name=spec.name, kind=kind, made_at=time.time(), asked=asked, fingerprint=fingerprint)
+
+
+def read_manifest(bench: Bench, arm: str) -> Manifest | None:
+    """Read an arm's manifest; none if the arm doesn't exist.
+
+    Raises:
+        VideoJamError: a file of another version.
+    """
+    path = bench.arm_folder(arm) / "manifest.json"
+    if not path.exists():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise VideoJamError(
+            expected="the manifest of an arm, as this version writes it",
+            found=str(error).splitlines()[0],
+            where=str(path),
+            fix="Remove the arm's folder to make its clips again, or use the version that wrote it.",
+        ) from None
+
+
+def write_manifest(bench: Bench, manifest: Manifest) -> None:
+    """Write an arm's manifest with the versions of now."""
+    now = {"videojam": __version__, **{name: version(name) for name in PACKAGES}}
+    if now not in manifest.versions:
+        manifest.versions.append(now)
+    write_json(bench.arm_folder(manifest.name) / "manifest.json", manifest.model_dump(mode="json"))
+
+
+def check_same(bench: Bench, old: Manifest, new: Manifest) -> None:
+    """Refuse to mix clips of two models or settings in one arm.
+
+    Raises:
+        VideoJamError: names the field that differs.
+    """
+    for field, before, now in (
+        ("kind", old.kind, new.kind),
+        *((key, old.asked.get(key), new.asked.get(key)) for key in sorted(old.asked.keys() | new.asked)),
+        ("the model's files", old.fingerprint, new.fingerprint),
+    ):
+        if before != now:
+            raise VideoJamError(
+                expected=f"{field} = {json.dumps(before)}, as the clips of arm {old.name!r} were made with",
+                found=json.dumps(now),
+                where=str(bench.arm_folder(old.name)),
+                fix="Name the new arm otherwise (NAME=MODEL), or remove that folder.",
+            )
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash a model folder by content: small files whole, large ones by size and their first and last MiB."""
+    hashed = hashlib.sha256()
+    for path in sorted(_files(folder)):
+        size = path.stat().st_size
+        hashed.update(f"{path.relative_to(folder)} {size}\n".encode())
+        with path.open("rb") as file:
+            hashed.update(file.read(HEAD_BYTES))
+            if size > HEAD_BYTES:
+                file.seek(max(HEAD_BYTES, size - HEAD_BYTES))
+                hashed.update(file.read())
+    return hashed.hexdigest()[:16]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield weights and configs; parts of a pipeline may be links to another one's."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        paths = (Path(place) / name for name in names)
+        yield from (path for path in paths if path.suffix in (".safetensors", ".json", ".bin"))

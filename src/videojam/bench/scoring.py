@@ -1,0 +1,161 @@
+"""Scoring: each clip is decoded once, for all judges, and what is scored is never scored again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from videojam.bench.checks import notice_of, problem_of
+from videojam.bench.folder import Bench, Item, append_line, read_lines
+from videojam.bench.generate import Rank
+from videojam.bench.manifest import Manifest, read_manifest
+from videojam.errors import VideoJamError
+from videojam.evaluation.judge import Judge, missing
+from videojam.motion.video import Clip, read_video
+
+CLIP = "clip"
+"""In the place of a judge's name, on the line that tells of the clip itself."""
+
+
+def score_arm(
+    bench: Bench,
+    arm: str,
+    judges: Sequence[Judge],
+    *,
+    rank: Rank | None = None,
+    on_clip: Callable[[int, int], None] | None = None,
+) -> int:
+    """Score the clips of an arm that a judge has not scored yet; a clip that changed is scored again.
+
+    Each clip and judge is a line of `scores/ARM.RANK.jsonl`, written as soon as it is known.
+
+    Args:
+        bench: The bench.
+        arm: The arm.
+        judges: Asked one after another about the same decoded clip.
+        rank: Which part of the clips.
+        on_clip: Called with the number of clips that are done and the number of all, of this rank.
+
+    Returns:
+        Number of clips that were decoded.
+
+    Raises:
+        VideoJamError: no such arm; no room or permission.
+    """
+    rank = rank or Rank()
+    manifest = read_manifest(bench, arm)
+    if manifest is None:
+        raise VideoJamError(
+            expected=f"one of the bench's arms: {', '.join(bench.arms) or 'it has none yet'}",
+            found=repr(arm),
+            where=str(bench.folder),
+            fix="Generate or import its clips first.",
+        )
+    known = scores_by_clip(bench, arm)
+    todo = [
+        (item, judges_left)
+        for item in rank.share(bench.items)
+        if (judges_left := _left(bench, arm, item, judges, known)) is not None
+    ]
+    num_there = sum(bench.clip(arm, item).exists() for item in rank.share(bench.items))
+    num_done, listen = num_there - len(todo), on_clip or (lambda done, total: None)
+    listen(num_done, num_there)
+    out = bench.folder / "scores" / f"{arm}.{rank.number}.jsonl"
+    paths = [bench.clip(arm, item) for item, _ in todo]
+    for (item, judges_left), (stamp, clip) in zip(todo, _decoded(paths), strict=True):
+        for line in _judge(item, clip, manifest, judges_left):
+            append_line(out, {"clip": item.key, "stamp": stamp, **line})
+        num_done += 1
+        listen(num_done, num_there)
+    return len(todo)
+
+
+def read_scores(bench: Bench, arm: str) -> Iterator[dict[str, Any]]:
+    """Yield every line of an arm's scores, of all ranks, the older ones first."""
+    paths = (bench.folder / "scores").glob(f"{arm}.*.jsonl")
+    for path in sorted(p for p in paths if p.name.removeprefix(f"{arm}.").split(".")[0].isdigit()):
+        yield from read_lines(path)
+
+
+def scores_by_clip(bench: Bench, arm: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Return the line of each (clip, judge, stamp); a judge that came again with more measures adds to it."""
+    known: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for line in read_scores(bench, arm):
+        key = (line["clip"], line["judge"], line["stamp"])
+        before = known.get(key)
+        known[key] = line if before is None else {**line, "scores": {**before["scores"], **line["scores"]}}
+    return known
+
+
+def stamp_of(path: Path) -> str | None:
+    """Return what changes when a file is written anew; none if it isn't there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _left(
+    bench: Bench, arm: str, item: Item, judges: Sequence[Judge], known: dict[Any, Any]
+) -> list[Judge] | None:
+    """Return the judges that have not seen an item's clip as it is now; None where nothing is left to do."""
+    stamp = stamp_of(bench.clip(arm, item))
+    own = known.get((item.key, CLIP, stamp))
+    if stamp is None or (own and own["problem"]):
+        return None
+    left = [judge for judge in judges if not _has_scored(judge, known.get((item.key, judge.name, stamp)))]
+    return left if left or own is None else None
+
+
+def _has_scored(judge: Judge, line: dict[str, Any] | None) -> bool:
+    return line is not None and set(judge.measures) <= line["scores"].keys()
+
+
+def _decoded(paths: Sequence[Path]) -> Iterator[tuple[str | None, Clip | VideoJamError]]:
+    """Yield each clip, or why it can't be read, while the next one is being decoded."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(_read, paths[0]) if paths else None
+        for i in range(len(paths)):
+            assert ahead is not None
+            now = ahead.result()
+            if i + 1 < len(paths):
+                ahead = pool.submit(_read, paths[i + 1])
+            yield now
+
+
+def _read(path: Path) -> tuple[str | None, Clip | VideoJamError]:
+    stamp = stamp_of(path)
+    try:
+        return stamp, read_video(path)
+    except VideoJamError as error:
+        return stamp, error
+
+
+def _judge(
+    item: Item, clip: Clip | VideoJamError, manifest: Manifest, judges: Sequence[Judge]
+) -> Iterator[dict[str, Any]]:
+    """Yield the line of the clip itself, and, unless it is unfit, one for each judge."""
+    problem = f"unreadable: {clip.found}" if isinstance(clip, VideoJamError) else problem_of(clip, manifest)
+    notice = None if isinstance(clip, VideoJamError) or problem else notice_of(clip)
+    if not isinstance(clip, VideoJamError) and not problem:
+        for judge in judges:
+            yield {"judge": judge.name, **_ask(judge, clip, item.prompt.text)}
+    # Last: a run that is killed between two lines asks the judges again that are missing, no others.
+    yield {"judge": CLIP, "scores": {}, "problem": problem, "notice": notice}
+
+
+def _ask(judge: Judge, clip: Clip, prompt: str) -> dict[str, Any]:
+    try:
+        scores = judge.score(clip.frames, clip.fps, prompt)
+    except VideoJamError as error:
+        return {
+            "scores": dict.fromkeys(judge.measures),
+            "problem": f"{error.found} (expected {error.expected})",
+        }
+    gone = missing(scores, judge)
+    # JSON has no NaN.
+    finite = {name: None if name in gone else float(scores[name]) for name in judge.measures}
+    return {"scores": finite, "problem": f"no value for {', '.join(gone)}" if gone else None}

@@ -1,0 +1,111 @@
+"""Any diffusers text-to-video pipeline, called as its own documentation calls it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from videojam.bench.arms import ArmSpec
+from videojam.bench.folder import Item
+from videojam.bench.sampler import Made
+from videojam.errors import VideoJamError
+from videojam.families import family_of
+
+UNKNOWN_HERE = ("mode", "w_motion", "window", "motion_on", "drop_motion", "shift")
+
+
+class StockSampler:
+    """A pipeline that this package knows nothing of, beyond what all pipelines share."""
+
+    def __init__(
+        self, spec: ArmSpec, folder: Path, *, device: str = "cpu", dtype: Any = None, offload: bool = False
+    ) -> None:
+        from diffusers import DiffusionPipeline
+
+        given = [name for name in UNKNOWN_HERE if getattr(spec, name) is not None]
+        if given or spec.schedule != "base":
+            raise VideoJamError(
+                expected="settings that every diffusers pipeline has: steps, frames, height, width, w_text, fps",
+                found=", ".join(given) or "schedule",
+                where=f"arm {spec.name!r}, called as a stock pipeline",
+                fix="Leave these out.",
+            )
+        dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
+        self._spec = spec
+        try:
+            self._pipe = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, AttributeError, ImportError) as error:
+            raise VideoJamError(
+                expected="a pipeline that this diffusers can load",
+                found=str(error).splitlines()[0],
+                where=spec.source,
+                fix="Check the folder and the version of diffusers.",
+            ) from None
+        self._pipe.set_progress_bar_config(disable=True)
+        if offload:
+            self._pipe.enable_model_cpu_offload(device=device)
+        else:
+            self._pipe.to(device)
+        self.fps = spec.fps or self._family_fps()
+        name = type(self._pipe).__name__
+        self.noise = f"{name} of the seed"
+        self.facts: dict[str, Any] = {"pipeline": name, "guidance_scale": _scale(spec)}
+
+    def _family_fps(self) -> float:
+        with suppress(VideoJamError):
+            family = family_of(self._pipe)
+            if family.is_trained:  # of the others nobody looked it up
+                return family.fps
+        raise VideoJamError(
+            expected="the frame rate of the model's clips, which its files don't tell",
+            found="none",
+            where=f"arm {self._spec.name!r}",
+            fix=f"Add it: {self._spec.name}={self._spec.source},fps=8",
+        )
+
+    @torch.no_grad()
+    def make(self, items: Sequence[Item]) -> list[Made]:
+        """Call the pipeline on a batch, with a generator for each clip."""
+        spec = self._spec
+        asked = {
+            "prompt": [item.prompt.text for item in items],
+            "generator": [torch.Generator().manual_seed(item.noise_seed) for item in items],
+            "negative_prompt": None if spec.negative_prompt is None else [spec.negative_prompt] * len(items),
+            "num_inference_steps": spec.steps,
+            "num_frames": spec.frames,
+            "height": spec.height,
+            "width": spec.width,
+            "guidance_scale": _scale(spec),
+            "output_type": "np",
+        }
+        known = inspect.signature(self._pipe.__call__).parameters
+        unknown = [name for name, value in asked.items() if value is not None and name not in known]
+        if unknown:
+            raise VideoJamError(
+                expected=f"arguments that {type(self._pipe).__name__} takes",
+                found=", ".join(unknown),
+                where=f"arm {spec.name!r}",
+                fix="Leave them out.",
+            )
+        output = self._pipe(**{name: value for name, value in asked.items() if value is not None})
+        self.facts["num_steps"] = len(self._pipe.scheduler.timesteps)
+        return [Made(_to_pixels(frames)) for frames in output.frames]
+
+
+def _scale(spec: ArmSpec) -> float | None:
+    return None if spec.w_text is None else 1 + spec.w_text
+
+
+def _to_pixels(frames: Any) -> Tensor:
+    """Turn a pipeline's frames (numpy `[T, H, W, 3]` in 0..1, or a list of images) into uint8 `[T, 3, H, W]`."""
+    array = np.stack([np.asarray(frame) for frame in frames])
+    if array.dtype != np.uint8:
+        array = (array * 255).round().clip(0, 255).astype(np.uint8)
+    return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()

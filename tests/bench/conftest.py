@@ -1,0 +1,32 @@
+"""A small bench of real parts: a base and its joint model, four world prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from videojam.bench.folder import Bench
+from videojam.bench.suites import Suite, load_suite
+from videojam.joint.convert import convert
+
+
+@pytest.fixture(scope="session")
+def four_prompts() -> Suite:
+    """Two wheels and two collisions of the world suite."""
+    prompts = [p for p in load_suite("world").prompts if p.id[-2:] in ("00", "01")]
+    return Suite(
+        name="world", version=1, prompts=tuple(p for p in prompts if p.category in ("wheel", "collision"))
+    )
+
+
+@pytest.fixture(scope="session")
+def joint_wan(tiny_wan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The joint model of the tiny base, freshly converted."""
+    return convert(tiny_wan, tmp_path_factory.mktemp("bench") / "joint")
+
+
+@pytest.fixture
+def bench(four_prompts: Suite, tmp_path: Path) -> Bench:
+    """An empty bench."""
+    return Bench.create(tmp_path / "bench", four_prompts)

@@ -1,0 +1,189 @@
+"""Scoring: once for each clip and judge, and every clip that can't be scored is told."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+import torch
+
+from videojam.bench import scoring
+from videojam.bench.arms import parse_arm
+from videojam.bench.folder import Bench, append_line, read_lines
+from videojam.bench.generate import Rank, generate_arm
+from videojam.bench.imports import import_clips
+from videojam.bench.judges import build_judges
+from videojam.bench.manifest import read_manifest, write_manifest
+from videojam.bench.scoring import read_scores, score_arm
+from videojam.bench.suites import Prompt, Suite
+from videojam.bench.world_judge import WorldJudge
+from videojam.errors import VideoJamError
+from videojam.evaluation.judge import Judge
+from videojam.motion.video import read_video, write_video
+from videojam.world import appearance_measures, score_clip
+
+
+class Brightness:
+    """A judge of one's own."""
+
+    name = "brightness"
+    measures = ("mean", "odd")
+
+    def __init__(self):
+        self.calls = []
+
+    def score(self, video, fps, prompt):
+        self.calls.append((tuple(video.shape), fps, prompt))
+        if "refuse" in prompt:
+            raise VideoJamError(expected="another prompt", found=prompt, where="here", fix="no")
+        return {"mean": float(video.float().mean()), "odd": math.nan if "odd" in prompt else 1.0}
+
+
+@pytest.fixture
+def truth(bench):
+    generate_arm(bench, parse_arm("truth=world:truth"))
+    return bench
+
+
+def lines(bench, arm, judge):
+    return {line["clip"]: line for line in read_scores(bench, arm) if line["judge"] == judge}
+
+
+def test_world_judge_says_of_the_file_what_the_world_says(truth):
+    assert isinstance(WorldJudge(), Judge)
+    score_arm(truth, "truth", [WorldJudge()])
+    found = lines(truth, "truth", "world-v1")
+    assert len(found) == 4
+    for item in truth.items:
+        video = read_video(truth.clip("truth", item)).frames
+        scores = found[item.key]["scores"]
+        assert scores["coherent"] == score_clip(video, item.prompt.text).coherent == 1
+        for name, value in appearance_measures(video, item.prompt.text).items():
+            assert scores[name] == pytest.approx(value)
+        assert list(scores) == list(WorldJudge.measures)
+
+
+def test_a_clip_is_decoded_once_for_all_judges_and_never_again(truth, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(scoring, "read_video", lambda path: decoded.append(path) or read_video(path))
+    first, second = Brightness(), WorldJudge()
+    assert score_arm(truth, "truth", [first, second]) == 4
+    assert len(decoded) == 4
+    assert {call[0] for call in first.calls} == {(25, 3, 64, 64)}
+    assert {call[1] for call in first.calls} == {12}
+    assert score_arm(truth, "truth", [first, second]) == 0
+    assert len(decoded) == len(first.calls) == 4
+    # A judge that comes later sees the clips; those before it aren't asked again.
+    third = Brightness()
+    third.name = "later"
+    assert score_arm(truth, "truth", [first, third]) == 4
+    assert (len(first.calls), len(third.calls)) == (4, 4)
+
+
+def test_a_clip_that_changed_is_scored_again(truth):
+    judge = Brightness()
+    score_arm(truth, "truth", [judge])
+    path = truth.clip("truth", truth.items[1])
+    write_video(path, torch.full((25, 3, 64, 64), 200, dtype=torch.uint8), 12)
+    assert score_arm(truth, "truth", [judge]) == 1
+    assert lines(truth, "truth", "brightness")[truth.items[1].key]["scores"]["mean"] == pytest.approx(
+        200, abs=2
+    )
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_line(truth):
+    judge = Brightness()
+    score_arm(truth, "truth", [judge])
+    path = truth.folder / "scores" / "truth.0.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])  # the line of the last clip itself is torn
+    assert len(list(read_lines(path))) == 7
+    assert score_arm(truth, "truth", [judge]) == 1
+    assert len(judge.calls) == 4
+    assert len(list(read_lines(path))) == 8
+    path.write_bytes(whole[: len(whole) // 2])
+    assert score_arm(truth, "truth", [judge]) >= 1
+    assert set(lines(truth, "truth", "brightness")) == {item.key for item in truth.items}
+    append_line(path, {"more": 1})
+    assert list(read_lines(path))[-1] == {"more": 1}
+
+
+def test_ranks_score_each_clip_once(truth):
+    judges = [Brightness(), Brightness()]
+    for number, judge in enumerate(judges):
+        score_arm(truth, "truth", [judge], rank=Rank(number, 2))
+    assert [len(judge.calls) for judge in judges] == [2, 2]
+    assert len(lines(truth, "truth", "brightness")) == 4
+
+
+@pytest.fixture
+def bad_clips(tmp_path):
+    """Nine prompts, of which one clip is as it should be, one refused, one without a number; the rest are unfit."""
+    names = ("good", "refuse", "odd", "short", "small", "fast", "broken", "black", "still", "absent")
+    suite = Suite(name="bad", prompts=tuple(Prompt(id=name, text=f"a {name} clip") for name in names))
+    bench = Bench.create(tmp_path / "bench", suite)
+    noise = torch.randint(0, 255, (9, 3, 32, 32), dtype=torch.uint8)
+    folder = tmp_path / "in"
+    clips = {name: noise for name in names[:3]} | {
+        "short": noise[:5], "small": noise[..., :16], "black": noise // 32, "still": noise[:1].expand(9, -1, -1, -1)
+    }  # fmt: skip
+    for name, frames in clips.items():
+        write_video(folder / f"{name}.mp4", frames, 8)
+    write_video(folder / "fast.mp4", noise, 30)
+    import_clips(bench, folder, "arm")
+    (bench.arm_folder("arm") / "broken_s0.mp4").write_bytes(b"no video")
+    return bench
+
+
+def test_every_unfit_clip_is_told_and_the_valid_ones_are_scored(bad_clips):
+    judge = Brightness()
+    score_arm(bad_clips, "arm", [judge])
+    own = {key[:-3]: line for key, line in lines(bad_clips, "arm", "clip").items()}
+    problems = {name: line["problem"] for name, line in own.items() if line["problem"]}
+    assert problems.keys() == {"short", "small", "fast", "broken"}
+    assert problems["short"] == "5 frames, where the arm's clips have 9"
+    assert problems["small"] == "16×32 px, where the arm's clips have 32×32"
+    assert problems["fast"] == "30 fps, where the arm's clips have 8"
+    assert problems["broken"].startswith("unreadable: ")
+    assert {name: line["notice"] for name, line in own.items() if line["notice"]} == {
+        "black": "black", "still": "still"
+    }  # fmt: skip
+    judged = {key[:-3]: line for key, line in lines(bad_clips, "arm", "brightness").items()}
+    assert judged.keys() == {"good", "refuse", "odd", "black", "still"}
+    assert judged["refuse"]["scores"] == {"mean": None, "odd": None}
+    assert judged["refuse"]["problem"] == "a refuse clip (expected another prompt)"
+    assert judged["odd"]["scores"]["mean"] is not None
+    assert judged["odd"]["problem"] == "no value for odd"
+    assert score_arm(bad_clips, "arm", [judge]) == 0
+
+
+def test_resuming_a_finished_arm_of_a_thousand_clips_reads_no_clip(tmp_path, monkeypatch):
+    suite = Suite(name="many", prompts=tuple(Prompt(id=f"p{i}", text=f"prompt {i}") for i in range(1000)))
+    bench = Bench.create(tmp_path / "bench", suite)
+    small = tmp_path / "in" / "p0.mp4"
+    write_video(small, torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 8)
+    import_clips(bench, tmp_path / "in", "arm")
+    manifest = read_manifest(bench, "arm")
+    write_manifest(bench, manifest)
+    for item in bench.items[1:]:
+        bench.clip("arm", item).hardlink_to(bench.clip("arm", bench.items[0]))
+    judge = Brightness()
+    assert score_arm(bench, "arm", [judge]) == 1000
+    monkeypatch.setattr(scoring, "read_video", None)
+    start = time.process_time()
+    assert score_arm(bench, "arm", [judge]) == 0
+    assert time.process_time() - start < 5
+
+
+def test_judges_by_name_and_by_module():
+    assert build_judges(["world"])[0].name == "world-v1"
+    assert build_judges(["videojam.bench.world_judge:WorldJudge"])[0].name == "world-v1"
+    for bad in ("beauty", "videojam.bench.world_judge:Nothing", "no_such_module:X"):
+        with pytest.raises(VideoJamError, match="one of world"):
+            build_judges([bad])
+
+
+def test_an_unknown_arm_lists_those_there_are(truth):
+    with pytest.raises(VideoJamError, match="truth"):
+        score_arm(truth, "other", [])

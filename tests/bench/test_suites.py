@@ -1,0 +1,112 @@
+"""Suites: what ships is what was promised, and a user's file is read, recognised or refused."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from videojam.bench import suites
+from videojam.bench.suites import MOVIE_GEN_LEVELS, load_suite, normalise
+from videojam.errors import VideoJamError
+from videojam.world import KINDS, parse_caption, sample_caption
+
+
+def test_own_suite_has_32_distinct_prompts_of_each_kind():
+    suite = load_suite("motion-128")
+    assert Counter(p.category for p in suite.prompts) == dict.fromkeys(
+        ("basic", "complex", "rotational", "physics"), 32
+    )
+    assert len({normalise(p.text) for p in suite.prompts}) == len({p.id for p in suite.prompts}) == 128
+    assert all(p.text[0].isupper() and p.text.endswith(".") for p in suite.prompts)
+    assert all(6 <= len(p.text.split()) <= 20 for p in suite.prompts)
+
+
+def test_own_prompts_name_no_person_or_brand():
+    """A capital inside a sentence would be a name."""
+    for prompt in load_suite("motion-128").prompts:
+        assert [word for word in prompt.text.split()[1:] if word[0].isupper()] == []
+
+
+def test_world_suite_is_frozen_and_is_what_the_world_says():
+    suite = load_suite("world")
+    assert suite.sha256 == "2a310e7836b3f76a4d2ff8a45a2defbeab5ae0bb15802e1882af7a967cfc41d5"
+    assert Counter(p.category for p in suite.prompts) == dict.fromkeys(KINDS, 64)
+    assert len({p.seed for p in suite.prompts}) == 320
+    for prompt in suite.prompts[:10]:
+        assert prompt.text == sample_caption(prompt.seed, kind=prompt.category)
+    for prompt in suite.prompts:
+        assert parse_caption(prompt.text).kind == prompt.category
+
+
+def test_a_text_file_has_a_prompt_a_line(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("\ufeffa dog runs\n\n  a cat jumps  \n", encoding="utf-8")
+    suite = load_suite(path)
+    assert [(p.id, p.text, p.category) for p in suite.prompts] == [
+        ("0001", "a dog runs", None), ("0002", "a cat jumps", None)
+    ]  # fmt: skip
+    assert suite.name == "mine"
+
+
+def test_csv_and_json_keep_tags(tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text('prompt,concept,motion_level\n"a dog, wet, runs",animal,high\na lake,scenery,low\n')
+    first = load_suite(table).prompts[0]
+    assert first.text == "a dog, wet, runs"
+    assert first.tags == {"concept": "animal", "motion_level": "high"}
+    assert first.category == "high"
+    other = tmp_path / "a.json"
+    other.write_text(json.dumps({"prompts": [{"prompt": "A dog, wet, runs.", "id": "dog 1"}, "a lake"]}))
+    assert [p.id for p in load_suite(other).prompts] == ["dog-1", "0002"]
+    assert load_suite(other).sha256 == load_suite(table).sha256
+
+
+def test_copies_of_shipped_suites_are_recognised(tmp_path):
+    path = tmp_path / "copy.txt"
+    path.write_text("\n".join(p.text.upper() for p in load_suite("motion-128").prompts))
+    assert load_suite(path).name == "motion-128"
+
+
+def test_videojam_bench_is_recognised_by_its_hash(tmp_path, monkeypatch):
+    path = tmp_path / "list.txt"
+    path.write_text("a dog runs\na cat jumps\n")
+    monkeypatch.setattr(suites, "VIDEOJAM_BENCH_SHA256", load_suite(path).sha256)
+    path.write_text("A dog runs.\nA  cat jumps.\n")
+    assert load_suite(path).name == "VideoJAM-bench"
+    path.write_text("A dog runs.\nA cow jumps.\n")
+    assert load_suite(path).name == "list"
+
+
+def test_movie_gen_is_recognised_by_its_levels_and_may_repeat_itself(tmp_path):
+    levels = [level for level, count in MOVIE_GEN_LEVELS.items() for _ in range(count)]
+    rows = [f"prompt number {max(i, 1)},thing,{level}" for i, level in enumerate(levels)]
+    path = tmp_path / "x.csv"
+    path.write_text("prompt,concept,motion_level\n" + "\n".join(rows))
+    suite = load_suite(path)
+    assert suite.name == "Movie Gen benchmark"
+    assert Counter(p.category for p in suite.prompts) == MOVIE_GEN_LEVELS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.txt", "a dog runs\nA dog  runs.\n", "number 1, 2"),
+        ("a.txt", "\n", "no prompt"),
+        ("a.json", '{"texts": []}', "neither a list"),
+        ("a.json", "[", "Expecting value"),
+        ("a.csv", "title,level\nx,y\n", "title, level"),
+        ("a.json", '[{"id": "x", "text": "a"}, {"id": "x", "text": "b"}]', "each id once"),
+    ],
+)
+def test_bad_files_are_told(tmp_path, name, content, told):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(VideoJamError, match=told):
+        load_suite(path)
+
+
+def test_an_unknown_suite_lists_those_that_ship():
+    with pytest.raises(VideoJamError, match="motion-128, world"):
+        load_suite("motion-256")
