@@ -203,6 +203,10 @@ def test_families_lists_every_registered_class():
     rows = json.loads(runner.invoke(cli.app, ["families", "--json"]).stdout)
     assert {row["transformer_class"] for row in rows} == set(FAMILIES)
     wan = next(row for row in rows if row["transformer_class"] == "WanTransformer3DModel")
-    assert (wan["layout"], wan["supported"]) == ("c_inner", "convert, train, sample")
+    assert (wan["layout"], wan["supported"]) == ("c_inner", "convert, train, sample, also from a first frame")
+    mochi = next(row for row in rows if row["transformer_class"] == "MochiTransformer3DModel")
+    assert mochi["supported"] == "convert, train, sample"
+    latte = next(row for row in rows if row["transformer_class"] == "LatteTransformer3DModel")
+    assert latte["supported"] == "convert"
     shown = runner.invoke(cli.app, ["families"]).output
     assert [name for name in FAMILIES if name not in shown] == []
