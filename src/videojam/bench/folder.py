@@ -21,8 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam.bench.suites import Prompt, Suite
 from videojam.errors import VideoJamError
+from videojam.joint import atomic
 
 FORMAT = 1
+WRITE_FIX = "Free space or choose another folder with --out; what is finished is kept."
 
 
 @dataclass(frozen=True)
@@ -178,14 +180,7 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         VideoJamError: no room or permission.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _refused(path, error) from error
-    return path
+    return atomic.write_text(path, text, WRITE_FIX)
 
 
 def _made_at(manifest: Path) -> tuple[float, str]:
@@ -221,5 +216,5 @@ def _refused(path: Path, error: OSError) -> VideoJamError:
         expected="room and permission to write",
         found=error.strerror or str(error),
         where=str(path),
-        fix="Free space or choose another folder with --out; what is finished is kept.",
+        fix=WRITE_FIX,
     )

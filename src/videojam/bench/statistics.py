@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from videojam.evaluation.intervals import LEVEL, NUM_RESAMPLES, Interval, paired_difference, share
+from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference, share
 
 NUM_FLIPS = 9_999
 MANY = 50
@@ -67,15 +67,7 @@ def mean_interval(values: Mapping[str, float], seed: int = 0) -> Interval | None
         return share(int(means.sum()), len(means))
     if len(means) == 1 or np.ptp(means) == 0:
         return Interval(float(means.mean()), float(means.min()), float(means.max()), len(means))
-    ends = stats.bootstrap(
-        (means,),
-        np.mean,
-        n_resamples=NUM_RESAMPLES,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(float(means.mean()), float(ends.low), float(ends.high), len(means))
+    return bootstrap_mean(means, seed)
 
 
 def compare(

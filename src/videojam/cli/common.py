@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from videojam.errors import VideoJamError
+
+if TYPE_CHECKING:
+    from videojam.guidance.config import GuidanceConfig
+    from videojam.joint.load import LoadedModel
 
 MODEL_HELP = "Pipeline folder, hub id, or a shipped model: tiny:base, tiny:control, tiny:videojam."
 Config = TypeVar("Config")
@@ -78,3 +82,12 @@ def torch_dtype_of(name: str | None) -> Any:
 def say(line: str) -> None:
     """Tell the user something on stderr; stdout is for results."""
     typer.echo(line, err=True)
+
+
+def guidance_of(model: LoadedModel, asked: dict[str, Any]) -> GuidanceConfig:
+    """A model's default guidance, with what was asked for (not None) in its place."""
+    from videojam.guidance.config import GuidanceConfig
+    from videojam.sampling.sample import default_guidance
+
+    given = {name: value for name, value in asked.items() if value is not None}
+    return build(GuidanceConfig, "guidance", **{**default_guidance(model).model_dump(), **given})

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, device_of, say, torch_dtype_of
+from videojam.cli.common import MODEL_HELP, build, device_of, guidance_of, say, torch_dtype_of
 from videojam.errors import VideoJamError
-
-if TYPE_CHECKING:
-    from videojam.guidance.config import GuidanceConfig
-    from videojam.joint.load import LoadedModel
 
 models_app = typer.Typer()
 
@@ -212,7 +208,7 @@ def generate(
         prompts,
         out,
         seed=seed,
-        guidance=_guidance(loaded, {**weights, **economy, **fixed}),
+        guidance=guidance_of(loaded, {**weights, **economy, **fixed}),
         fps=fps,
         batch_size=batch_size,
         side_by_side=side_by_side,
@@ -325,14 +321,6 @@ def _whole_number(text: str) -> tuple[str, int]:
             expected="KEY=VALUE with a whole number", found=text, where="--set", fix="As num_layers=2."
         )
     return key, int(value)
-
-
-def _guidance(model: LoadedModel, asked: dict[str, Any]) -> GuidanceConfig:
-    from videojam.guidance.config import GuidanceConfig
-    from videojam.sampling.sample import default_guidance
-
-    given = {name: value for name, value in asked.items() if value is not None}
-    return build(GuidanceConfig, "guidance", **{**default_guidance(model).model_dump(), **given})
 
 
 def _open_image(path: Path) -> Any:

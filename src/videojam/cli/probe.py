@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, device_of, say, torch_dtype_of
+from videojam.cli.common import MODEL_HELP, build, device_of, guidance_of, say, torch_dtype_of
 from videojam.errors import VideoJamError
 
 if TYPE_CHECKING:
@@ -127,17 +127,14 @@ def probe_noising(
     Goes on from an unfinished file. Prints the agreement with its interval and the file's path.
     """
     from videojam.evaluation.probes.noising import NoisingConfig, noising_probe
-    from videojam.guidance.config import GuidanceConfig
     from videojam.guidance.window import parse_window
-    from videojam.sampling.sample import default_guidance
 
     fields = {"num_steps": steps, "seed": seed, "estimator": estimator, "batch_size": batch_size, **_times(t)}
     config = build(NoisingConfig, "the probe", **fields)
     loaded = _load(model, dtype, device, revision)
     asked: dict[str, Any] = {"mode": guidance, "w_text": w_text, "w_motion": w_motion}
-    given = {name: value for name, value in asked.items() if value is not None}
-    given |= {"window": parse_window(window), "drop_motion": drop_motion}
-    how = build(GuidanceConfig, "guidance", **{**default_guidance(loaded).model_dump(), **given})
+    asked |= {"window": parse_window(window), "drop_motion": drop_motion}
+    how = guidance_of(loaded, asked)
     source = _source(loaded, data, frames, height, width, fps, skip, texture, clutter, world_seed)
     path = out or _default_out("noising", model)
     result = noising_probe(loaded, source, path, config, guidance=how, clips_folder=clips, progress=_progress)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import Interval, paired_difference, share
+from videojam.joint import atomic
 
 WORLD = "world"
 ARMS = {"base": "Base", "control": "Control", "videojam": "VideoJAM"}
@@ -116,21 +115,9 @@ def save_result(result: DemoResult) -> Path:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all.
+    """Write a file of the demo, whole or not at all.
 
     Raises:
         VideoJamError: no room or no permission.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise VideoJamError(
-            expected="room and permission to write",
-            found=error.strerror or str(error),
-            where=str(path),
-            fix="Free space or choose another folder with --out.",
-        ) from error
-    return path
+    return atomic.write_text(path, text, fix="Free space or choose another folder with --out.")

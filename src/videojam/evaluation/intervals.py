@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEVEL = 0.95
@@ -66,12 +66,26 @@ def paired_difference(
         raise ValueError(f"expected two lists of equal length ≥ 2, found {np.shape(a)} and {np.shape(b)}")
     if not np.isfinite(differences).all():
         raise ValueError("expected finite values, found NaN or infinity")
+    return bootstrap_mean(differences, seed, level, num_resamples)
+
+
+def bootstrap_mean(
+    values: NDArray[np.float64], seed: int = 0, level: float = LEVEL, num_resamples: int = NUM_RESAMPLES
+) -> Interval:
+    """Return a mean with its percentile bootstrap interval.
+
+    Args:
+        values: `[n]`, at least two, not all alike or the interval has no width.
+        seed: Of the resampling.
+        level: Coverage, in 0..1.
+        num_resamples: Bootstrap samples.
+    """
     ends = stats.bootstrap(
-        (differences,),
+        (values,),
         np.mean,
         n_resamples=num_resamples,
         confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(float(differences.mean()), float(ends.low), float(ends.high), len(differences))
+    return Interval(float(values.mean()), float(ends.low), float(ends.high), len(values))

@@ -1,4 +1,4 @@
-"""Writing a folder so that it appears under its name only when it is whole."""
+"""Writing a folder or a file so that it appears under its name only when it is whole."""
 
 from __future__ import annotations
 
@@ -32,11 +32,37 @@ def written_whole(
             shutil.rmtree(out)
         os.replace(temporary, out)
     except OSError as error:
-        raise VideoJamError(
-            expected="room and permission to write",
-            found=error.strerror or str(error),
-            where=str(out),
-            fix=fix,
-        ) from error
+        raise _refused(out, error, fix) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str, fix: str) -> Path:
+    """Write a text file whole or not at all, and its folder where there is none.
+
+    Args:
+        path: File to write; an older one of that name is replaced.
+        text: Its content.
+        fix: What to tell the user to do when writing fails.
+
+    Raises:
+        VideoJamError: no room or permission; what was there before still is.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _refused(path, error, fix) from error
+    return path
+
+
+def _refused(path: Path, error: OSError, fix: str) -> VideoJamError:
+    return VideoJamError(
+        expected="room and permission to write",
+        found=error.strerror or str(error),
+        where=str(path),
+        fix=fix,
+    )

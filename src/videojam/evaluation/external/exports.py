@@ -64,10 +64,8 @@ def export_videophy(clips: Sequence[ExportClip], out: str | Path) -> ExportRecor
     """
     out = Path(out)
     rates = copy_clips(_named(clips), out / "videos")
-    with (out / "input.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("caption", "videopath"))
-        writer.writerows((clip.prompt, (out / "videos" / f"{clip.name}.mp4").resolve()) for clip in clips)
+    rows = [(clip.prompt, (out / "videos" / f"{clip.name}.mp4").resolve()) for clip in clips]
+    _write_csv(out / "input.csv", ("caption", "videopath"), rows)
     return _record("videophy", out, {clip.name: clip.name for clip in clips}, rates)
 
 
@@ -127,10 +125,8 @@ def export_trajan(clips: Sequence[ExportClip], out: str | Path) -> ExportRecord:
     """
     out = Path(out)
     rates = copy_clips(_named(clips), out / "videos")
-    with (out / "clips.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("file", "fps", "prompt"))
-        writer.writerows((f"videos/{clip.name}.mp4", rates[clip.name], clip.prompt) for clip in clips)
+    rows = [(f"videos/{clip.name}.mp4", rates[clip.name], clip.prompt) for clip in clips]
+    _write_csv(out / "clips.csv", ("file", "fps", "prompt"), rows)
     return _record("trajan", out, {clip.name: clip.name for clip in clips}, rates)
 
 
@@ -157,6 +153,13 @@ def _named(clips: Sequence[ExportClip]) -> list[tuple[str, ExportClip]]:
             expected="clips of different names", found=f"{twice[0]} twice", where="export", fix="Rename one."
         )
     return list(zip(names, clips, strict=True))
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def _record(

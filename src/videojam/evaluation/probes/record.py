@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from videojam import __version__
 from videojam.data.encode import fingerprint
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
+from videojam.joint.atomic import write_text
 from videojam.joint.load import LoadedModel
 
 FORMAT = 1
@@ -84,19 +84,9 @@ class ProbeFile:
             "left_out": left_out,
             "clips": clips,
         }
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-            os.replace(temporary, self.path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise VideoJamError(
-                expected="room and permission to write",
-                found=error.strerror or str(error),
-                where=str(self.path),
-                fix="Free space or choose another --out; clips that were written are kept.",
-            ) from error
+        text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+        fix = "Free space or choose another --out; clips that were written are kept."
+        write_text(self.path, text, fix)
         return result
 
 
