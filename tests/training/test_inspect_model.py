@@ -123,8 +123,9 @@ def test_memory_is_what_the_trainer_holds(tiny_bases, tmp_path, kind, lora):
     state = _build_state(config, transformer)
     for parameter in state.parameters.values():
         parameter.grad = torch.zeros_like(parameter)
-    state.optimizer.step()
-    moments = [m for s in state.optimizer.state.values() for m in s.values() if m.ndim]
+    (optimizer,) = state.optimizers
+    optimizer.step()
+    moments = [m for s in optimizer.state.values() for m in s.values() if m.ndim]
     held = training_memory(describe_model(tiny_bases[kind]).transformers[0], lora)
     assert held.num_trained == sum(p.numel() for p in state.parameters.values())
     assert held.weights == sum(p.nbytes for p in transformer.parameters())

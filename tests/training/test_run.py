@@ -57,9 +57,20 @@ def test_a_run_ends_in_a_verified_joint_folder_with_its_record(recipe):
     assert all({"appearance", "motion", "clipped_share"} <= line.keys() for line in log if "loss" in line)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_broken_and_resumed_run_equals_an_unbroken_one_bit_for_bit(recipe, tmp_path, precision):
-    recipe["precision"] = precision
+@pytest.mark.parametrize(
+    ("precision", "optimizer"),
+    [
+        ("fp32", "adamw"),
+        ("bf16", "adamw"),
+        pytest.param(
+            "bf16",
+            "muon",
+            marks=pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 brought Muon"),
+        ),
+    ],
+)
+def test_a_broken_and_resumed_run_equals_an_unbroken_one_bit_for_bit(recipe, tmp_path, precision, optimizer):
+    recipe |= {"precision": precision, "optimizer": recipe.get("optimizer", {}) | {"name": optimizer}}
     unbroken, _ = run(recipe, out=str(tmp_path / "a"), num_steps=4)
 
     class KilledError(Exception):

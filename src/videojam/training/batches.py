@@ -13,6 +13,9 @@ from videojam.data.encode import EncodedClip, read_encoded
 from videojam.families import Conditioning
 from videojam.training.objective import generator_of
 
+HELDOUT_SEED = 0
+"""Held-out clips, times and noise do not depend on a run's seed: runs compare, and a base's clips stay unseen."""
+
 
 class Batch(NamedTuple):
     """Clean latents and text of some clips.
@@ -28,11 +31,9 @@ class Batch(NamedTuple):
     text: Conditioning
 
 
-def split_heldout(
-    clips: list[EncodedClip], num_heldout: int, seed: int
-) -> tuple[list[EncodedClip], list[EncodedClip]]:
-    """Split clips into (training, held out), at random but fixed by the seed."""
-    order = torch.randperm(len(clips), generator=generator_of(seed, 0, "heldout")).tolist()
+def split_heldout(clips: list[EncodedClip], num_heldout: int) -> tuple[list[EncodedClip], list[EncodedClip]]:
+    """Split clips into (training, held out), at random but alike for every run on these clips."""
+    order = torch.randperm(len(clips), generator=generator_of(HELDOUT_SEED, 0, "heldout")).tolist()
     heldout = sorted(order[:num_heldout])
     return [clips[i] for i in sorted(order[num_heldout:])], [clips[i] for i in heldout]
 

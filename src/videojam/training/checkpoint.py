@@ -27,14 +27,14 @@ class TrainState:
         step: Steps done.
         parameters: Trained parameters by name (fp32 master weights).
         ema: Their running average, by name; empty without averaging.
-        optimizer: The optimizer over `parameters`, in their order.
+        optimizers: Optimizers, each over a part of `parameters`.
         counts: Running counts for the log (clipped steps).
     """
 
     step: int
     parameters: dict[str, Tensor]
     ema: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
     counts: dict[str, int]
 
 
@@ -134,23 +134,27 @@ def _differences(before: Any, now: Any, prefix: str = "") -> dict[str, tuple[Any
 
 
 def _moments(state: TrainState) -> dict[str, Tensor]:
-    """Flatten the optimizer's state: `name/moment`."""
-    moments = state.optimizer.state_dict()["state"]
+    """Flatten the optimizers' states: `name/moment`."""
     return {
         f"{name}/{key}": value
-        for index, name in enumerate(state.parameters)
-        for key, value in moments.get(index, {}).items()
+        for name, parameter in state.parameters.items()
+        for optimizer in state.optimizers
+        for key, value in optimizer.state.get(parameter, {}).items()
     }
 
 
 def _load_moments(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    numbers = {name: index for index, name in enumerate(state.parameters)}
-    moments: dict[int, dict[str, Tensor]] = {}
+    moments: dict[str, dict[str, Tensor]] = {name: {} for name in state.parameters}
     for key, value in tensors.items():
         name, _, moment = key.rpartition("/")
-        moments.setdefault(numbers[name], {})[moment] = value
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        moments[name][moment] = value
+    names = {parameter: name for name, parameter in state.parameters.items()}
+    for optimizer in state.optimizers:
+        saved = optimizer.state_dict()
+        numbers = [number for group in saved["param_groups"] for number in group["params"]]
+        own = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+        saved["state"] = {number: moments[name] for number, name in zip(numbers, own, strict=True)}
+        optimizer.load_state_dict(saved)
 
 
 def _cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -36,8 +36,12 @@ class ObjectiveConfig(_Strict):
 
 
 class OptimizerConfig(_Strict):
-    """AdamW, warm-up, and the rate of what is new."""
+    """AdamW or Muon, warm-up, and the rate of what is new."""
 
+    name: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="muon: Muon for the matrices of the blocks, AdamW for the rest; for training from scratch.",
+    )
     learning_rate: float = Field(5e-6, description="Rate of the pretrained weights [paper: 5e-6].", gt=0)
     new_rate_factor: float = Field(
         10.0,
@@ -47,7 +51,7 @@ class OptimizerConfig(_Strict):
     schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="Rate after warm-up.")
     warmup_steps: int = Field(0, description="Steps of linear warm-up.", ge=0)
     betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's moment decays.")
-    weight_decay: float = Field(0.0, description="AdamW's decay.", ge=0)
+    weight_decay: float = Field(0.0, description="Decay, decoupled from the gradient.", ge=0)
     clip_norm: float | None = Field(
         1.0, description="Largest gradient norm; the clipped share is logged.", gt=0
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from videojam.data.encode import EncodedClip
 from videojam.errors import VideoJamError
-from videojam.training.batches import clips_of_step, read_batch
+from videojam.training.batches import HELDOUT_SEED, clips_of_step, read_batch
 from videojam.training.checkpoint import TrainState, save_checkpoint
 from videojam.training.config import OptimizerConfig, TrainConfig
 from videojam.training.joint_step import Denoiser
@@ -57,7 +57,7 @@ def train_steps(
         on_line(validate(config, denoiser, accelerator, state, heldout))
     while state.step < config.num_steps:
         rate = learning_rate(config.optimizer, state.step, config.num_steps)
-        for group in state.optimizer.param_groups:
+        for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
         line = _backward(config, denoiser, accelerator, state.step, clips)
         norm = _clip(config, accelerator, state)
@@ -69,8 +69,9 @@ def train_steps(
                 fix="Lower the learning rate or look at this step's clips; the last checkpoint stands.",
             )
         with scaled_updates(state.parameters, masks, config.optimizer.new_rate_factor):
-            state.optimizer.step()
-        state.optimizer.zero_grad()
+            for optimizer in state.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
         _average(state, config.ema_decay)
         state.step += 1
         recent.append(line | {"grad_norm": norm})
@@ -122,9 +123,7 @@ def validate(
             sums = torch.zeros(len(halves))
             for start in range(0, len(heldout), config.batch_size):
                 batch = read_batch(heldout[start : start + config.batch_size], accelerator.device)
-                draws = fixed_draws(config.seed, start, len(batch.x), t, batch.x.shape[1:]).to(
-                    accelerator.device
-                )
+                draws = fixed_draws(start, len(batch.x), t, batch.x.shape[1:]).to(accelerator.device)
                 with autocast(config, accelerator):
                     losses = denoiser.losses(batch, draws)
                 sums += torch.stack([loss.sum().cpu() for loss in losses])
@@ -133,11 +132,11 @@ def validate(
     return line
 
 
-def fixed_draws(seed: int, first: int, num: int, t: float, shape: tuple[int, ...]) -> Draws:
+def fixed_draws(first: int, num: int, t: float, shape: tuple[int, ...]) -> Draws:
     """Return noise that depends on the clip's number alone, at one time, with nothing dropped."""
 
     def noise(name: str) -> Tensor:
-        rows = [torch.randn(shape, generator=generator_of(seed, first + i, name)) for i in range(num)]
+        rows = [torch.randn(shape, generator=generator_of(HELDOUT_SEED, first + i, name)) for i in range(num)]
         return torch.stack(rows)
 
     never = torch.zeros(num, dtype=torch.bool)

@@ -37,6 +37,7 @@ from videojam.training.export import export_lora, export_model
 from videojam.training.joint_step import Denoiser
 from videojam.training.loop import Line, Log, averaged, train_steps
 from videojam.training.new_rate import new_entries
+from videojam.training.optimizers import build_optimizers
 from videojam.training.processes import check_processes, replicated
 
 MAY_CHANGE_ON_RESUME = (
@@ -73,7 +74,7 @@ def train(
     code = _motion_code(config, model)
     with accelerator.main_process_first():  # the others find the clips in the cache
         data = _prepare(config, model, say)
-    clips, heldout = split_heldout(data.clips, config.data.num_heldout, config.seed)
+    clips, heldout = split_heldout(data.clips, config.data.num_heldout)
     if accelerator.is_main_process:
         _start_folder(config, data, accelerator.num_processes)
     say("note", f"{len(clips)} clips for training, {len(heldout)} held out, {len(data.left_out)} left out")
@@ -195,14 +196,8 @@ def _trainable(transformer: Any, denoiser: Denoiser, lora: LoraConfig | None) ->
 
 def _build_state(config: TrainConfig, transformer: Any) -> TrainState:
     parameters = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(
-        parameters.values(),
-        lr=config.optimizer.learning_rate,
-        betas=config.optimizer.betas,
-        weight_decay=config.optimizer.weight_decay,
-    )
     ema = {name: p.detach().clone() for name, p in parameters.items()} if config.ema_decay else {}
-    return TrainState(0, parameters, ema, optimizer, {})
+    return TrainState(0, parameters, ema, build_optimizers(config.optimizer, parameters), {})
 
 
 def _record(config: TrainConfig, model: LoadedModel, code: Any, data: EncodedData) -> MotionRecord:
