@@ -12,13 +12,22 @@ from videojam.bench import scoring
 from videojam.bench.folder import Bench
 from videojam.bench.manifest import read_manifest
 from videojam.cli import app
+from videojam.errors import VideoJamError
 from videojam.motion.video import write_video
 
 SIZE = ("--set", "steps=2", "--set", "frames=9", "--set", "height=32", "--set", "width=32")
 
 
 def call(*words):
-    result = CliRunner().invoke(app, ["bench", *map(str, words)])
+    return invoke("bench", *words)
+
+
+def judges(*words):
+    return invoke("judges", *words)
+
+
+def invoke(*words):
+    result = CliRunner().invoke(app, [*map(str, words)])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -83,6 +92,27 @@ def test_import_then_score(tmp_path):
     judge = "videojam.bench.checks_example:Mean"
     with pytest.raises(Exception, match="No module named"):
         call("score", "--out", out, "--judge", judge)
+
+
+def test_a_judge_that_ran_elsewhere_stands_in_the_report(tmp_path):
+    out, export, table = tmp_path / "bench", tmp_path / "export", tmp_path / "trajan.csv"
+    call("run", "truth=world:truth", "--suite", "world", "--limit", 1, "--out", out)
+    assert judges("export", "trajan", out, export, "--arm", "truth").exit_code == 0
+    names = sorted(json.loads((export / "export.json").read_text())["files"])
+    rows = [f"{name}.mp4,0.{i}" for i, name in enumerate(names[:4], start=5)]
+    table.write_text("\n".join(["file,average_jaccard", *rows]) + "\n")
+    done = judges("import", export, table, "--bench", out, "--arm", "truth")
+    assert done.exit_code == 1
+    assert done.stderr.count("no result: ") == 1
+    report = call("report", "--out", out)
+    assert report.exit_code == 1
+    assert "average jaccard (trajan)\n  truth  0.650" in report.stdout
+    assert "n = 4" in report.stdout
+    assert "trajan: no result for average_jaccard" in report.stderr
+    with pytest.raises(VideoJamError, match="--bench and --arm together"):
+        judges("import", export, table, "--arm", "truth")
+    with pytest.raises(VideoJamError, match="an arm with clips"):
+        judges("export", "trajan", out, tmp_path / "b", "--arm", "sora")
 
 
 def test_prompts_are_listed(tmp_path):

@@ -16,8 +16,12 @@ from videojam.bench.folder import Bench
 from videojam.bench.judges import build_judges
 from videojam.bench.report import write_report
 from videojam.bench.run import run_bench
+from videojam.data.config import WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import share
+from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe
+from videojam.joint.load import load_model
+from videojam.world import WorldConfig
 
 _path = Path(__file__).parents[1] / "demo" / "browser.py"
 _spec = importlib.util.spec_from_file_location("bench_browser", _path)
@@ -42,6 +46,13 @@ def finished(four_prompts, tiny_wan, joint_wan, tmp_path_factory):
     ]
     run_bench(bench, arms, build_judges(["world"]))
     bench.clip("base", bench.items[3]).unlink()
+    clips, few = (
+        WorldSource(num_clips=2, world=WorldConfig(height=32, width=32)),
+        PermutationConfig(times=(0.3, 0.8)),
+    )
+    for name, model in (("base", tiny_wan), ("joint", joint_wan)):
+        permutation_probe(load_model(model), clips, bench.folder / "probes" / f"permutation-{name}.json", few)
+    (bench.folder / "probes" / "notes.json").write_text("{}")
     return bench, write_report(bench, ["base", "joint", "truth"])
 
 
@@ -54,7 +65,8 @@ def test_figures_come_from_the_clips_that_are_there(finished):
     comparison = {c.arm: c for c in results.comparisons[key]}["truth"]
     assert (comparison.difference.mean, comparison.difference.n, comparison.wins) == (1, 3, 3)
     assert results.categories["wheel"]["truth"][key].n == 2
-    problems = [(p.arm, p.clip, p.what) for p in results.problems if p.excluded and "no value" not in p.what]
+    told = [p for p in results.problems if p.excluded and p.arm != "probes" and "no value" not in p.what]
+    problems = [(p.arm, p.clip, p.what) for p in told]
     assert problems == [("base", bench.items[3].key, "missing")]
 
 
@@ -75,7 +87,11 @@ def test_page_refers_to_nothing_outside_itself_and_tells_of_what_is_left_out(fin
     bench, _ = finished
     html = (bench.folder / "index.html").read_text()
     places = re.findall(r"""(?:src|href|action)\s*=\s*["']?([^"'\s>]{1,30})|url\(([^)]{1,30})""", html)
-    assert {first[:20] for first, _ in places} == {"data:video/mp4;base6", "#problems"}
+    assert {first[:20] for first, _ in places} == {
+        "data:video/mp4;base6",
+        "data:image/svg+xml;b",
+        "#problems",
+    }
     assert "http://" not in html
     assert "https://" not in html
     for words in (
@@ -88,6 +104,23 @@ def test_page_refers_to_nothing_outside_itself_and_tells_of_what_is_left_out(fin
         "no clip",
     ):
         assert words in html
+
+
+def test_probes_join_the_report(finished):
+    bench, results = finished
+    assert [(probe.kind, probe.name) for probe in results.probes] == [
+        ("permutation", "base"),
+        ("permutation", "joint"),
+    ]
+    assert [p.what for p in results.problems if p.arm == "probes"] == [
+        "something else, not the file of a probe"
+    ]
+    content = json.loads((bench.folder / "results.json").read_text())
+    assert {line["t"] for line in content["probes"][0]["summary"]} == {0.3, 0.8}
+    html = (bench.folder / "index.html").read_text()
+    assert html.count('class="probe"') == 1
+    assert 'alt="permutation probe of base, joint"' in html
+    assert "not probed on the same clips" not in html
 
 
 def test_another_order_and_reference(finished):

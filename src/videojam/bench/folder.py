@@ -5,6 +5,7 @@ OUT/arms/ARM/manifest.json      what made the clips
 OUT/arms/ARM/ID_sSEED.mp4       a clip; the predicted motion beside it as .motion.mp4
 OUT/arms/ARM/failed.RANK.jsonl  clips that could not be made, with the reason
 OUT/scores/ARM.RANK.jsonl       one line for each clip and judge
+OUT/probes/*.json                results of `videojam probe`, for the report
 OUT/results.json, OUT/index.html
 """
 

@@ -52,8 +52,13 @@ def measure_of(judge: str, name: str) -> Measure:
     if judge.startswith("proxies"):
         label = label.removeprefix("proxy ")
         return Measure(judge, name, f"{label} (proxy)", name == "proxy_dynamic", "unknown", False)
+    if judge in EXTERNAL:
+        return Measure(judge, name, f"{label} ({judge})", False, "higher", True)
     return Measure(judge, name, f"{label} ({judge})", False, "unknown", False)
 
+
+EXTERNAL = ("vmbench", "videophy", "trajan")
+"""Judges that ran elsewhere and tell of single clips."""
 
 _WORLD: dict[str, tuple[bool, Better, bool]] = {
     "coherent": (True, "higher", True),

@@ -11,6 +11,7 @@ from string import Template
 from videojam.bench.clips import clip_cards
 from videojam.bench.folder import Bench, write_json, write_text
 from videojam.bench.manifest import Manifest
+from videojam.bench.probes import probe_section
 from videojam.bench.results import Results, build_results
 from videojam.bench.tables import (
     category_tables,
@@ -68,6 +69,7 @@ def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> s
         differences=differences or '<p class="note">One arm alone: nothing to compare.</p>',
         against=escape(results.against or ""),
         categories=category_tables(results, first) or '<p class="note">The suite has no categories.</p>',
+        probes=probe_section(results.probes, results.arms),
         rest=headline_table(results, rest, with_paper=False) if rest else '<p class="note">None.</p>',
         kind_options="".join(
             f'<option value="{escape(name)}">{escape(name)}</option>' for name in results.categories

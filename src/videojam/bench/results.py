@@ -14,6 +14,7 @@ from videojam.bench.collect import Problem, collect
 from videojam.bench.folder import Bench
 from videojam.bench.manifest import PACKAGES, Manifest
 from videojam.bench.measures import PAPER_NAMES, Measure
+from videojam.bench.probes import Probe, find_probes
 from videojam.bench.statistics import Comparison, compare, mean_interval
 from videojam.bench.suites import MOVIE_GEN
 from videojam.errors import VideoJamError
@@ -59,6 +60,7 @@ class Results:
         paper: The paper's rows, where a measure is one of its columns.
         values: By arm, measure and clip: what every figure comes from.
         problems: Everything that a reader must know of single clips.
+        probes: The finished probes that lie in the bench.
         made_at: Date.
         versions: Of the packages that scored.
     """
@@ -75,6 +77,7 @@ class Results:
     paper: list[PaperLine]
     values: dict[str, dict[str, dict[str, float]]]
     problems: list[Problem]
+    probes: list[Probe]
     made_at: str = field(default_factory=lambda: datetime.date.today().isoformat())
     versions: dict[str, str] = field(
         default_factory=lambda: {"videojam": __version__, **{name: version(name) for name in PACKAGES}}
@@ -98,6 +101,7 @@ class Results:
             "comparisons": {key: [asdict(one) for one in found] for key, found in self.comparisons.items()},
             "paper": {"source": paper_source(), "rows": [asdict(line) for line in self.paper]},
             "problems": [asdict(problem) for problem in self.problems],
+            "probes": [probe.to_json() for probe in self.probes],
         }
         return plain
 
@@ -122,6 +126,7 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
                 fix="Correct the name, or generate or import its clips first.",
             )
     found = collect(bench, arms)
+    probes, unfit = find_probes(bench)
     names = list(found.manifests)
     against = against or (names[0] if names else None)
     suite = bench.file.suite
@@ -146,7 +151,8 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
         else {},
         paper=_paper(list(found.measures.values()), _tables_beside(suite.name, names)),
         values=found.values,
-        problems=found.problems,
+        problems=[*found.problems, *unfit],
+        probes=probes,
     )
 
 

@@ -29,12 +29,18 @@ class ExternalJudge(StrEnum):
 @judges_app.command("export")
 def judges_export(
     judge: Annotated[ExternalJudge, typer.Argument(help="Which judge.")],
-    clips: Annotated[Path, typer.Argument(help="Folder of mp4 files, a .txt with the prompt beside each.")],
+    clips: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of mp4 files, a .txt with the prompt beside each; or a bench, with --arm."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     table: Annotated[Path | None, typer.Option(help="CSV with file and prompt, instead of the .txt.")] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="VMBench: its prompts.json. Physics-IQ: its descriptions CSV.")
     ] = None,
+    arm: Annotated[str | None, typer.Option(help="Arm of the bench.")] = None,
     run: Annotated[str, typer.Option(help="Physics-IQ: name of the run folder.")] = "model-op-run_01",
 ) -> None:
     """Write clips in the layout that a judge reads."""
@@ -42,7 +48,13 @@ def judges_export(
     from videojam.evaluation.external import clips as external
     from videojam.evaluation.external import exports
 
-    found = external.clips_of_folder(clips, table)
+    if arm is None:
+        found = external.clips_of_folder(clips, table)
+    else:
+        from videojam.bench.external import clips_of_arm
+        from videojam.bench.folder import Bench
+
+        found = clips_of_arm(Bench.open(clips), arm)
     if judge in (ExternalJudge.vmbench, ExternalJudge.physics_iq) and prompts is None:
         raise VideoJamError(
             expected=f"the prompts of {judge.value}",
@@ -68,12 +80,29 @@ def judges_export(
 def judges_import(
     export: Annotated[Path, typer.Argument(help="Folder that was exported.")],
     results: Annotated[list[Path], typer.Argument(help="What the judge wrote.")],
+    bench: Annotated[Path | None, typer.Option(help="Bench to take them into, with --arm.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Arm of the bench that was exported.")] = None,
 ) -> None:
-    """Read a judge's results; JSON by the names that the clips have here."""
+    """Read a judge's results; JSON by the names that the clips have here, or into a bench's report."""
+    from videojam.errors import VideoJamError
     from videojam.evaluation.external.imports import import_results
 
+    if (bench is None) != (arm is None):
+        raise VideoJamError(
+            expected="--bench and --arm together",
+            found="one of them",
+            where="options",
+            fix="Give both or none.",
+        )
     scores = import_results(export, *results)
-    typer.echo(json.dumps(dataclasses.asdict(scores), indent=2))
+    if bench is None or arm is None:
+        typer.echo(json.dumps(dataclasses.asdict(scores), indent=2))
+    else:
+        from videojam.bench.external import take_scores
+        from videojam.bench.folder import Bench
+
+        take_scores(Bench.open(bench), arm, scores)
+        say(f"{scores.judge}: {len(scores.clips)} clips of {arm}; now: videojam bench report --out {bench}")
     for name in scores.missing:
         say(f"no result: {name}")
     for name in scores.unknown:

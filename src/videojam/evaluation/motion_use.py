@@ -21,7 +21,7 @@ CONDITIONS = ("true", "null", "other")
 
 @torch.no_grad()
 def appearance_losses_by_motion(
-    model: LoadedModel, clips: list[EncodedClip], null_text: dict[str, Tensor], t: float, seed: int = 0
+    model: LoadedModel, clips: list[EncodedClip], null_text: dict[str, Tensor], t: float
 ) -> dict[str, NDArray[np.float64]]:
     """Measure the appearance half of Eq. 6 at one time, given the true d, a null d, and another clip's d.
 
@@ -32,7 +32,6 @@ def appearance_losses_by_motion(
         clips: Held-out clips.
         null_text: Denoiser keywords of the null text.
         t: The paper's time, 0 noise .. 1 data.
-        seed: Of the noise.
 
     Returns:
         For each condition, one loss a clip.
@@ -46,7 +45,7 @@ def appearance_losses_by_motion(
         batch = pair._replace(
             x=pair.x[rows], d=pair.d[[0, 0, 1]], text={name: value[rows] for name, value in pair.text.items()}
         )
-        draws = fixed_draws(seed, i, 1, t, batch.x.shape[1:]).rows(rows)
+        draws = fixed_draws(i, 1, t, batch.x.shape[1:]).rows(rows)
         draws = replace(draws, drop_motion=torch.tensor([False, True, False]))
         appearance = denoiser.losses(batch, draws)[0]
         for condition, loss in zip(CONDITIONS, appearance.tolist(), strict=True):

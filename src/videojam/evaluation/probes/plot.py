@@ -43,17 +43,7 @@ def plot_probes(files: Sequence[str | Path], out: str | Path, labels: Sequence[s
         raise VideoJamError(
             expected=f"a file ending in {', '.join(SUFFIXES)}", found=out.name, where="plot", fix="Rename it."
         )
-    probes = [load_probe(file) for file in files]
-    _check_alike(probes, files)
-    names = list(labels or [probe["model"]["source"] for probe in probes])
-    if len(names) != len(probes):
-        raise VideoJamError(
-            expected=f"{len(probes)} labels, one for each file",
-            found=str(len(names)),
-            where="labels",
-            fix="Give one for each file, in their order, or none.",
-        )
-    figure = (_permutation if probes[0]["probe"] == "permutation" else _noising)(probes, names)
+    figure = probe_figure(files, labels)
     temporary = out.with_name(f".{os.getpid()}.{out.name}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +58,34 @@ def plot_probes(files: Sequence[str | Path], out: str | Path, labels: Sequence[s
             fix="Choose another place for the plot.",
         ) from error
     return out
+
+
+def probe_figure(
+    files: Sequence[str | Path], labels: Sequence[str] | None = None, colours: Sequence[str] | None = None
+) -> Any:
+    """Draw results of one kind of probe as a matplotlib figure; see `plot_probes`.
+
+    Args:
+        files: JSON files of one kind of probe.
+        labels: Name of each; the model's source if not given.
+        colours: Colour of each; told apart by colour-blind readers if not given.
+
+    Raises:
+        VideoJamError: files of different probes or unfinished ones, or matplotlib is missing.
+    """
+    probes = [load_probe(file) for file in files]
+    _check_alike(probes, files)
+    names = list(labels or [probe["model"]["source"] for probe in probes])
+    if len(names) != len(probes):
+        raise VideoJamError(
+            expected=f"{len(probes)} labels, one for each file",
+            found=str(len(names)),
+            where="labels",
+            fix="Give one for each file, in their order, or none.",
+        )
+    colours = colours or [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+    draw = _permutation if probes[0]["probe"] == "permutation" else _noising
+    return draw(probes, names, colours)
 
 
 def _check_alike(probes: list[dict[str, Any]], files: Sequence[str | Path]) -> None:
@@ -97,12 +115,12 @@ def _figure(num_columns: int) -> tuple[Any, Any]:
     return figure, figure.subplots(1, num_columns, squeeze=False)[0]
 
 
-def _permutation(probes: list[dict[str, Any]], names: list[str]) -> Any:
+def _permutation(probes: list[dict[str, Any]], names: list[str], colours: Sequence[str]) -> Any:
     """Losses of both orders, a panel for each kind of loss, and the paired gap of the appearance loss."""
     kinds = [kind for kind in LOSSES if any(line["loss"] == kind for p in probes for line in p["summary"])]
     figure, axes = _figure(len(kinds) + 1)
     for axis, kind in zip(axes, kinds, strict=False):
-        for probe, name, colour in zip(probes, names, _colours(names), strict=True):
+        for probe, name, colour in zip(probes, names, colours, strict=True):
             lines = [line for line in probe["summary"] if line["loss"] == kind]
             times = [line["t"] for line in lines]
             if lines:
@@ -111,7 +129,7 @@ def _permutation(probes: list[dict[str, Any]], names: list[str]) -> Any:
         _dress(axis, LOSSES[kind])
     axes[0].plot([], [], "k--", label="frames permuted")
     axes[0].legend(fontsize="small")
-    for probe, name, colour in zip(probes, names, _colours(names), strict=True):
+    for probe, name, colour in zip(probes, names, colours, strict=True):
         lines = [line for line in probe["summary"] if line["loss"] == "appearance"]
         _band(axes[-1], lines, "gap", colour, name)
         null = [line for line in probe["summary"] if line["loss"] == "appearance_null_motion"]
@@ -125,14 +143,14 @@ def _permutation(probes: list[dict[str, Any]], names: list[str]) -> Any:
     return figure
 
 
-def _noising(probes: list[dict[str, Any]], names: list[str]) -> Any:
+def _noising(probes: list[dict[str, Any]], names: list[str], colours: Sequence[str]) -> Any:
     """Agreement with the clip that was noised, a panel for each measure."""
     kinds = [
         kind for kind in MEASURES if any(line["measure"] == kind for p in probes for line in p["summary"])
     ]
     figure, axes = _figure(len(kinds))
     for axis, kind in zip(axes, kinds, strict=True):
-        for probe, name, colour in zip(probes, names, _colours(names), strict=True):
+        for probe, name, colour in zip(probes, names, colours, strict=True):
             lines = [line for line in probe["summary"] if line["measure"] == kind]
             _band(axis, lines, "agreement", colour, name)
         _dress(axis, f"agreement in {MEASURES[kind]}", xlabel="noised to t (0 noise, 1 the clip)")
@@ -156,10 +174,6 @@ def _dress(axis: Any, title: str, xlabel: str = "t (0 noise, 1 data)") -> None:
     axis.set_title(title, fontsize="medium")
     axis.set_xlabel(xlabel)
     axis.grid(alpha=0.3)
-
-
-def _colours(names: list[str]) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(len(names))]
 
 
 def _clips(probes: list[dict[str, Any]]) -> str:
