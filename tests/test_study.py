@@ -37,10 +37,10 @@ def test_a_scale_that_loses_the_prompt_cannot_be_chosen(study: dict[str, ModuleT
 
 
 def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm(study: dict[str, ModuleType]) -> None:
-    grid = study["run"].grid_arms(Path("runs"))
+    grid = study["run"].grid_arms(Path("runs"), Path("base"))
     chosen = study["scales"].chosen_scales({"table": {name: measured(0.5, 0.5) for name in grid}})
     assert set(chosen) == {"base", "control", "videojam-cfg", "videojam"}
-    arms = study["run"].study_arms(Path("runs"), 0, chosen)
+    arms = study["run"].study_arms(Path("runs"), Path("base"), 0, chosen)
     assert {a for pair in study["report"].CONTRASTS for a in pair} <= set(arms)
     assert set(study["report"].FORWARDS) <= set(arms)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -23,39 +24,66 @@ from videojam.world import KINDS, sample_caption
 SEEDS = (0, 1, 2)
 CLUTTER = {"plain": 0, "clutter": 12}
 CLIPS_PER_KIND = 64
-TEXT_SCALES, MOTION_SCALES = (1.0, 2.0, 3.0, 5.0), (0.5, 1.0, 2.0, 3.0)
+TEXT_SCALES, MOTION_SCALES = (2.0, 3.0, 5.0), (0.5, 1.0, 2.0)
 BATCH_SIZE = 10
+NUM_RANKS = 2  # processes that share a bench's clips, one thread each
 RESULTS = Path("benchmarks/results/study")
 TUNING_SEED, TUNING_PER_KIND = 60_000_000, 16  # scenes that no recipe, suite or measurement uses
 VIDEOJAM = Path(sys.executable).with_name("videojam")
 
 
+Command = list[str | Path]
+
+
 class Stage(NamedTuple):
-    """A command, and the file that is there once it is done."""
+    """Commands one after another, those of one group at once; and the file that is there once they are done."""
 
     name: str
-    command: list[str | Path]
+    groups: list[list[Command]]
     done: Path
 
+    def run(self, deadline: float | None) -> None:
+        """Run to the end, or until the deadline (subprocess.TimeoutExpired)."""
+        for commands in self.groups:
+            threads = {"OMP_NUM_THREADS": "1"} if len(commands) > 1 else {}
+            processes = [subprocess.Popen([*map(str, c)], env=os.environ | threads) for c in commands]
+            try:
+                for process in processes:
+                    if process.wait(deadline and max(0.0, deadline - time.monotonic())):
+                        raise subprocess.CalledProcessError(process.returncode, process.args)
+            finally:
+                for process in processes:
+                    process.terminate()
+                    process.wait()
 
-def script(path: str, *arguments: str | Path) -> list[str | Path]:
+
+def single(name: str, command: Command, done: Path) -> Stage:
+    """A stage of one command."""
+    return Stage(name, [[command]], done)
+
+
+def script(path: str, *arguments: str | Path) -> Command:
     return [sys.executable, f"scripts/{path}", *arguments]
 
 
-def train(recipe: str, point: str, out: Path, base: Path, seed: int = 0) -> list[str | Path]:
+def train(recipe: str, point: str, out: Path, base: Path, seed: int | None = None) -> Command:
     settings = {
-        "base": base, "out": out, "seed": seed,
+        "base": base, "out": out, **({} if seed is None else {"seed": seed}),
         "data.cache": out.parent / "cache", "data.source.world.clutter": CLUTTER[point],
     }  # fmt: skip
     changes = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     return [VIDEOJAM, "train", f"recipes/tiny/{recipe}.yaml", *changes]
 
 
-def bench(out: Path, suite: str | Path, arms: dict[str, str], limit: int | None = None) -> list[str | Path]:
+def bench(name: str, out: Path, suite: str | Path, arms: dict[str, str], limit: int | None = None) -> Stage:
+    """Share the clips between processes, then write the report."""
     limits = ["--limit", str(limit)] if limit else []
-    specs = [f"{name}={spec}" for name, spec in arms.items()]
-    options = ["--out", out, "--suite", suite, "--judge", "world", "--batch-size", str(BATCH_SIZE), *limits]
-    return [VIDEOJAM, "bench", "run", *specs, *options]
+    specs = [f"{arm}={spec}" for arm, spec in arms.items()]
+    options = ["--suite", suite, "--judge", "world", "--batch-size", str(BATCH_SIZE), "--dtype", "bfloat16"]
+    whole: Command = [VIDEOJAM, "bench", "run", *specs, "--out", out, *options, *limits]
+    ranks = [[*whole, "--rank", str(rank), "--num-ranks", str(NUM_RANKS)] for rank in range(NUM_RANKS)]
+    report: Command = [VIDEOJAM, "bench", "report", "--out", out, "--on-problem", "warn"]
+    return Stage(name, [ranks, [report]], out / "results.json")
 
 
 def tuning_suite(root: Path) -> Path:
@@ -69,9 +97,9 @@ def tuning_suite(root: Path) -> Path:
     return path
 
 
-def grid_arms(runs: Path) -> dict[str, str]:
+def grid_arms(runs: Path, base: Path) -> dict[str, str]:
     """Every scale of every arm, with seed 0's weights: what `scales.chosen_scales` chooses from."""
-    models = {"base": runs / "base/model", "control": runs / "control-0/model"}
+    models = {"base": base, "control": runs / "control-0/model"}
     joint = runs / "videojam-0/model"
     arms = {
         f"{name}-w{w:g}": f"{model},mode=cfg,w_text={w:g}"
@@ -84,7 +112,7 @@ def grid_arms(runs: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def study_arms(runs: Path, seed: int, scales: dict[str, dict[str, float]]) -> dict[str, str]:
+def study_arms(runs: Path, base: Path, seed: int, scales: dict[str, dict[str, float]]) -> dict[str, str]:
     """The arms of one fine-tune seed at their own best scales and at the paper's; the base goes with seed 0."""
     joint, control = runs / f"videojam-{seed}/model", runs / f"control-{seed}/model"
     own = {name: ",".join(f"{key}={value:g}" for key, value in best.items()) for name, best in scales.items()}
@@ -99,7 +127,6 @@ def study_arms(runs: Path, seed: int, scales: dict[str, dict[str, float]]) -> di
         "videojam-paper": f"{joint},mode=inner,window=all,w_text=5,w_motion=3",
     }
     if seed == 0:
-        base = runs / "base/model"
         arms |= {
             "base": f"{base},mode=cfg,{own['base']}",
             "base-paper": f"{base},mode=cfg,w_text=5",
@@ -114,32 +141,35 @@ def study_arms(runs: Path, seed: int, scales: dict[str, dict[str, float]]) -> di
 def stages(point: str, root: Path) -> Iterator[Stage]:
     """The stages of one point of the world, in order; a later one is built from what earlier ones wrote."""
     runs, vae, out = root / point, root / "vae", RESULTS / point
-    yield Stage("vae", script("tiny/train_vae.py", vae), vae / "vae/config.json")
-    yield Stage(
-        "init", script("tiny/build_base.py", vae / "vae", runs / "init"), runs / "init/model_index.json"
-    )
-    base = runs / "base/model"
-    yield Stage("base", train("base", point, runs / "base", runs / "init"), base / "model_index.json")
+    yield single("vae", script("tiny/train_vae.py", vae), vae / "vae/config.json")
+    plain = root / "plain"
+    if point == "plain":
+        init = plain / "init"
+        yield single("init", script("tiny/build_base.py", vae / "vae", init), init / "model_index.json")
+        first = train("base", point, plain / "base", init)
+        yield single("base", first, plain / "base/model/model_index.json")
+    # The base of another point learns its world from where the first one's base began its last leg.
+    base = runs / "base_muon/model"
+    last = train("base_muon", point, runs / "base_muon", plain / "base/model")
+    yield single("base_muon", last, base / "model_index.json")
     for seed in SEEDS:
         for name in ("control", "videojam"):
             folder = runs / f"{name}-{seed}"
             command = train(name, point, folder, base, seed)
-            yield Stage(f"{name}-{seed}", command, folder / "model/model_index.json")
+            yield single(f"{name}-{seed}", command, folder / "model/model_index.json")
     grid = runs / "grid"
-    yield Stage("grid", bench(grid, tuning_suite(root), grid_arms(runs)), grid / "results.json")
+    yield bench("grid", grid, tuning_suite(root), grid_arms(runs, base))
     scales = chosen_scales(json.loads((grid / "results.json").read_text()))
     for seed in SEEDS:
-        folder = runs / f"arms-{seed}"
-        command = bench(folder, "world", study_arms(runs, seed, scales), CLIPS_PER_KIND)
-        yield Stage(f"arms-{seed}", command, folder / "results.json")
+        arms = study_arms(runs, base, seed, scales)
+        yield bench(f"arms-{seed}", runs / f"arms-{seed}", "world", arms, CLIPS_PER_KIND)
     models = {"base": base} | {name: runs / f"{name}-0/model" for name in ("control", "videojam")}
     for probe, clips in (("permutation", 64), ("noising", 16)):
         for name, model in models.items():
             file = out / f"{probe}-{name}.json"
-            yield Stage(
-                f"{probe}-{name}", [VIDEOJAM, "probe", probe, model, f"world:{clips}", "--out", file], file
-            )
-    yield Stage("report", script("study/report.py", runs, out), out / "study.json")
+            command = [VIDEOJAM, "probe", probe, model, f"world:{clips}", "--out", file]
+            yield single(f"{probe}-{name}", command, file)
+    yield single("report", script("study/report.py", runs, out), out / "study.json")
 
 
 def main() -> None:
@@ -156,9 +186,8 @@ def main() -> None:
         for stage in stages(point, args.runs):
             if not stage.done.exists():
                 print(f"[{point}] {stage.name}", flush=True)
-                left = deadline - time.monotonic() if deadline else None
                 try:
-                    subprocess.run([str(part) for part in stage.command], check=True, timeout=left)
+                    stage.run(deadline)
                 except subprocess.TimeoutExpired:
                     raise SystemExit(f"{args.minutes:g} minutes are over; run again to go on") from None
                 except subprocess.CalledProcessError as error:

@@ -13,6 +13,8 @@ import shutil
 from pathlib import Path
 
 import matplotlib
+import torch
+from safetensors.torch import load_file, save_file
 
 from videojam.joint.record import load_record, save_record
 from videojam.tiny import PACKAGE_FOLDER, PREFIX, TINY_NAMES
@@ -21,6 +23,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 LIMIT_MB = 25
+RUNS = {"base": "base_muon", "control": "control", "videojam": "videojam"}
+EVIDENCE = ("base", "base_muon", "control", "videojam")
 SHARED = ("vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -35,16 +39,29 @@ def ship(run: Path, name: str) -> None:
         save_record(record.model_copy(update={"base": f"{PREFIX}base"}), target)
 
 
+def ship_decoder(vae: Path) -> None:
+    """Put the autoencoder's decoder into the base: it may have learnt on since the base was built from it.
+
+    Its encoder must not have: the transformers know its latents.
+    """
+    path = PACKAGE_FOLDER / "base/vae/diffusion_pytorch_model.safetensors"
+    shipped = load_file(path)
+    now = {key: tensor.to(shipped[key].dtype) for key, tensor in load_file(vae / path.name).items()}
+    for key, tensor in shipped.items():
+        if key.startswith(("encoder.", "quant_conv.")) and not torch.equal(tensor, now[key]):
+            raise SystemExit(f"{vae}: {key} is not what the base was trained on")
+    save_file(now, path, metadata={"format": "pt"})
+
+
 def keep_evidence(run: Path, name: str, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     shutil.copy2(run / "log.jsonl", out / f"{name}.log.jsonl")
     facts = json.loads((run / "run.json").read_text())
     (out / f"{name}.run.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def plot_curves(out: Path) -> None:
-    figure, axes = plt.subplots(1, len(TINY_NAMES), figsize=(13, 3.6), layout="constrained")
-    for axis, name in zip(axes, TINY_NAMES, strict=True):
+    figure, axes = plt.subplots(1, len(EVIDENCE), figsize=(16, 3.6), layout="constrained")
+    for axis, name in zip(axes, EVIDENCE, strict=True):
         lines = [json.loads(line) for line in (out / f"{name}.log.jsonl").read_text().splitlines()]
         for half, colour in (("appearance", "tab:blue"), ("motion", "tab:orange")):
             rows = [line for line in lines if half in line]
@@ -74,9 +91,12 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/tiny"))
     args = parser.parse_args()
     evidence = Path("benchmarks/results/tiny_runs")
+    evidence.mkdir(parents=True, exist_ok=True)
     for name in TINY_NAMES:
-        ship(args.runs / name, name)
+        ship(args.runs / RUNS[name], name)
+    for name in EVIDENCE:
         keep_evidence(args.runs / name, name, evidence)
+    ship_decoder(args.runs / "vae/vae")
     shutil.copy2(args.runs / "vae" / "log.jsonl", evidence / "vae.log.jsonl")
     plot_curves(evidence)
     size = sum(f.stat().st_size for f in PACKAGE_FOLDER.rglob("*") if f.is_file()) / 1e6

@@ -45,6 +45,7 @@ class Stage(NamedTuple):
     learning_rate: float
     final_rate: float
     texture: float = 0.25
+    decoder_only: bool = False
 
 
 STAGES = (
@@ -55,7 +56,17 @@ STAGES = (
     # From here on the world of the tiny pipelines: no grain, which no latent of this size can hold.
     Stage(3000, 8, SIZE_PX, 32, 25, 1.5e-3, 5e-4, texture=0.0),
     Stage(1200, 8, SIZE_PX, SIZE_PX, 25, 5e-4, 0.0, texture=0.0),
+    # Latents stay what they are, so that transformers can train on them meanwhile.
+    Stage(700, 8, SIZE_PX, SIZE_PX, 25, 1e-3, 0.0, texture=0.0, decoder_only=True),
 )
+
+
+def freeze_encoder(vae: AutoencoderKLWan, ema: AutoencoderKLWan) -> None:
+    """Go on from the average weights, whose latents others train on, and keep their encoder."""
+    if vae.encoder.conv_in.weight.requires_grad:
+        vae.load_state_dict(ema.state_dict())
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
 
 
 def stage_at(step: int) -> tuple[Stage, float]:
@@ -220,6 +231,8 @@ def main() -> None:
     while step < num_steps:
         generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
         stage, rate = stage_at(step)
+        if stage.decoder_only:
+            freeze_encoder(vae, ema)
         world = WorldConfig(height=stage.world_px, width=stage.world_px, texture=stage.texture)
         if world != loaded_world:
             videos, masks = load_clips(args.clips, world, seed=1_000_000 + args.seed)
