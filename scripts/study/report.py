@@ -61,12 +61,12 @@ def contrast(seeds: list[dict[str, Any]], one: str, other: str, measure: str) ->
     }
 
 
-def row(name: str, found: dict[str, Any]) -> str:
+def row(name: str, found: dict[str, Any], scale: float, digits: int) -> str:
     def show(interval: dict[str, Any]) -> str:
-        low, mean, high = (100 * interval[key] for key in ("low", "mean", "high"))
-        return f"{mean:+.1f} ({low:+.1f} … {high:+.1f})"
+        low, mean, high = (scale * interval[key] for key in ("low", "mean", "high"))
+        return f"{mean:+.{digits}f} ({low:+.{digits}f} … {high:+.{digits}f})"
 
-    seeds = ", ".join(f"{100 * seed['mean']:+.1f}" for seed in found["seeds"])
+    seeds = ", ".join(f"{scale * seed['mean']:+.{digits}f}" for seed in found["seeds"])
     return f"| {name} | {show(found['pooled'])} | {seeds} | {'yes' if found['agree_in_sign'] else 'no'} |"
 
 
@@ -100,18 +100,21 @@ def main() -> None:
         "arms": [found["table"] for found in seeds],
         "kinds": [found["categories"] for found in seeds],
         "coherent": {f"{a} − {b}": contrast(seeds, a, b, "coherent") for a, b in CONTRASTS},
+        "broken_laws": {f"{a} − {b}": contrast(seeds, a, b, "broken_laws") for a, b in CONTRASTS},
         "videojam − control": {
             measure: contrast(seeds, "videojam", "control", measure) for measure in MUST_NOT_FALL
         },
         "versions": seeds[0]["versions"],
     }
-    lines = [
-        "| coherent clips, points | mean of seeds (95 %) | each seed | agree in sign |",
-        "|---|---|---|---|",
-        *(row(name, found) for name, found in report["coherent"].items()),
-    ]
+    lines = []
+    for title, key, scale, digits in (
+        ("coherent clips, points", "coherent", 100, 1),
+        ("broken laws a clip", "broken_laws", 1, 2),
+    ):
+        lines += [f"| {title} | mean of seeds (95 %) | each seed | agree in sign |", "|---|---|---|---|"]
+        lines += [row(name, found, scale, digits) for name, found in report[key].items()] + [""]
     plot_cost(seeds[0], args.out)
-    (args.out / "study.md").write_text("\n".join(lines) + "\n")
+    (args.out / "study.md").write_text("\n".join(lines))
     (args.out / "study.json").write_text(json.dumps(report, indent=1) + "\n")
     print("\n".join(lines))
 

@@ -26,7 +26,7 @@ from tiny_world import TINY_WORLD
 
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
-from videojam.evaluation.intervals import Interval, paired_difference, share
+from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference, share
 from videojam.evaluation.motion_use import CONDITIONS, appearance_losses_by_motion, warp_errors
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
@@ -140,7 +140,8 @@ def summarise() -> dict:
         "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
         "python": platform.python_version(),
         "guidance": {arm: guidance.model_dump(mode="json") for arm, (_, guidance) in ARMS.items()},
-        "autoencoder": {}, "motion_used": {}, "arms": {}, "differences": {}, "predicted_motion": {},
+        "autoencoder": {}, "motion_used": {}, "arms": {}, "differences": {}, "broken_laws_differences": {},
+        "predicted_motion": {},
     }  # fmt: skip
     for kind in KINDS:
         mine = [row for row in vae if row["kind"] == kind]
@@ -168,6 +169,8 @@ def summarise() -> dict:
             for kind in (*KINDS, "all")
             if any(kind in (row["kind"], "all") for row in mine)
         }  # fmt: skip
+        broken = np.array([len(row["reasons"]) for row in mine], dtype=np.float64)
+        result["arms"][arm]["broken_laws"] = as_dict(bootstrap_mean(broken))
         for name in mine[0]["appearance"]:
             values = [row["appearance"][name] for row in mine if np.isfinite(row["appearance"][name])]
             result["arms"][arm].setdefault("appearance", {})[name] = (
@@ -189,14 +192,18 @@ def summarise() -> dict:
         ("videojam", "control"),
         ("videojam", "videojam w2=0"),
     ):
-        table = {
-            arm: {row["seed"]: row["coherent"] for row in arms if row["arm"] == arm} for arm in (one, other)
-        }
-        common = sorted(table[one].keys() & table[other].keys())
-        if common:
-            result["differences"][f"{one} minus {other}"] = as_dict(
-                paired_difference([table[one][s] for s in common], [table[other][s] for s in common])
-            )
+        for key, value_of in (
+            ("differences", lambda row: row["coherent"]),
+            ("broken_laws_differences", lambda row: len(row["reasons"])),
+        ):
+            table = [
+                {row["seed"]: value_of(row) for row in arms if row["arm"] == arm} for arm in (one, other)
+            ]
+            common = sorted(table[0].keys() & table[1].keys())
+            if common:
+                result[key][f"{one} minus {other}"] = as_dict(
+                    paired_difference(*([mine[seed] for seed in common] for mine in table))
+                )
     return result
 
 

@@ -39,19 +39,24 @@ def arms_table(result: dict[str, Any]) -> list[str]:
     arms = result["arms"]
     num_clips = next(iter(arms.values()))["all"]["coherent"]["n"]
     lines = [
-        f"| % of {num_clips} clips (95 % interval) | coherent | {' | '.join(KINDS)} | follows its prompt |",
-        f"|---|---|{'---|' * len(KINDS)}---|",
+        f"| % of {num_clips} clips (95 % interval) | coherent | {' | '.join(KINDS)} | follows its prompt "
+        "| broken laws a clip |",
+        f"|---|---|{'---|' * len(KINDS)}---|---|",
     ]
     for arm, table in arms.items():
         kinds = " | ".join(f"{100 * table[kind]['coherent']['mean']:.0f}" for kind in KINDS)
-        row = (per_cent(table["all"]["coherent"]), kinds, per_cent(table["all"]["follows_prompt"]))
+        broken = table["broken_laws"]
+        laws = f"{broken['mean']:.2f} ({broken['low']:.2f}–{broken['high']:.2f})"
+        row = (per_cent(table["all"]["coherent"]), kinds, per_cent(table["all"]["follows_prompt"]), laws)
         lines.append(f"| {LABELS[arm]} | {' | '.join(row)} |")
     return lines
 
 
 def differences(result: dict[str, Any]) -> list[str]:
     return [
-        f"- {name}: {signed(value)} points, n = {value['n']}" for name, value in result["differences"].items()
+        f"- {name}: {signed(value)} points, n = {value['n']}; "
+        f"{signed(result['broken_laws_differences'][name], 1, 2)} broken laws a clip"
+        for name, value in result["differences"].items()
     ]
 
 
@@ -89,7 +94,8 @@ def sections(result: dict[str, Any]) -> dict[Path, list[str]]:
     return {
         Path("README.md"): [*arms_table(result), "", measured % "benchmarks/results/tiny.json"],
         Path("docs/evaluation.md"): [
-            *arms_table(result), "", "Paired differences in the share of coherent clips (bootstrap over prompts):", "",
+            *arms_table(result), "",
+            "Paired differences in coherent clips and in broken laws (bootstrap over prompts):", "",
             *differences(result), "", *autoencoder_table(result), "", *motion_table(result), "",
             "The predicted motion against the clip that it came with:", "", *predicted, "",
             measured % "../benchmarks/results/tiny.json",

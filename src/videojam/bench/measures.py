@@ -63,6 +63,7 @@ EXTERNAL = ("vmbench", "videophy", "trajan")
 _WORLD: dict[str, tuple[bool, Better, bool]] = {
     "coherent": (True, "higher", True),
     "follows_prompt": (True, "higher", True),
+    "broken_laws": (False, "lower", True),
     "palette_error": (False, "lower", False),
     "hue_error_deg": (False, "lower", False),
     "part_area_spread": (False, "lower", False),

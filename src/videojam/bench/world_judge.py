@@ -19,10 +19,13 @@ APPEARANCE = (
 
 
 class WorldJudge:
-    """Scores clips of world captions; `coherent` and `follows_prompt` are 0 or 1."""
+    """Scores clips of world captions; `coherent` and `follows_prompt` are 0 or 1, `broken_laws` is a count.
+
+    A clip is coherent if it breaks no law; the count tells clips apart where none is coherent.
+    """
 
     name = f"world-v{WORLD_VERSION}"
-    measures = ("coherent", "follows_prompt", *APPEARANCE)
+    measures = ("coherent", "follows_prompt", "broken_laws", *APPEARANCE)
 
     def score(self, video: UInt8[Tensor, "t 3 h w"], fps: float, prompt: str) -> dict[str, float]:
         """Score one clip; a measure that needs parts is NaN where no part is found.
@@ -37,4 +40,5 @@ class WorldJudge:
         """
         found = score_clip(video, prompt)
         verdicts = {"coherent": float(found.coherent), "follows_prompt": float(found.follows_prompt)}
+        verdicts["broken_laws"] = float(len(found.reasons))
         return {**verdicts, **appearance_measures(video, prompt)}
