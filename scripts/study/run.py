@@ -167,7 +167,8 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
     for probe, clips in (("permutation", 64), ("noising", 16)):
         for name, model in models.items():
             file = out / f"{probe}-{name}.json"
-            command = [VIDEOJAM, "probe", probe, model, f"world:{clips}", "--out", file]
+            world = ["--texture", "0", "--clutter", str(CLUTTER[point])]
+            command = [VIDEOJAM, "probe", probe, model, f"world:{clips}", *world, "--out", file]
             yield single(f"{probe}-{name}", command, file)
     yield single("report", script("study/report.py", runs, out), out / "study.json")
 
