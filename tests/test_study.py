@@ -36,6 +36,16 @@ def test_a_scale_that_loses_the_prompt_cannot_be_chosen(study: dict[str, ModuleT
     assert chosen == {"control": {"w_text": 2.0}, "videojam": {"w_text": 1.0, "w_motion": 3.0}}
 
 
+def test_scales_are_chosen_on_prompts_that_a_bench_takes(
+    study: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    from videojam.bench.suites import load_suite
+
+    suite = load_suite(study["run"].tuning_suite(tmp_path))
+    assert [prompt.category for prompt in suite.prompts].count("ball") == 16
+    assert len(suite.prompts) == 80
+
+
 def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm(study: dict[str, ModuleType]) -> None:
     grid = study["run"].grid_arms(Path("runs"), Path("base"))
     chosen = study["scales"].chosen_scales({"table": {name: measured(0.5, 0.5) for name in grid}})

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,12 +88,13 @@ def bench(name: str, out: Path, suite: str | Path, arms: dict[str, str], limit: 
 
 
 def tuning_suite(root: Path) -> Path:
-    """The prompts on which scales are chosen, written as a suite of the bench."""
+    """The prompts on which scales are chosen, each once, written as a suite of the bench."""
     path = root / "tuning_prompts.json"
-    prompts = [
-        {"id": f"{kind}-{i:02d}", "text": sample_caption(TUNING_SEED + 10 * i, kind=kind), "category": kind}
-        for i in range(TUNING_PER_KIND) for kind in KINDS
-    ]  # fmt: skip
+    prompts: list[dict[str, str]] = []
+    for kind in KINDS:
+        captions = (sample_caption(seed, kind=kind) for seed in count(TUNING_SEED))
+        texts = list(islice(dict.fromkeys(islice(captions, 20 * TUNING_PER_KIND)), TUNING_PER_KIND))
+        prompts += [{"id": f"{kind}-{i:02d}", "text": text, "category": kind} for i, text in enumerate(texts)]
     path.write_text(json.dumps(prompts, indent=1) + "\n")
     return path
 
