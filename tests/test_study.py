@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent.parent / "scripts/study"
 def study(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setattr(sys, "argv", ["run.py"])
-    return {name: importlib.import_module(name) for name in ("scales", "run", "report")}
+    return {name: importlib.import_module(name) for name in ("scales", "run", "report", "zoom")}
 
 
 def measured(coherent: float, follows: float) -> dict[str, dict[str, float]]:
@@ -74,3 +74,14 @@ def test_a_contrast_is_paired_and_tells_whether_seeds_agree(study: dict[str, Mod
     assert same["agree_in_sign"]
     mixed = study["report"].contrast([found(0.1), found(-0.2)], "videojam", "control", "coherent")
     assert not mixed["agree_in_sign"]
+
+
+def test_thirds_are_by_size_within_each_kind(study: dict[str, ModuleType]) -> None:
+    # Every wheel is larger than every ball; still each third holds as many of both.
+    rows = [{"kind": "ball", "size": i} for i in range(6)] + [
+        {"kind": "wheel", "size": 10 + i} for i in range(6)
+    ]
+    found = study["zoom"].thirds(reversed(rows))
+    assert {name: sorted(row["size"] for row in part) for name, part in found.items()} == {
+        "small": [0, 1, 10, 11], "middle": [2, 3, 12, 13], "large": [4, 5, 14, 15],
+    }  # fmt: skip
