@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
@@ -247,3 +248,17 @@ def write_tiny_hunyuan_video15(folder: Path) -> Path:
         guider=ClassifierFreeGuidance(guidance_scale=6.0),
     ).save_pretrained(folder)
     return folder
+
+
+every_family = pytest.mark.parametrize(
+    ("write", "frames", "side"),
+    [
+        (write_tiny_cogvideox, 9, 32),
+        (write_tiny_ltx, 9, 64),
+        (write_tiny_mochi, 13, 32),
+        (write_tiny_hunyuan_video, 9, 32),
+        (write_tiny_hunyuan_video15, 9, 32),
+    ],
+    ids=["cogvideox", "ltx", "mochi", "hunyuan-video", "hunyuan-video-1.5"],
+)
+"""Each family beside Wan, with clips that its tiny autoencoder takes."""

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,13 +66,14 @@ def script(path: str, *arguments: str | Path) -> Command:
     return [sys.executable, f"scripts/{path}", *arguments]
 
 
-def train(recipe: str, point: str, out: Path, base: Path, seed: int | None = None) -> Command:
+def train(recipe: str, point: str, out: Path, base: Path, seed: int | None = None) -> Stage:
     settings = {
         "base": base, "out": out, **({} if seed is None else {"seed": seed}),
         "data.cache": out.parent / "cache", "data.source.world.clutter": CLUTTER[point],
     }  # fmt: skip
     changes = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    return [VIDEOJAM, "train", f"recipes/tiny/{recipe}.yaml", *changes]
+    command: Command = [VIDEOJAM, "train", f"recipes/tiny/{recipe}.yaml", *changes]
+    return single(out.name, command, out / "model/model_index.json")
 
 
 def bench(name: str, out: Path, suite: str | Path, arms: dict[str, str], limit: int | None = None) -> Stage:
@@ -92,8 +92,8 @@ def tuning_suite(root: Path) -> Path:
     path = root / "tuning_prompts.json"
     prompts: list[dict[str, str]] = []
     for kind in KINDS:
-        captions = (sample_caption(seed, kind=kind) for seed in count(TUNING_SEED))
-        texts = list(islice(dict.fromkeys(islice(captions, 20 * TUNING_PER_KIND)), TUNING_PER_KIND))
+        seeds = range(TUNING_SEED, TUNING_SEED + 20 * TUNING_PER_KIND)
+        texts = list(dict.fromkeys(sample_caption(seed, kind=kind) for seed in seeds))[:TUNING_PER_KIND]
         prompts += [{"id": f"{kind}-{i:02d}", "text": text, "category": kind} for i, text in enumerate(texts)]
     path.write_text(json.dumps(prompts, indent=1) + "\n")
     return path
@@ -148,17 +148,13 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
     if point == "plain":
         init = plain / "init"
         yield single("init", script("tiny/build_base.py", vae / "vae", init), init / "model_index.json")
-        first = train("base", point, plain / "base", init)
-        yield single("base", first, plain / "base/model/model_index.json")
+        yield train("base", point, plain / "base", init)
     # The base of another point learns its world from where the first one's base began its last leg.
+    yield train("base_muon", point, runs / "base_muon", plain / "base/model")
     base = runs / "base_muon/model"
-    last = train("base_muon", point, runs / "base_muon", plain / "base/model")
-    yield single("base_muon", last, base / "model_index.json")
     for seed in SEEDS:
         for name in ("control", "videojam"):
-            folder = runs / f"{name}-{seed}"
-            command = train(name, point, folder, base, seed)
-            yield single(f"{name}-{seed}", command, folder / "model/model_index.json")
+            yield train(name, point, runs / f"{name}-{seed}", base, seed)
     grid = runs / "grid"
     yield bench("grid", grid, tuning_suite(root), grid_arms(runs, base))
     scales = chosen_scales(json.loads((grid / "results.json").read_text()))

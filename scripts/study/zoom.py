@@ -29,14 +29,14 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))
-from measure import TEST_SEED, read_rows, seeds_of
+from measure import TEST_SEED, read_rows, seeds_of, through_autoencoder
 from tiny_world import TINY_WORLD
 
 from videojam.evaluation.intervals import bootstrap_mean, share
 from videojam.joint.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import decode_motion_video, motion_video
-from videojam.world import KINDS, sample_clip
+from videojam.world import KINDS, WorldClip, sample_clip
 
 RESULTS = Path("benchmarks/results")
 THIRDS = ("small", "middle", "large")
@@ -63,6 +63,11 @@ def thirds(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def part_size(clip: WorldClip) -> float:
+    """Return the share of the frames that moving parts cover."""
+    return float(clip.moving.float().mean())
+
+
 @torch.no_grad()
 def code_errors(num_clips: int) -> dict[str, dict[str, Any]]:
     """Flow error on moving parts as a share of their speed, by code and third."""
@@ -73,12 +78,9 @@ def code_errors(num_clips: int) -> dict[str, dict[str, Any]]:
         moving = clip.moving[:-1]
         speed = clip.flow.norm(dim=1)[moving].mean()
         for name, code in CODES.items():
-            drawn = motion_video(clip.flow, code).movedim(1, 0)[None].float() / 127.5 - 1
-            z = model.family.encode_video(model.pipeline, drawn)
-            decoded = (model.family.decode_video(model.pipeline, z)[0] + 1).movedim(0, 1) / 2
+            (decoded,) = through_autoencoder(model, motion_video(clip.flow, code)[None])
             error = (decode_motion_video(decoded, code) - clip.flow).norm(dim=1)[moving].mean()
-            size = float(clip.moving.float().mean())
-            rows[name].append({"kind": kind, "size": size, "error": float(error / speed)})
+            rows[name].append({"kind": kind, "size": part_size(clip), "error": float(error / speed)})
     return {
         name: {
             third: asdict(bootstrap_mean(np.array([row["error"] for row in part])))
@@ -98,10 +100,7 @@ def coherent_by_size(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def with_true_size(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        row | {"size": float(sample_clip(row["seed"], TINY_WORLD, row["kind"]).moving.float().mean())}
-        for row in rows
-    ]
+    return [row | {"size": part_size(sample_clip(row["seed"], TINY_WORLD, row["kind"]))} for row in rows]
 
 
 def table(title: str, rows: dict[str, dict[str, Any]], digits: int = 0) -> list[str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tiny_world import TINY_WORLD
+from torch import Tensor
 
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
@@ -58,14 +59,19 @@ def seeds_of(num_clips: int) -> Iterator[tuple[str, int]]:
             yield kind, TEST_SEED + i * len(KINDS) + k
 
 
+def through_autoencoder(model: LoadedModel, videos: Tensor) -> Tensor:
+    """Encode and decode uint8 videos `[B, T, 3, H, W]`; float, about 0..1, of the same shape."""
+    z = model.family.encode_video(model.pipeline, videos.movedim(2, 1).float() / 127.5 - 1)
+    return ((model.family.decode_video(model.pipeline, z) + 1) / 2).transpose(1, 2)
+
+
 def measure_vae(num_clips: int) -> Iterator[dict]:
     model = load_model("tiny:videojam")
     code = model.record.motion
     for kind, seed in seeds_of(num_clips):
         clip = sample_clip(seed, world_of(model), kind)
-        halves = torch.stack([clip.video, motion_video(clip.flow, code)]).movedim(2, 1).float() / 127.5 - 1
-        z = model.family.encode_video(model.pipeline, halves)
-        video, motion = ((model.family.decode_video(model.pipeline, z) + 1) / 2).transpose(1, 2)
+        halves = torch.stack([clip.video, motion_video(clip.flow, code)])
+        video, motion = through_autoencoder(model, halves)
         score = score_clip((video * 255).round().byte(), clip.caption)
         truth = score_clip(clip.video, clip.caption)
         moving = clip.moving[:-1]

@@ -14,6 +14,7 @@ import pytest
 from videojam.bench.arms import parse_arm
 from videojam.bench.folder import Bench
 from videojam.bench.judges import build_judges
+from videojam.bench.probes import COLOURS
 from videojam.bench.report import write_report
 from videojam.bench.run import run_bench
 from videojam.data.config import WorldSource
@@ -121,6 +122,8 @@ def test_probes_join_the_report(finished):
     assert html.count('class="probe"') == 1
     assert 'alt="permutation probe of base, joint"' in html
     assert "not probed on the same clips" not in html
+    light = html.partition("prefers-color-scheme: dark")[0]
+    assert tuple(re.findall(r"--c\d: (#\w{6})", light)) == COLOURS  # an arm has one colour everywhere
 
 
 def test_another_order_and_reference(finished):

@@ -115,6 +115,15 @@ class Bench:
         manifests = sorted(self.folder.glob("arms/*/manifest.json"), key=_made_at)
         return [path.parent.name for path in manifests]
 
+    def unknown(self, arm: str) -> VideoJamError:
+        """Return the error of an arm that isn't there."""
+        return VideoJamError(
+            expected=f"one of the bench's arms: {', '.join(self.arms) or 'it has none yet'}",
+            found=repr(arm),
+            where=str(self.folder),
+            fix="Correct the name, or generate or import its clips first.",
+        )
+
     def arm_folder(self, arm: str) -> Path:
         """Return the folder of an arm's clips."""
         return self.folder / "arms" / arm
@@ -153,7 +162,7 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
                 _drop_last_line(file)
             file.write(json.dumps(content).encode() + b"\n")
     except OSError as error:
-        raise _refused(path, error) from error
+        raise atomic.refused(path, error, WRITE_FIX) from error
 
 
 def _last_byte(file: Any) -> bytes:
@@ -209,13 +218,4 @@ def _unfit(path: Path, found: str) -> VideoJamError:
         found=found,
         where=str(path),
         fix="Point at the --out of `videojam bench run`, or run it first.",
-    )
-
-
-def _refused(path: Path, error: OSError) -> VideoJamError:
-    return VideoJamError(
-        expected="room and permission to write",
-        found=error.strerror or str(error),
-        where=str(path),
-        fix=WRITE_FIX,
     )

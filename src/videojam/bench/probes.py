@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from videojam.bench.collect import Problem
@@ -36,12 +35,10 @@ class Probe:
 
     Attributes:
         name: Of the model, from the file's name.
-        path: The file.
         content: What it holds.
     """
 
     name: str
-    path: Path
     content: dict[str, Any]
 
     @property
@@ -69,7 +66,7 @@ def find_probes(bench: Bench) -> tuple[list[Probe], list[Problem]]:
             problems.append(Problem("probes", path.name, f"{error.found}, not the file of a probe", True))
             continue
         if content["complete"]:
-            probes.append(Probe(path.stem.removeprefix(f"{content['probe']}-"), path, content))
+            probes.append(Probe(path.stem.removeprefix(f"{content['probe']}-"), content))
         else:
             problems.append(Problem("probes", path.name, "unfinished; run it again to complete it", True))
     return probes, problems
@@ -99,9 +96,8 @@ def _plot(probes: list[Probe], arms: Sequence[str]) -> str:
     own = [name for name in names if name not in arms]
     numbers = [arms.index(name) if name in arms else len(arms) + own.index(name) for name in names]
     try:
-        figure = probe_figure(
-            [probe.path for probe in probes], names, [COLOURS[number % len(COLOURS)] for number in numbers]
-        )
+        colours = [COLOURS[number % len(COLOURS)] for number in numbers]
+        figure = probe_figure([probe.content for probe in probes], names, colours)
     except VideoJamError as error:  # matplotlib is optional
         return f'<h3>{TITLES[kind]}</h3><p class="note">Not drawn: {escape(error.found)}. {escape(error.fix)}</p>'
     svg = StringIO()

@@ -17,7 +17,6 @@ from videojam.bench.measures import PAPER_NAMES, Measure
 from videojam.bench.probes import Probe, find_probes
 from videojam.bench.statistics import Comparison, compare, mean_interval
 from videojam.bench.suites import MOVIE_GEN
-from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import Interval
 from videojam.evaluation.paper import paper_source, paper_tables
 
@@ -119,12 +118,7 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
     """
     for name in (*(arms or ()), *([against] if against else [])):
         if name not in bench.arms:
-            raise VideoJamError(
-                expected=f"one of the bench's arms: {', '.join(bench.arms) or 'it has none yet'}",
-                found=repr(name),
-                where=str(bench.folder),
-                fix="Correct the name, or generate or import its clips first.",
-            )
+            raise bench.unknown(name)
     found = collect(bench, arms)
     probes, unfit = find_probes(bench)
     names = list(found.manifests)

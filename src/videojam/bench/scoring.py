@@ -47,12 +47,7 @@ def score_arm(
     rank = rank or Rank()
     manifest = read_manifest(bench, arm)
     if manifest is None:
-        raise VideoJamError(
-            expected=f"one of the bench's arms: {', '.join(bench.arms) or 'it has none yet'}",
-            found=repr(arm),
-            where=str(bench.folder),
-            fix="Generate or import its clips first.",
-        )
+        raise bench.unknown(arm)
     known = scores_by_clip(bench, arm)
     todo = [
         (item, judges_left)

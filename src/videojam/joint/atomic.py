@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def written_whole(
             shutil.rmtree(out)
         os.replace(temporary, out)
     except OSError as error:
-        raise _refused(out, error, fix) from error
+        raise refused(out, error, fix) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -48,18 +48,33 @@ def write_text(path: Path, text: str, fix: str) -> Path:
     Raises:
         VideoJamError: no room or permission; what was there before still is.
     """
+    return write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), fix)
+
+
+def write_file(path: Path, write: Callable[[Path], object], fix: str) -> Path:
+    """Write any file whole or not at all, and its folder where there is none.
+
+    Args:
+        path: File to write; an older one of that name is replaced.
+        write: Called with the temporary file to write.
+        fix: What to tell the user to do when writing fails.
+
+    Raises:
+        VideoJamError: no room or permission; what was there before still is.
+    """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
+        write(temporary)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _refused(path, error, fix) from error
+        raise refused(path, error, fix) from error
     return path
 
 
-def _refused(path: Path, error: OSError, fix: str) -> VideoJamError:
+def refused(path: Path, error: OSError, fix: str) -> VideoJamError:
+    """Return the error of a place that can't be written to."""
     return VideoJamError(
         expected="room and permission to write",
         found=error.strerror or str(error),

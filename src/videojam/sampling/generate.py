@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from videojam import __version__
-from videojam.errors import VideoJamError
 from videojam.guidance.config import GuidanceConfig
+from videojam.joint.atomic import refused
 from videojam.joint.load import LoadedModel
 from videojam.motion.video import write_video
 from videojam.sampling.sample import SampleOutput, default_guidance, sample
@@ -68,12 +68,8 @@ def generate(
                 clips.append(_write_clip(out, start + i, prompt, output, i, fps, side_by_side))
         return _write_manifest(out, model, guidance, fps, options, clips, output)
     except OSError as error:
-        raise VideoJamError(
-            expected="room and permission to write",
-            found=error.strerror or str(error),
-            where=str(out),
-            fix="Free space or choose another folder; clips that were finished are kept.",
-        ) from error
+        fix = "Free space or choose another folder; clips that were finished are kept."
+        raise refused(out, error, fix) from error
 
 
 def slug(prompt: str, max_length: int = 40) -> str:

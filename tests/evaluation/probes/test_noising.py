@@ -146,17 +146,7 @@ def test_image_to_video_is_refused(tiny_wan_i2v, tmp_path):
         noising_probe(load_model(tiny_wan_i2v), world(1), tmp_path / "a.json", FOUR)
 
 
-@pytest.mark.parametrize(
-    ("write", "frames", "side"),
-    [
-        (tiny.write_tiny_cogvideox, 9, 32),
-        (tiny.write_tiny_ltx, 9, 64),
-        (tiny.write_tiny_mochi, 13, 32),
-        (tiny.write_tiny_hunyuan_video, 9, 32),
-        (tiny.write_tiny_hunyuan_video15, 9, 32),
-    ],
-    ids=["cogvideox", "ltx", "mochi", "hunyuan-video", "hunyuan-video-1.5"],
-)
+@tiny.every_family
 def test_every_family(write, frames, side, tmp_path):
     model = load_model(write(tmp_path / "base"))
     source = WorldSource(num_clips=1, world=WorldConfig(num_frames=frames, height=side, width=side))

@@ -290,17 +290,7 @@ def test_image_to_video_bases_read_the_first_frame(tiny_wan_i2v, tmp_path):
     assert np.isfinite(losses(result, "appearance", "permuted")).all()
 
 
-@pytest.mark.parametrize(
-    ("write", "frames", "side"),
-    [
-        (tiny.write_tiny_cogvideox, 9, 32),
-        (tiny.write_tiny_ltx, 9, 64),
-        (tiny.write_tiny_mochi, 13, 32),
-        (tiny.write_tiny_hunyuan_video, 9, 32),
-        (tiny.write_tiny_hunyuan_video15, 9, 32),
-    ],
-    ids=["cogvideox", "ltx", "mochi", "hunyuan-video", "hunyuan-video-1.5"],
-)
+@tiny.every_family
 def test_every_family_converted_or_not(write, frames, side, tmp_path):
     base = write(tmp_path / "base")
     joint = convert(base, tmp_path / "joint")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from videojam.errors import VideoJamError
 from videojam.evaluation.probes.record import load_probe
+from videojam.joint.atomic import write_file
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers can tell apart."""
@@ -43,36 +43,6 @@ def plot_probes(files: Sequence[str | Path], out: str | Path, labels: Sequence[s
         raise VideoJamError(
             expected=f"a file ending in {', '.join(SUFFIXES)}", found=out.name, where="plot", fix="Rename it."
         )
-    figure = probe_figure(files, labels)
-    temporary = out.with_name(f".{os.getpid()}.{out.name}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, dpi=DPI)
-        os.replace(temporary, out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise VideoJamError(
-            expected="room and permission to write",
-            found=error.strerror or str(error),
-            where=str(out),
-            fix="Choose another place for the plot.",
-        ) from error
-    return out
-
-
-def probe_figure(
-    files: Sequence[str | Path], labels: Sequence[str] | None = None, colours: Sequence[str] | None = None
-) -> Any:
-    """Draw results of one kind of probe as a matplotlib figure; see `plot_probes`.
-
-    Args:
-        files: JSON files of one kind of probe.
-        labels: Name of each; the model's source if not given.
-        colours: Colour of each; told apart by colour-blind readers if not given.
-
-    Raises:
-        VideoJamError: files of different probes or unfinished ones, or matplotlib is missing.
-    """
     probes = [load_probe(file) for file in files]
     _check_alike(probes, files)
     names = list(labels or [probe["model"]["source"] for probe in probes])
@@ -83,7 +53,25 @@ def probe_figure(
             where="labels",
             fix="Give one for each file, in their order, or none.",
         )
-    colours = colours or [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+    figure = probe_figure(probes, names, [COLOURS[i % len(COLOURS)] for i in range(len(names))])
+
+    def save(temporary: Path) -> None:
+        figure.savefig(temporary, dpi=DPI, format=out.suffix[1:].lower())
+
+    return write_file(out, save, "Choose another place for the plot.")
+
+
+def probe_figure(probes: Sequence[dict[str, Any]], names: Sequence[str], colours: Sequence[str]) -> Any:
+    """Draw finished results of one kind of probe as a matplotlib figure; see `plot_probes`.
+
+    Args:
+        probes: What their files hold.
+        names: Of each model.
+        colours: Of each model.
+
+    Raises:
+        VideoJamError: matplotlib is missing.
+    """
     draw = _permutation if probes[0]["probe"] == "permutation" else _noising
     return draw(probes, names, colours)
 
@@ -115,7 +103,7 @@ def _figure(num_columns: int) -> tuple[Any, Any]:
     return figure, figure.subplots(1, num_columns, squeeze=False)[0]
 
 
-def _permutation(probes: list[dict[str, Any]], names: list[str], colours: Sequence[str]) -> Any:
+def _permutation(probes: Sequence[dict[str, Any]], names: Sequence[str], colours: Sequence[str]) -> Any:
     """Losses of both orders, a panel for each kind of loss, and the paired gap of the appearance loss."""
     kinds = [kind for kind in LOSSES if any(line["loss"] == kind for p in probes for line in p["summary"])]
     figure, axes = _figure(len(kinds) + 1)
@@ -143,7 +131,7 @@ def _permutation(probes: list[dict[str, Any]], names: list[str], colours: Sequen
     return figure
 
 
-def _noising(probes: list[dict[str, Any]], names: list[str], colours: Sequence[str]) -> Any:
+def _noising(probes: Sequence[dict[str, Any]], names: Sequence[str], colours: Sequence[str]) -> Any:
     """Agreement with the clip that was noised, a panel for each measure."""
     kinds = [
         kind for kind in MEASURES if any(line["measure"] == kind for p in probes for line in p["summary"])
@@ -176,6 +164,6 @@ def _dress(axis: Any, title: str, xlabel: str = "t (0 noise, 1 data)") -> None:
     axis.grid(alpha=0.3)
 
 
-def _clips(probes: list[dict[str, Any]]) -> str:
+def _clips(probes: Sequence[dict[str, Any]]) -> str:
     numbers = sorted({probe["num_clips"] for probe in probes})
     return f"{' or '.join(map(str, numbers))} clip{'s' if numbers != [1] else ''}"
