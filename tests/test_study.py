@@ -56,8 +56,20 @@ def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm(study: dict[str, 
 
     from videojam.bench.arms import parse_arms
 
+    arms |= study["run"].change_arms(Path("runs"), chosen)
     parsed = parse_arms([f"{name}={spec}" for name, spec in arms.items()])
     assert {spec.name: spec.mode for spec in parsed}["videojam-ip2p"] == "ip2p"
+    assert arms["longer"] == arms["videojam"].replace("videojam-0", "change-longer")
+
+
+def test_every_change_is_one_that_the_recipe_knows(study: dict[str, ModuleType]) -> None:
+    from videojam.training.config import load_recipe
+
+    recipe = Path(__file__).parent.parent / "recipes/tiny/videojam.yaml"
+    plain = load_recipe(recipe).model_dump()
+    for name, change in study["run"].CHANGES.items():
+        changed = load_recipe(recipe, [f"{key}={value}" for key, value in change.items()]).model_dump()
+        assert changed != plain, name
 
 
 def test_a_contrast_is_paired_and_tells_whether_seeds_agree(study: dict[str, ModuleType]) -> None:
@@ -74,6 +86,42 @@ def test_a_contrast_is_paired_and_tells_whether_seeds_agree(study: dict[str, Mod
     assert same["agree_in_sign"]
     mixed = study["report"].contrast([found(0.1), found(-0.2)], "videojam", "control", "coherent")
     assert not mixed["agree_in_sign"]
+    nothing = study["report"].contrast([found(0.0)], "videojam", "control", "coherent")
+    assert not nothing["agree_in_sign"]
+
+
+def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType], tmp_path: Path) -> None:
+    report = study["report"]
+    measures = (*report.MEASURES, *report.MUST_NOT_FALL)
+    rng = np.random.default_rng(0)
+
+    def bench(arms: list[str]) -> dict[str, object]:
+        values = {
+            arm: {
+                f"world-v1.{m}": {f"p{i}_s0": float(rng.random() < 0.5) for i in range(20)} for m in measures
+            }
+            for arm in arms
+        }
+        table = {arm: measured(0.5, 0.5) for arm in arms}
+        categories = {kind: table for kind in report.KINDS}
+        return {"values": values, "table": table, "categories": categories, "versions": {}}
+
+    seed_arms = list(report.ARMS) + list(report.FORWARDS)
+    seeds = [bench(seed_arms), bench([arm for arm in seed_arms if not arm.startswith("base")])]
+    grid = {"table": study["run"].grid_arms(Path("runs"), Path("base"))}
+    grid["table"] = {name: measured(0.5, 0.5) for name in grid["table"]}
+    found = report.gather(seeds, grid, bench(["longer", "longer-cfg", "longer-control"]))
+    # A whole bench's values stand in the table, and the difference to the unchanged arm is theirs.
+    mean = np.mean(list(seeds[0]["values"]["videojam"]["world-v1.coherent"].values()))
+    assert found["arms"]["videojam"]["coherent"]["seeds"][0] == pytest.approx(mean)
+    assert len(found["arms"]["base"]["coherent"]["seeds"]) == 1
+    assert found["cost"]["videojam"]["coherent less exact"]["mean"] == 0
+    assert set(found["changes"]) == {"longer", "longer-cfg", "longer-control"}
+    lines = report.tables(found)
+    assert sum(line.startswith("|---") for line in lines) == 6
+    report.plot_cost(found, tmp_path)
+    report.keep_clips({"arms-0": seeds[0]}, tmp_path)
+    assert len((tmp_path / "clips.csv").read_text().splitlines()) == 1 + 20 * len(set(seed_arms))
 
 
 def test_thirds_are_by_size_within_each_kind(study: dict[str, ModuleType]) -> None:

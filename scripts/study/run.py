@@ -24,8 +24,18 @@ from videojam.world import KINDS, sample_caption
 SEEDS = (0, 1, 2)
 CLUTTER = {"plain": 0, "clutter": 12}
 CLIPS_PER_KIND = 64
-TEXT_SCALES, MOTION_SCALES = (2.0, 3.0, 5.0), (0.5, 1.0, 2.0)
-BATCH_SIZE = 10
+TEXT_SCALES, MOTION_SCALES = (1.0, 2.0, 3.0, 5.0), (0.5, 1.0, 2.0)
+CLUTTER_BASE = {"num_steps": 4000, "validate_every": 500}  # from the mature base of `plain`
+# One change each to VideoJAM's recipe, on seed 0 of `plain`; the control beside the longer run is as long.
+CHANGES: dict[str, dict[str, float | str]] = {
+    "new-rate-1": {"optimizer.new_rate_factor": 1},
+    "lambda-0.2": {"objective.motion_weight": 0.2},
+    "lambda-decays": {"objective.motion_weight_end": 0},
+    "padding-last": {"motion.padding": "last"},
+    "paper-code": {"motion.scale": 0.15, "motion.curve": "linear"},
+    "longer": {"num_steps": 6000},
+}
+BATCH_SIZE = 5
 NUM_RANKS = 2  # processes that share a bench's clips, one thread each
 RESULTS = Path("benchmarks/results/study")
 TUNING_SEED, TUNING_PER_KIND = 60_000_000, 16  # scenes that no recipe, suite or measurement uses
@@ -66,13 +76,13 @@ def script(path: str, *arguments: str | Path) -> Command:
     return [sys.executable, f"scripts/{path}", *arguments]
 
 
-def train(recipe: str, point: str, out: Path, base: Path, seed: int | None = None) -> Stage:
+def train(recipe: str, point: str, out: Path, base: Path, **changes: float | str) -> Stage:
     settings = {
-        "base": base, "out": out, **({} if seed is None else {"seed": seed}),
-        "data.cache": out.parent / "cache", "data.source.world.clutter": CLUTTER[point],
+        "base": base, "out": out, "data.cache": out.parent / "cache",
+        "data.source.world.clutter": CLUTTER[point], **changes,
     }  # fmt: skip
-    changes = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    command: Command = [VIDEOJAM, "train", f"recipes/tiny/{recipe}.yaml", *changes]
+    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    command: Command = [VIDEOJAM, "train", f"recipes/tiny/{recipe}.yaml", *options]
     return single(out.name, command, out / "model/model_index.json")
 
 
@@ -140,6 +150,16 @@ def study_arms(runs: Path, base: Path, seed: int, scales: dict[str, dict[str, fl
     return arms
 
 
+def change_arms(runs: Path, scales: dict[str, dict[str, float]]) -> dict[str, str]:
+    """Each changed fine-tune without and with Inner-Guidance, at the scales of seed 0 of the study."""
+    zero = study_arms(runs, Path(), 0, scales)
+    arms = {
+        f"{name}{arm.removeprefix('videojam')}": zero[arm].replace("videojam-0", f"change-{name}")
+        for name in CHANGES for arm in ("videojam-cfg", "videojam")
+    }  # fmt: skip
+    return {"longer-control": zero["control"].replace("control-0", "change-longer-control")} | arms
+
+
 def stages(point: str, root: Path) -> Iterator[Stage]:
     """The stages of one point of the world, in order; a later one is built from what earlier ones wrote."""
     runs, vae, out = root / point, root / "vae", RESULTS / point
@@ -149,18 +169,24 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
         init = plain / "init"
         yield single("init", script("tiny/build_base.py", vae / "vae", init), init / "model_index.json")
         yield train("base", point, plain / "base", init)
-    # The base of another point learns its world from where the first one's base began its last leg.
-    yield train("base_muon", point, runs / "base_muon", plain / "base/model")
+        yield train("base_muon", point, runs / "base_muon", plain / "base/model")
+    else:
+        yield train("base_muon", point, runs / "base_muon", plain / "base_muon/model", **CLUTTER_BASE)
     base = runs / "base_muon/model"
     for seed in SEEDS:
         for name in ("control", "videojam"):
-            yield train(name, point, runs / f"{name}-{seed}", base, seed)
+            yield train(name, point, runs / f"{name}-{seed}", base, seed=seed)
     grid = runs / "grid"
     yield bench("grid", grid, tuning_suite(root), grid_arms(runs, base))
     scales = chosen_scales(json.loads((grid / "results.json").read_text()))
     for seed in SEEDS:
         arms = study_arms(runs, base, seed, scales)
         yield bench(f"arms-{seed}", runs / f"arms-{seed}", "world", arms, CLIPS_PER_KIND)
+    if point == "plain":
+        for name, change in CHANGES.items():
+            yield train("videojam", point, runs / f"change-{name}", base, **change)
+        yield train("control", point, runs / "change-longer-control", base, **CHANGES["longer"])
+        yield bench("changes", runs / "changes", "world", change_arms(runs, scales), CLIPS_PER_KIND)
     models = {"base": base} | {name: runs / f"{name}-0/model" for name in ("control", "videojam")}
     for probe, clips in (("permutation", 64), ("noising", 16)):
         for name, model in models.items():

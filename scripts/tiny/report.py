@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from videojam.world import KINDS
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from pages import per_cent, signed, with_block
 
 RESULTS = Path("benchmarks/results/tiny.json")
 LABELS = {
@@ -20,19 +23,6 @@ LABELS = {
     "videojam w2=0": "VideoJAM, CFG (w2 = 0)",
     "videojam": "VideoJAM, Inner-Guidance",
 }
-
-
-def per_cent(value: dict[str, Any]) -> str:
-    return f"{100 * value['mean']:.0f} ({100 * value['low']:.0f}–{100 * value['high']:.0f})"
-
-
-def signed(value: dict[str, Any], scale: float = 100, digits: int = 0) -> str:
-    return " ".join(
-        (
-            f"{scale * value['mean']:+.{digits}f}",
-            f"({scale * value['low']:+.{digits}f} to {scale * value['high']:+.{digits}f})",
-        )
-    )
 
 
 def arms_table(result: dict[str, Any]) -> list[str]:
@@ -110,12 +100,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     for page, lines in sections(json.loads(RESULTS.read_text())).items():
-        text = page.read_text()
-        block = "<!-- results:start -->\n" + "\n".join(lines) + "\n<!-- results:end -->"
-        new = re.sub(
-            r"<!-- results:start -->.*<!-- results:end -->", lambda _, block=block: block, text, flags=re.S
-        )
-        if args.check and new != text:
+        new = with_block(page, "results", lines)
+        if args.check and new != page.read_text():
             raise SystemExit(f"{page} does not hold what {RESULTS} says: run scripts/tiny/report.py")
         page.write_text(new)
 

@@ -126,6 +126,15 @@ def test_motion_dropout_1_and_weight_0_is_the_plain_fine_tune(recipe, tmp_path):
     )
 
 
+def test_lambda_moves_along_a_line(recipe):
+    config, _ = run(
+        recipe, num_steps=4, log_every=1, objective={"motion_weight": 1.0, "motion_weight_end": 0.2}
+    )
+    steps = [line for line in lines(config.out) if "loss" in line]
+    weights_used = [(line["loss"] - line["appearance"]) / line["motion"] for line in steps]
+    assert weights_used == pytest.approx([1.0, 0.8, 0.6, 0.4], rel=1e-4)
+
+
 def test_training_lowers_both_losses_and_a_wrong_sign_of_the_target_would_not(recipe):
     config, _ = run(
         recipe,

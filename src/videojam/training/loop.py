@@ -18,7 +18,7 @@ from videojam.data.encode import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.training.batches import HELDOUT_SEED, clips_of_step, read_batch
 from videojam.training.checkpoint import TrainState, save_checkpoint
-from videojam.training.config import OptimizerConfig, TrainConfig
+from videojam.training.config import ObjectiveConfig, OptimizerConfig, TrainConfig
 from videojam.training.joint_step import Denoiser
 from videojam.training.new_rate import scaled_updates
 from videojam.training.objective import Draws, draw, generator_of
@@ -101,6 +101,13 @@ def learning_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
     return config.learning_rate * factor
 
 
+def motion_weight(config: ObjectiveConfig, step: int, num_steps: int) -> float:
+    """λ of a step: constant, or on a line from `motion_weight` at step 0 to `motion_weight_end` at `num_steps`."""
+    if config.motion_weight_end is None:
+        return config.motion_weight
+    return config.motion_weight + (config.motion_weight_end - config.motion_weight) * step / num_steps
+
+
 def autocast(config: TrainConfig, accelerator: Accelerator) -> torch.autocast:
     """Compute in bf16 where the recipe says so; the weights stay fp32."""
     return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16")
@@ -170,6 +177,7 @@ def _backward(
     numbers = clips_of_step(len(clips), config.batch_size, config.seed, step)
     share = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
     size = math.ceil(len(share) / config.accumulation)
+    weight = motion_weight(config.objective, step, config.num_steps)
     totals = [0.0, 0.0]
     draws: Draws | None = None
     for start in range(0, len(share), size):
@@ -181,14 +189,14 @@ def _backward(
         with autocast(config, accelerator):
             losses = denoiser.losses(batch, draws.rows(rows).to(accelerator.device))
         means = [loss.sum() / len(share) for loss in losses]
-        accelerator.backward(means[0] + sum(config.objective.motion_weight * mean for mean in means[1:]))
+        accelerator.backward(means[0] + sum(weight * mean for mean in means[1:]))
         totals = [
             total + float(mean.detach())
             for total, mean in zip(totals, [*means, torch.zeros(())], strict=False)
         ]
     if accelerator.num_processes > 1:
         totals = accelerator.reduce(torch.tensor(totals, device=accelerator.device), "mean").tolist()
-    line = {"loss": totals[0] + config.objective.motion_weight * totals[1], "appearance": totals[0]}
+    line = {"loss": totals[0] + weight * totals[1], "appearance": totals[0]}
     return line | ({"motion": totals[1]} if denoiser.is_joint else {})
 
 
