@@ -90,15 +90,29 @@ def test_a_contrast_is_paired_and_tells_whether_seeds_agree(study: dict[str, Mod
     assert not nothing["agree_in_sign"]
 
 
+def test_laws_are_also_compared_where_both_clips_follow_the_prompt(study: dict[str, ModuleType]) -> None:
+    def values(follows: list[float], broken: list[float]) -> dict[str, dict[str, float]]:
+        columns = {"follows_prompt": follows, "broken_laws": broken}
+        return {f"world-v1.{m}": {f"p{i}_s0": v for i, v in enumerate(c)} for m, c in columns.items()}
+
+    lost = values([1, 1, 1, 0], [3, 3, 3, 1])  # the clip that lost its parts is asked fewer laws
+    kept = values([1, 1, 1, 1], [2, 2, 2, 6])
+    seed = {"values": {"videojam": lost, "control": kept}}
+    every = study["report"].contrast([seed], "videojam", "control", "broken_laws")
+    both = study["report"].contrast([seed], "videojam", "control", "broken_laws_if_followed")
+    assert every["pooled"]["mean"] == -0.5
+    assert (both["pooled"]["mean"], both["pooled"]["n"]) == (1.0, 3)
+
+
 def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType], tmp_path: Path) -> None:
     report = study["report"]
-    measures = (*report.MEASURES, *report.MUST_NOT_FALL)
+    measures = ("coherent", "broken_laws", *report.MUST_NOT_FALL)
     rng = np.random.default_rng(0)
 
     def bench(arms: list[str]) -> dict[str, object]:
         values = {
             arm: {
-                f"world-v1.{m}": {f"p{i}_s0": float(rng.random() < 0.5) for i in range(20)} for m in measures
+                f"world-v1.{m}": {f"p{i}_s0": float(rng.random() < 0.9) for i in range(20)} for m in measures
             }
             for arm in arms
         }
@@ -118,7 +132,7 @@ def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType]
     assert found["cost"]["videojam"]["coherent less exact"]["mean"] == 0
     assert set(found["changes"]) == {"longer", "longer-cfg", "longer-control"}
     lines = report.tables(found)
-    assert sum(line.startswith("|---") for line in lines) == 6
+    assert sum(line.startswith("|---") for line in lines) == 7
     report.plot_cost(found, tmp_path)
     report.keep_clips({"arms-0": seeds[0]}, tmp_path)
     assert len((tmp_path / "clips.csv").read_text().splitlines()) == 1 + 20 * len(set(seed_arms))

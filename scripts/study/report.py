@@ -57,7 +57,9 @@ CONTRASTS = (
     ("videojam", "videojam-no-flow"),
     ("videojam", "videojam-ip2p"),
 )
-MEASURES = {"coherent": (100, 1), "broken_laws": (1, 2)}  # scale and digits to show
+# A clip whose parts can't be followed is asked fewer laws; so broken laws are also compared where both follow.
+FOLLOWED = "broken_laws_if_followed"
+MEASURES = {"coherent": (100, 1), "broken_laws": (1, 2), FOLLOWED: (1, 2)}  # scale and digits to show
 MUST_NOT_FALL = ("follows_prompt", "palette_error", "edge_sharpness", "background_flicker")
 # Transformer forwards a step: the joint model's three, and what a window or reuse saves of them.
 FORWARDS = {
@@ -67,12 +69,16 @@ FORWARDS = {
 
 
 def clip_values(results: Results, arm: str, measure: str) -> dict[str, float]:
-    """One value a clip of one arm."""
+    """One value a clip of one arm; NaN where the measure is none."""
+    if measure == FOLLOWED:
+        follows = clip_values(results, arm, "follows_prompt")
+        broken = clip_values(results, arm, "broken_laws")
+        return {clip: laws if follows[clip] else float("nan") for clip, laws in broken.items()}
     return results["values"].get(arm, {}).get(f"{JUDGE}.{measure}", {})
 
 
 def over_seeds(seeds: list[Results], arms: tuple[str, ...], measure: str) -> np.ndarray:
-    """Values `[seeds, arms, clips]` of the clips that all arms of all seeds have."""
+    """Values `[seeds, arms, clips]` of the clips for which all arms of all seeds have one."""
     rows = [[clip_values(found, arm, measure) for arm in arms] for found in seeds]
     clips = sorted(set.intersection(*(set(values) for row in rows for values in row)))
     values = np.array([[[cell[clip] for clip in clips] for cell in row] for row in rows], dtype=np.float64)
@@ -94,7 +100,7 @@ def arm_row(seeds: list[Results], arm: str) -> dict[str, Any]:
     """What one arm reached: mean over its seeds with an interval over prompts, each seed, each kind."""
     own = [found for found in seeds if arm in found["table"]]
     row: dict[str, Any] = {}
-    for measure in ("coherent", "follows_prompt", "broken_laws"):
+    for measure in (*MEASURES, "follows_prompt"):
         values = over_seeds(own, (arm,), measure)[:, 0]
         row[measure] = asdict(bootstrap_mean(values.mean(axis=0))) | {"seeds": values.mean(axis=1).tolist()}
     row["kinds"] = {
@@ -153,8 +159,9 @@ def arms_table(report: dict[str, Any], arms: Sequence[str] = tuple(ARMS)) -> lis
     control = report["arms"]["control"]["coherent"]
     lines = [
         f"| % of {control['n']} clips, {len(control['seeds'])} seeds (95 %) "
-        f"| coherent | each seed | {' | '.join(KINDS)} | follows its prompt | broken laws a clip |",
-        f"|---|---|---|{'---|' * len(KINDS)}---|---|",
+        f"| coherent | each seed | {' | '.join(KINDS)} | follows its prompt "
+        "| broken laws a clip | … where it follows |",
+        f"|---|---|---|{'---|' * len(KINDS)}---|---|---|",
     ]
     for arm in (arm for arm in arms if arm in report["arms"]):
         row = report["arms"][arm]
@@ -163,7 +170,7 @@ def arms_table(report: dict[str, Any], arms: Sequence[str] = tuple(ARMS)) -> lis
         laws = row["broken_laws"]
         cells = [
             ARMS[arm], per_cent(row["coherent"]), seeds, kinds, per_cent(row["follows_prompt"]),
-            f"{laws['mean']:.2f} ({laws['low']:.2f}–{laws['high']:.2f})",
+            f"{laws['mean']:.2f} ({laws['low']:.2f}–{laws['high']:.2f})", f"{row[FOLLOWED]['mean']:.2f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -224,6 +231,7 @@ def tables(report: dict[str, Any]) -> list[str]:
         arms_table(report),
         contrast_table(report, "coherent", "coherent clips, points"),
         contrast_table(report, "broken_laws", "broken laws a clip"),
+        contrast_table(report, FOLLOWED, "broken laws, where both follow the prompt"),
         appearance_table(report),
         cost_table(report),
         *([changes_table(report)] if "changes" in report else []),
@@ -234,9 +242,9 @@ def tables(report: dict[str, Any]) -> list[str]:
 def plot_cost(report: dict[str, Any], out: Path) -> None:
     """Coherence and broken laws against transformer forwards per step."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, (measure, (scale, _)), label in zip(
-        axes, MEASURES.items(), ("coherent clips, %", "broken laws a clip"), strict=True
-    ):
+    labels = {"coherent": "coherent clips, %", "broken_laws": "broken laws a clip"}
+    for axis, (measure, label) in zip(axes, labels.items(), strict=True):
+        scale, _ = MEASURES[measure]
         for number, (arm, row) in enumerate(report["cost"].items()):
             mean, low, high = (scale * row[measure][key] for key in ("mean", "low", "high"))
             place = row["forwards"] + 0.03 * (number % 3 - 1)  # so that intervals don't hide one another
@@ -252,7 +260,7 @@ def plot_cost(report: dict[str, Any], out: Path) -> None:
 
 def keep_clips(benches: dict[str, Results], out: Path) -> None:
     """Write one row a clip: what every contrast above is computed from."""
-    measures = (*MEASURES, *MUST_NOT_FALL)
+    measures = ("coherent", "broken_laws", *MUST_NOT_FALL)
     with (out / "clips.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["bench", "arm", "clip", *measures])
