@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent.parent / "scripts/study"
 def study(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setattr(sys, "argv", ["run.py"])
-    return {name: importlib.import_module(name) for name in ("scales", "run", "report", "zoom")}
+    return {name: importlib.import_module(name) for name in ("scales", "run", "report", "zoom", "direction")}
 
 
 def measured(coherent: float, follows: float) -> dict[str, dict[str, float]]:
@@ -136,6 +136,35 @@ def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType]
     report.plot_cost(found, tmp_path)
     report.keep_clips({"arms-0": seeds[0]}, tmp_path)
     assert len((tmp_path / "clips.csv").read_text().splitlines()) == 1 + 20 * len(set(seed_arms))
+
+
+def test_the_best_scale_of_a_push_minimises_the_error(study: dict[str, ModuleType]) -> None:
+    rng = np.random.default_rng(0)
+    push = rng.standard_normal((50, 100))
+    lack = -0.6 * push + 0.1 * rng.standard_normal((50, 100))  # guidance goes away from the data
+    found = study["direction"].best_scale((lack * push).mean(axis=1), (push**2).mean(axis=1))
+    assert found.mean == pytest.approx(-0.6, abs=0.01)
+    assert found.low < found.mean < found.high
+    errors = {w: ((lack - w * push) ** 2).mean() for w in (-1.0, found.mean, 0.0)}
+    assert min(errors, key=errors.get) == found.mean
+
+
+def test_a_push_is_the_prediction_less_the_one_without_its_condition(
+    study: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    from videojam.data.config import DataConfig, WorldSource
+    from videojam.data.encode import prepare
+    from videojam.evaluation.motion_use import appearance_losses_by_motion
+    from videojam.joint.load import load_model
+
+    direction = study["direction"]
+    model = load_model("tiny:videojam")
+    source = WorldSource(num_clips=2, seed=1, world=direction.world_of(model))
+    data = prepare(model, DataConfig(source=source, cache=tmp_path, num_heldout=1), model.record.motion)
+    (lack, push) = direction.products(model, data.clips[0], 0, data.null_text, 0.5)["motion"]
+    # |r + g|² − |r|² = 2⟨r, g⟩ + ⟨g, g⟩ is what the loss with null motion is more by.
+    losses = appearance_losses_by_motion(model, data.clips, data.null_text, 0.5)
+    assert 2 * lack + push == pytest.approx(losses["null"][0] - losses["true"][0], abs=1e-4)
 
 
 def test_thirds_are_by_size_within_each_kind(study: dict[str, ModuleType]) -> None:

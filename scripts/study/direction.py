@@ -1,0 +1,109 @@
+"""Does guidance push towards the data? On clips the model has not seen, at each t.
+
+    python scripts/study/direction.py RUNS OUT [--clips 64] [--clutter 0]
+
+With u the prediction from text and true motion, r = target − u what it lacks of the appearance, and g = u − (u without
+its text, or without its motion) the direction in which guidance pushes: w* = Σ⟨r, g⟩ / Σ⟨g, g⟩ over clips is the scale
+that would lower the error most. An ideal model has w* = 0 for both; below −0.5 the prediction *without* the condition
+is the better one, and guidance goes away from it. Reads RUNS/videojam-SEED, writes OUT/direction.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from run import SEEDS
+from scipy import stats
+from torch import Tensor
+
+from videojam.data.config import DataConfig, WorldSource
+from videojam.data.encode import EncodedClip, prepare
+from videojam.evaluation.intervals import LEVEL, Interval
+from videojam.joint.latents import join, null_motion, split
+from videojam.joint.load import LoadedModel, load_model
+from videojam.training.batches import read_batch
+from videojam.training.loop import fixed_draws
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))
+from measure import TEST_SEED, TIMES, world_of
+
+WITHOUT = ("text", "motion")
+
+
+@torch.no_grad()
+def products(
+    model: LoadedModel, clip: EncodedClip, number: int, null_text: dict[str, Tensor], t: float
+) -> dict[str, tuple[float, float]]:
+    """Return (⟨r, g⟩, ⟨g, g⟩) a value of the appearance latent, for text and for motion."""
+    transformer = next(iter(model.family.transformers(model.pipeline).values()))
+    batch, family = read_batch([clip], "cpu"), model.family
+    draws = fixed_draws(number, 1, t, batch.x.shape[1:])
+    x = family.noised(batch.x, draws.eps_x, draws.sigma)
+    xd = join(x, family.noised(batch.d, draws.eps_d, draws.sigma))
+    inputs = torch.cat([xd, xd, null_motion(xd)])
+    text = {
+        name: torch.cat([value, null_text[name].to(value), value]) if name in null_text else value.repeat(3)
+        for name, value in batch.text.items()
+    }
+    appearance, _ = split(family.denoise(transformer, inputs, draws.sigma.repeat(3), text).float())
+    lack = family.target(batch.x, draws.eps_x, draws.sigma)[0] - appearance[0]
+    pushes = {name: appearance[0] - appearance[1 + i] for i, name in enumerate(WITHOUT)}
+    return {name: (float((lack * g).mean()), float((g * g).mean())) for name, g in pushes.items()}
+
+
+def best_scale(lack: np.ndarray, push: np.ndarray) -> Interval:
+    """w* = Σ⟨r, g⟩ / Σ⟨g, g⟩ with its bootstrap interval over clips."""
+
+    def ratio(lack: np.ndarray, push: np.ndarray, axis: int = -1) -> np.ndarray:
+        return lack.sum(axis) / push.sum(axis)
+
+    ends = stats.bootstrap(
+        (lack, push), ratio, paired=True, vectorized=True, confidence_level=LEVEL, method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    return Interval(float(ratio(lack, push)), float(ends.low), float(ends.high), len(lack))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--clutter", type=int, default=0)
+    args = parser.parse_args()
+    report: dict[str, Any] = {"date": date.today().isoformat(), "clips": args.clips, "seeds": []}
+    for folder in (args.runs / f"videojam-{seed}/model" for seed in SEEDS):
+        model = load_model(folder)
+        world = world_of(model).model_copy(update={"clutter": args.clutter})
+        source = WorldSource(num_clips=args.clips, seed=TEST_SEED + 1_000_000, world=world)
+        data = prepare(model, DataConfig(source=source, cache=args.runs / "cache"), model.record.motion)
+        by_t: dict[str, Any] = {}
+        for t in TIMES:
+            found = [products(model, clip, i, data.null_text, t) for i, clip in enumerate(data.clips)]
+            pairs = {name: np.array([row[name] for row in found]).T for name in WITHOUT}
+            by_t[str(t)] = {name: asdict(best_scale(*pair)) for name, pair in pairs.items()}
+        report["seeds"].append(by_t)
+    print("| t | w* of text, each seed | w* of motion, each seed |", "|---|---|---|", sep="\n")
+    for t in map(str, TIMES):
+        cells = [
+            ", ".join(f"{s[t][name]['mean']:+.2f} ({s[t][name]['low']:+.2f} to {s[t][name]['high']:+.2f})"
+                      for s in report["seeds"])
+            for name in WITHOUT
+        ]  # fmt: skip
+        print(f"| {t} | {' | '.join(cells)} |")
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "direction.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
