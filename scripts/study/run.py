@@ -28,12 +28,12 @@ TEXT_SCALES, MOTION_SCALES = (1.0, 2.0, 3.0, 5.0), (0.5, 1.0, 2.0)
 CLUTTER_BASE = {"num_steps": 4000, "validate_every": 500}  # from the mature base of `plain`
 # One change each to VideoJAM's recipe, on seed 0 of `plain`; the control beside the longer run is as long.
 CHANGES: dict[str, dict[str, float | str]] = {
+    "longer": {"num_steps": 6000},
     "new-rate-1": {"optimizer.new_rate_factor": 1},
     "lambda-0.2": {"objective.motion_weight": 0.2},
     "lambda-decays": {"objective.motion_weight_end": 0},
     "padding-last": {"motion.padding": "last"},
     "paper-code": {"motion.scale": 0.15, "motion.curve": "linear"},
-    "longer": {"num_steps": 6000},
 }
 BATCH_SIZE = 5
 NUM_RANKS = 2  # processes that share a bench's clips, one thread each
@@ -46,14 +46,19 @@ Command = list[str | Path]
 
 
 class Stage(NamedTuple):
-    """Commands one after another, those of one group at once; and the file that is there once they are done."""
+    """Groups of commands, one group after another; and the files that are there once they are done."""
 
     name: str
     groups: list[list[Command]]
-    done: Path
+    done: list[Path]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all files are there."""
+        return all(file.exists() for file in self.done)
 
     def run(self, deadline: float | None) -> None:
-        """Run to the end, or until the deadline (subprocess.TimeoutExpired)."""
+        """Run to the end, or until the deadline (subprocess.TimeoutExpired); the commands of a group run at once."""
         for commands in self.groups:
             threads = {"OMP_NUM_THREADS": "1"} if len(commands) > 1 else {}
             processes = [subprocess.Popen([*map(str, c)], env=os.environ | threads) for c in commands]
@@ -69,7 +74,13 @@ class Stage(NamedTuple):
 
 def single(name: str, command: Command, done: Path) -> Stage:
     """A stage of one command."""
-    return Stage(name, [[command]], done)
+    return Stage(name, [[command]], [done])
+
+
+def at_once(name: str, stages: list[Stage]) -> Stage:
+    """Stages of one command each, side by side: small networks use one core better than many."""
+    commands = [command for stage in stages for group in stage.groups for command in group]
+    return Stage(name, [commands], [file for stage in stages for file in stage.done])
 
 
 def script(path: str, *arguments: str | Path) -> Command:
@@ -94,7 +105,7 @@ def bench(name: str, out: Path, suite: str | Path, arms: dict[str, str], limit: 
     whole: Command = [VIDEOJAM, "bench", "run", *specs, "--out", out, *options, *limits]
     ranks = [[*whole, "--rank", str(rank), "--num-ranks", str(NUM_RANKS)] for rank in range(NUM_RANKS)]
     report: Command = [VIDEOJAM, "bench", "report", "--out", out, "--on-problem", "warn"]
-    return Stage(name, [ranks, [report]], out / "results.json")
+    return Stage(name, [ranks, [report]], [out / "results.json"])
 
 
 def tuning_suite(root: Path) -> Path:
@@ -174,8 +185,8 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
         yield train("base_muon", point, runs / "base_muon", plain / "base_muon/model", **CLUTTER_BASE)
     base = runs / "base_muon/model"
     for seed in SEEDS:
-        for name in ("control", "videojam"):
-            yield train(name, point, runs / f"{name}-{seed}", base, seed=seed)
+        pair = [train(n, point, runs / f"{n}-{seed}", base, seed=seed) for n in ("control", "videojam")]
+        yield at_once(f"seed-{seed}", pair)
     grid = runs / "grid"
     yield bench("grid", grid, tuning_suite(root), grid_arms(runs, base))
     scales = chosen_scales(json.loads((grid / "results.json").read_text()))
@@ -183,9 +194,11 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
         arms = study_arms(runs, base, seed, scales)
         yield bench(f"arms-{seed}", runs / f"arms-{seed}", "world", arms, CLIPS_PER_KIND)
     if point == "plain":
-        for name, change in CHANGES.items():
-            yield train("videojam", point, runs / f"change-{name}", base, **change)
-        yield train("control", point, runs / "change-longer-control", base, **CHANGES["longer"])
+        changed = [train("videojam", point, runs / f"change-{n}", base, **c) for n, c in CHANGES.items()]
+        changed.insert(1, train("control", point, runs / "change-longer-control", base, **CHANGES["longer"]))
+        for i in range(0, len(changed), 2):
+            two = changed[i : i + 2]
+            yield at_once(" and ".join(stage.name for stage in two), two)
         yield bench("changes", runs / "changes", "world", change_arms(runs, scales), CLIPS_PER_KIND)
     models = {"base": base} | {name: runs / f"{name}-0/model" for name in ("control", "videojam")}
     for probe, clips in (("permutation", 64), ("noising", 16)):
@@ -211,7 +224,7 @@ def main() -> None:
     deadline = time.monotonic() + 60 * args.minutes if args.minutes else None
     for point in args.point:
         for stage in stages(point, args.runs):
-            if not stage.done.exists():
+            if not stage.is_done:
                 print(f"[{point}] {stage.name}", flush=True)
                 try:
                     stage.run(deadline)
