@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +90,23 @@ def test_a_contrast_is_paired_and_tells_whether_seeds_agree(study: dict[str, Mod
     assert not mixed["agree_in_sign"]
     nothing = study["report"].contrast([found(0.0)], "videojam", "control", "coherent")
     assert not nothing["agree_in_sign"]
+
+
+def test_pages_hold_what_the_result_files_say(
+    study: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = FOLDER.parent.parent
+    monkeypatch.chdir(root)
+    files = sorted((root / "benchmarks/results/study").glob("*/study.json"))
+    assert files
+    for file in files:
+        for page, shown in study["report"].blocks(json.loads(file.read_text())).items():
+            block = study["report"].with_block(page, f"study-{file.parent.name}", shown)
+            assert block == page.read_text(), f"{page} does not hold what {file} says"
+    done = subprocess.run(
+        [sys.executable, "scripts/tiny/report.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_laws_are_also_compared_where_both_clips_follow_the_prompt(study: dict[str, ModuleType]) -> None:

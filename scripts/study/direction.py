@@ -1,11 +1,11 @@
 """Does guidance push towards the data? On clips the model has not seen, at each t.
 
-    python scripts/study/direction.py RUNS OUT [--clips 64] [--clutter 0]
+    python scripts/study/direction.py MODEL… --out JSON [--clips 64] [--clutter 0]
 
 With u the prediction from text and true motion, r = target − u what it lacks of the appearance, and g = u − (u without
 its text, or without its motion) the direction in which guidance pushes: w* = Σ⟨r, g⟩ / Σ⟨g, g⟩ over clips is the scale
 that would lower the error most. An ideal model has w* = 0 for both; below −0.5 the prediction *without* the condition
-is the better one, and guidance goes away from it. Reads RUNS/videojam-SEED, writes OUT/direction.json.
+is the better one, and guidance goes away from it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from run import SEEDS
 from scipy import stats
 from torch import Tensor
 
 from videojam.data.config import DataConfig, WorldSource
-from videojam.data.encode import EncodedClip, prepare
+from videojam.data.encode import EncodedClip, EncodedData, prepare
 from videojam.evaluation.intervals import LEVEL, Interval
 from videojam.joint.latents import join, null_motion, split
 from videojam.joint.load import LoadedModel, load_model
@@ -72,37 +71,38 @@ def best_scale(lack: np.ndarray, push: np.ndarray) -> Interval:
     return Interval(float(ratio(lack, push)), float(ends.low), float(ends.high), len(lack))
 
 
+def at_time(model: LoadedModel, data: EncodedData, t: float) -> dict[str, dict[str, float]]:
+    """w* of text and of motion at one time."""
+    found = [products(model, clip, i, data.null_text, t) for i, clip in enumerate(data.clips)]
+    pairs = {name: np.array([row[name] for row in found]).T for name in WITHOUT}
+    return {name: asdict(best_scale(*pair)) for name, pair in pairs.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("models", type=Path, nargs="+", help="RUN/model of joint fine-tunes")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, default=Path("runs/study/cache"))
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--clutter", type=int, default=0)
     args = parser.parse_args()
-    report: dict[str, Any] = {"date": date.today().isoformat(), "clips": args.clips, "seeds": []}
-    for folder in (args.runs / f"videojam-{seed}/model" for seed in SEEDS):
+    found: dict[str, dict[str, Any]] = {}
+    for folder in args.models:
         model = load_model(folder)
         world = world_of(model).model_copy(update={"clutter": args.clutter})
         source = WorldSource(num_clips=args.clips, seed=TEST_SEED + 1_000_000, world=world)
-        data = prepare(model, DataConfig(source=source, cache=args.runs / "cache"), model.record.motion)
-        by_t: dict[str, Any] = {}
-        for t in TIMES:
-            found = [products(model, clip, i, data.null_text, t) for i, clip in enumerate(data.clips)]
-            pairs = {name: np.array([row[name] for row in found]).T for name in WITHOUT}
-            by_t[str(t)] = {name: asdict(best_scale(*pair)) for name, pair in pairs.items()}
-        report["seeds"].append(by_t)
-    print("| t | w* of text, each seed | w* of motion, each seed |", "|---|---|---|", sep="\n")
-    for t in map(str, TIMES):
-        cells = [
-            ", ".join(f"{s[t][name]['mean']:+.2f} ({s[t][name]['low']:+.2f} to {s[t][name]['high']:+.2f})"
-                      for s in report["seeds"])
-            for name in WITHOUT
-        ]  # fmt: skip
-        print(f"| {t} | {' | '.join(cells)} |")
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "direction.json").write_text(json.dumps(report, indent=1) + "\n")
+        data = prepare(model, DataConfig(source=source, cache=args.cache), model.record.motion)
+        found[folder.parent.name] = {str(t): at_time(model, data, t) for t in TIMES}
+    print("| w* | " + " | ".join(f"{name}, t = {t}" for name in WITHOUT for t in TIMES) + " |")
+    print("|---|" + "---|" * (len(WITHOUT) * len(TIMES)))
+    for model_name, by_t in found.items():
+        cells = [f"{by_t[str(t)][name]['mean']:+.2f}" for name in WITHOUT for t in TIMES]
+        print(f"| {model_name} | {' | '.join(cells)} |")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    report = {"date": date.today().isoformat(), "clips": args.clips, "clutter": args.clutter, "models": found}
+    args.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def over_seeds(seeds: list[Results], arms: tuple[str, ...], measure: str) -> np.
 
 
 def contrast(seeds: list[Results], one: str, other: str, measure: str) -> dict[str, Any]:
-    """mean(one − other) per fine-tune seed, and of the mean over seeds, paired over prompts."""
+    """mean(one − other) per fine-tune seed that has both, and of the mean over seeds, paired over prompts."""
+    seeds = [found for found in seeds if {one, other} <= found["values"].keys()]
     values = over_seeds(seeds, (one, other), measure)
     each = [paired_difference(*pair) for pair in values]
     return {
@@ -239,6 +240,12 @@ def tables(report: dict[str, Any]) -> list[str]:
     return [line for part in parts for line in (*part, "")]
 
 
+def blocks(report: dict[str, Any]) -> dict[Path, list[str]]:
+    """What stands of one point in which page."""
+    first = [arm for arm in ARMS if not arm.endswith("-paper")]
+    return {Path("docs/study.md"): tables(report)[:-1], Path("README.md"): arms_table(report, first)}
+
+
 def plot_cost(report: dict[str, Any], out: Path) -> None:
     """Coherence and broken laws against transformer forwards per step."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -325,8 +332,7 @@ def main() -> None:
     lines = tables(report)
     (args.out / "study.md").write_text("\n".join(lines))
     (args.out / "study.json").write_text(json.dumps(report, indent=1) + "\n")
-    first = [arm for arm in ARMS if not arm.endswith("-paper")]
-    for page, shown in ((Path("docs/study.md"), lines[:-1]), (Path("README.md"), arms_table(report, first))):
+    for page, shown in blocks(report).items():
         page.write_text(with_block(page, f"study-{args.out.name}", shown))
     print("\n".join(lines))
 

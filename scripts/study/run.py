@@ -207,7 +207,11 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
             world = ["--texture", "0", "--clutter", str(CLUTTER[point])]
             command = [VIDEOJAM, "probe", probe, model, f"world:{clips}", *world, "--out", file]
             yield single(f"{probe}-{name}", command, file)
-    direction = script("study/direction.py", runs, out, "--clutter", str(CLUTTER[point]))
+    joint = [runs / f"videojam-{seed}/model" for seed in SEEDS]
+    joint += [runs / f"change-{name}/model" for name in CHANGES if point == "plain"]
+    direction = script(
+        "study/direction.py", *joint, "--out", out / "direction.json", "--clutter", str(CLUTTER[point])
+    )
     yield single("direction", direction, out / "direction.json")
     yield single("report", script("study/report.py", runs, out), out / "study.json")
 

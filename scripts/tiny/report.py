@@ -1,6 +1,6 @@
-"""Write the measured tables of benchmarks/results/tiny.json into README.md and docs/evaluation.md.
+"""Write the measured tables of benchmarks/results/tiny.json into docs/evaluation.md.
 
-python scripts/tiny/report.py [--check]    (--check: exit 1 if a page does not hold what the file says)
+python scripts/tiny/report.py [--check]    (--check: exit 1 if the page does not hold what the file says)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from pages import per_cent, signed, with_block
 
 RESULTS = Path("benchmarks/results/tiny.json")
+PAGE = Path("docs/evaluation.md")
 LABELS = {
     "base": "base, CFG",
     "control": "control (plain fine-tune), CFG",
@@ -73,24 +74,21 @@ def motion_table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def sections(result: dict[str, Any]) -> dict[Path, list[str]]:
+def section(result: dict[str, Any]) -> list[str]:
     predicted = [
         f"- {LABELS[arm]}: warp error {row['error with predicted flow']:.2f} of 255 with the predicted flow, "
         f"{row['error with zero flow']:.2f} with zero flow; zero minus predicted "
         f"{signed(row['zero minus predicted'], 1, 2)}, n = {row['zero minus predicted']['n']}"
         for arm, row in result["predicted_motion"].items()
     ]
-    measured = f"Measured {result['date']} by `scripts/tiny/measure.py` ([figures](%s), each clip beside it)."
-    return {
-        Path("README.md"): [*arms_table(result), "", measured % "benchmarks/results/tiny.json"],
-        Path("docs/evaluation.md"): [
-            *arms_table(result), "",
-            "Paired differences in coherent clips and in broken laws (bootstrap over prompts):", "",
-            *differences(result), "", *autoencoder_table(result), "", *motion_table(result), "",
-            "The predicted motion against the clip that it came with:", "", *predicted, "",
-            measured % "../benchmarks/results/tiny.json",
-        ],
-    }  # fmt: skip
+    return [
+        *arms_table(result), "",
+        "Paired differences in coherent clips and in broken laws (bootstrap over prompts):", "",
+        *differences(result), "", *autoencoder_table(result), "", *motion_table(result), "",
+        "The predicted motion against the clip that it came with:", "", *predicted, "",
+        f"Measured {result['date']} by `scripts/tiny/measure.py` ([figures](../benchmarks/results/tiny.json), each "
+        "clip beside it).",
+    ]  # fmt: skip
 
 
 def main() -> None:
@@ -99,11 +97,10 @@ def main() -> None:
     )
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    for page, lines in sections(json.loads(RESULTS.read_text())).items():
-        new = with_block(page, "results", lines)
-        if args.check and new != page.read_text():
-            raise SystemExit(f"{page} does not hold what {RESULTS} says: run scripts/tiny/report.py")
-        page.write_text(new)
+    text = with_block(PAGE, "results", section(json.loads(RESULTS.read_text())))
+    if args.check and text != PAGE.read_text():
+        raise SystemExit(f"{PAGE} does not hold what {RESULTS} says: run scripts/tiny/report.py")
+    PAGE.write_text(text)
 
 
 if __name__ == "__main__":
