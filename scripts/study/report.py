@@ -4,7 +4,8 @@
 
 Reads the benches RUNS/arms-SEED, RUNS/grid and, if it is there, RUNS/changes. Writes into OUT: study.json,
 clips.csv (what each contrast is computed from), study.md, pareto.png, and in runs/ the recipe, log and curve of each
-fine-tune. The tables of study.md go into docs/study.md too; those of `plain` that come first, into README.md.
+fine-tune. OUT/direction.json, if it is there, joins the tables. The tables of study.md go into docs/study.md too, the
+first of them into README.md.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ MEASURES = {"coherent": (100, 1), "broken_laws": (1, 2), FOLLOWED: (1, 2)}  # sc
 MUST_NOT_FALL = ("follows_prompt", "palette_error", "edge_sharpness", "background_flicker")
 # Transformer forwards a step: the joint model's three, and what a window or reuse saves of them.
 FORWARDS = {
-    "videojam-cfg": 2.0, "videojam-t0.3": 2.3, "videojam-t0.5": 2.5, "videojam-t0.6": 2.6, "videojam": 3.0,
+    "videojam-w2-0": 2.0, "videojam-t0.3": 2.3, "videojam-t0.5": 2.5, "videojam-t0.6": 2.6, "videojam": 3.0,
     "videojam-reuse": 2.0, "videojam-ip2p": 3.0, "videojam-appearance": 3.0,
 }  # fmt: skip
 
@@ -226,6 +227,17 @@ def changes_table(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def direction_table(report: dict[str, Any]) -> list[str]:
+    models = report["direction"]
+    times = list(next(iter(models.values())))
+    lines = [f"| w\\* of | {' | '.join(f't = {t}' for t in times)} |", f"|---|{'---|' * len(times)}"]
+    for name in ("text", "motion"):
+        for model, by_t in models.items():
+            cells = (f"{by_t[t][name]['mean']:+.2f}" for t in times)
+            lines.append(f"| {name}, {model} | {' | '.join(cells)} |")
+    return lines
+
+
 def tables(report: dict[str, Any]) -> list[str]:
     """Every table of one point."""
     parts = [
@@ -236,6 +248,7 @@ def tables(report: dict[str, Any]) -> list[str]:
         appearance_table(report),
         cost_table(report),
         *([changes_table(report)] if "changes" in report else []),
+        *([direction_table(report)] if "direction" in report else []),
     ]
     return [line for part in parts for line in (*part, "")]
 
@@ -254,7 +267,7 @@ def plot_cost(report: dict[str, Any], out: Path) -> None:
         scale, _ = MEASURES[measure]
         for number, (arm, row) in enumerate(report["cost"].items()):
             mean, low, high = (scale * row[measure][key] for key in ("mean", "low", "high"))
-            place = row["forwards"] + 0.03 * (number % 3 - 1)  # so that intervals don't hide one another
+            place = row["forwards"] + 0.04 * (number % 4 - 1.5)  # so that intervals don't hide one another
             error = [[mean - low], [high - mean]]
             axis.errorbar(
                 place, mean, yerr=error, fmt="o", capsize=3, label=arm.replace("videojam", "VideoJAM")
@@ -291,8 +304,8 @@ def keep_runs(runs: Path, out: Path) -> None:
     folder = out / "runs"
     folder.mkdir(exist_ok=True)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for log in sorted(runs.glob("*/log.jsonl")):
-        name = log.parent.name
+    for number, log in enumerate(sorted(runs.glob("*/log.jsonl"))):
+        name, colour = log.parent.name, plt.colormaps["tab20"](number)
         shutil.copy2(log, folder / f"{name}.log.jsonl")
         shutil.copy2(log.parent / "run.json", folder / f"{name}.run.json")
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -300,9 +313,9 @@ def keep_runs(runs: Path, out: Path) -> None:
             key = f"heldout_{half}@0.5"
             found = [(line["step"], line[key]) for line in lines if key in line]
             if found and not name.startswith("base"):
-                axis.plot(*zip(*found, strict=True), label=name)
+                axis.plot(*zip(*found, strict=True), label=name, color=colour)
             axis.set(xlabel="step", ylabel=f"held-out {half} loss, t = 0.5")
-    axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="outside right center")
     figure.savefig(folder / "curves.png", dpi=120)
     plt.close(figure)
 
@@ -324,6 +337,9 @@ def main() -> None:
     changes = bench("changes") if (args.runs / "changes/results.json").exists() else None
     grid = bench("grid")
     report = gather(seeds, grid, changes)
+    direction = args.out / "direction.json"
+    if direction.exists():
+        report["direction"] = json.loads(direction.read_text())["models"]
     plot_cost(report, args.out)
     benches = dict(zip(done, seeds, strict=True)) | {"grid": grid}
     keep_clips(benches | ({"changes": changes} if changes else {}), args.out)

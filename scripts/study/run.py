@@ -154,6 +154,7 @@ def study_arms(runs: Path, base: Path, seed: int, scales: dict[str, dict[str, fl
             "base": f"{base},mode=cfg,{own['base']}",
             "base-paper": f"{base},mode=cfg,w_text=5",
         }
+        arms["videojam-w2-0"] = f"{joint},mode=cfg,w_text={scales['videojam']['w_text']:g}"
         for share in (0.3, 0.5, 0.6):
             arms[f"videojam-t{share:g}"] = f"{joint},mode=inner,window=t:0-{share:g},{own['videojam']}"
         arms["videojam-reuse"] = f"{joint},mode=inner,window=all,reuse_every=2,{own['videojam']}"
