@@ -29,6 +29,7 @@ from videojam.evaluation.intervals import LEVEL, Interval
 from videojam.joint.latents import join, null_motion, split
 from videojam.joint.load import LoadedModel, load_model
 from videojam.training.batches import read_batch
+from videojam.training.joint_step import Denoiser
 from videojam.training.loop import fixed_draws
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))
@@ -48,10 +49,10 @@ def products(
     x = family.noised(batch.x, draws.eps_x, draws.sigma)
     xd = join(x, family.noised(batch.d, draws.eps_d, draws.sigma))
     inputs = torch.cat([xd, xd, null_motion(xd)])
-    text = {
-        name: torch.cat([value, null_text[name].to(value), value]) if name in null_text else value.repeat(3)
-        for name, value in batch.text.items()
-    }
+    text = {name: value[[0, 0, 0]] for name, value in batch.text.items()}
+    text = Denoiser(transformer, family, True, null_text).replace_text(
+        text, torch.tensor([False, True, False])
+    )
     appearance, _ = split(family.denoise(transformer, inputs, draws.sigma.repeat(3), text).float())
     lack = family.target(batch.x, draws.eps_x, draws.sigma)[0] - appearance[0]
     pushes = {name: appearance[0] - appearance[1 + i] for i, name in enumerate(WITHOUT)}
