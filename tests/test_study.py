@@ -11,6 +11,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
+
+from videojam.evaluation.intervals import ratio_of_sums
 
 FOLDER = Path(__file__).parent.parent / "scripts/study"
 
@@ -19,7 +22,10 @@ FOLDER = Path(__file__).parent.parent / "scripts/study"
 def study(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setattr(sys, "argv", ["run.py"])
-    return {name: importlib.import_module(name) for name in ("scales", "run", "report", "zoom", "direction")}
+    return {
+        name: importlib.import_module(name)
+        for name in ("scales", "run", "report", "zoom", "direction", "worlds")
+    }
 
 
 def measured(coherent: float, follows: float) -> dict[str, dict[str, float]]:
@@ -49,7 +55,7 @@ def test_scales_are_chosen_on_prompts_that_a_bench_takes(
 
 
 def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm(study: dict[str, ModuleType]) -> None:
-    grid = study["run"].grid_arms(Path("runs"), Path("base"))
+    grid = study["run"].grid_arms("plain", Path("runs"), Path("base"))
     chosen = study["scales"].chosen_scales({"table": {name: measured(0.5, 0.5) for name in grid}})
     assert set(chosen) == {"base", "control", "videojam-cfg", "videojam"}
     arms = study["run"].study_arms(Path("runs"), Path("base"), 0, chosen)
@@ -141,7 +147,7 @@ def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType]
 
     seed_arms = list(report.ARMS) + list(report.FORWARDS)
     seeds = [bench(seed_arms), bench([arm for arm in seed_arms if not arm.startswith("base")])]
-    grid = {"table": study["run"].grid_arms(Path("runs"), Path("base"))}
+    grid = {"table": study["run"].grid_arms("plain", Path("runs"), Path("base"))}
     grid["table"] = {name: measured(0.5, 0.5) for name in grid["table"]}
     found = report.gather(seeds, grid, bench(["longer", "longer-cfg", "longer-control"]))
     # A whole bench's values stand in the table, and the difference to the unchanged arm is theirs.
@@ -157,11 +163,11 @@ def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType]
     assert len((tmp_path / "clips.csv").read_text().splitlines()) == 1 + 20 * len(set(seed_arms))
 
 
-def test_the_best_scale_of_a_push_minimises_the_error(study: dict[str, ModuleType]) -> None:
+def test_the_best_scale_of_a_push_minimises_the_error() -> None:
     rng = np.random.default_rng(0)
     push = rng.standard_normal((50, 100))
     lack = -0.6 * push + 0.1 * rng.standard_normal((50, 100))  # guidance goes away from the data
-    found = study["direction"].best_scale((lack * push).mean(axis=1), (push**2).mean(axis=1))
+    found = ratio_of_sums((lack * push).mean(axis=1), (push**2).mean(axis=1))
     assert found.mean == pytest.approx(-0.6, abs=0.01)
     assert found.low < found.mean < found.high
     errors = {w: ((lack - w * push) ** 2).mean() for w in (-1.0, found.mean, 0.0)}
@@ -184,6 +190,35 @@ def test_a_push_is_the_prediction_less_the_one_without_its_condition(
     # |r + g|² − |r|² = 2⟨r, g⟩ + ⟨g, g⟩ is what the loss with null motion is more by.
     losses = appearance_losses_by_motion(model, data.clips, data.null_text, 0.5)
     assert 2 * lack + push == pytest.approx(losses["null"][0] - losses["true"][0], abs=1e-4)
+
+
+def test_a_latent_place_moves_if_one_of_its_pixels_does(study: dict[str, ModuleType]) -> None:
+    moving = torch.zeros(9, 16, 24, dtype=torch.bool)
+    moving[0, 0, 0] = True  # the first frame is a latent frame of its own
+    moving[3, 15, 8] = True  # frames 1 to 4 are the second
+    places = study["worlds"].moving_places(moving, torch.Size([3, 2, 3]))
+    assert places.nonzero().tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_what_a_point_of_the_world_asks(study: dict[str, ModuleType], tmp_path: Path) -> None:
+    out = tmp_path / "worlds.json"
+    command = [
+        sys.executable,
+        FOLDER / "worlds.py",
+        "tiny:base",
+        "--out",
+        out,
+        "--clips",
+        "1",
+        "--clutter",
+        "4",
+    ]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert found["coherent"]["collision"]["n"] == 1
+    assert 0 < found["static_places"] < 1
+    assert all(0 < share["mean"] < 1 for share in found["static_share"].values())
 
 
 def test_thirds_are_by_size_within_each_kind(study: dict[str, ModuleType]) -> None:

@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import EncodedClip, EncodedData, prepare
-from videojam.evaluation.intervals import LEVEL, Interval
+from videojam.evaluation.intervals import ratio_of_sums
 from videojam.joint.latents import join, null_motion, split
 from videojam.joint.load import LoadedModel, load_model
 from videojam.training.batches import read_batch
@@ -59,24 +58,11 @@ def products(
     return {name: (float((lack * g).mean()), float((g * g).mean())) for name, g in pushes.items()}
 
 
-def best_scale(lack: np.ndarray, push: np.ndarray) -> Interval:
-    """w* = Σ⟨r, g⟩ / Σ⟨g, g⟩ with its bootstrap interval over clips."""
-
-    def ratio(lack: np.ndarray, push: np.ndarray, axis: int = -1) -> np.ndarray:
-        return lack.sum(axis) / push.sum(axis)
-
-    ends = stats.bootstrap(
-        (lack, push), ratio, paired=True, vectorized=True, confidence_level=LEVEL, method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return Interval(float(ratio(lack, push)), float(ends.low), float(ends.high), len(lack))
-
-
 def at_time(model: LoadedModel, data: EncodedData, t: float) -> dict[str, dict[str, float]]:
     """w* of text and of motion at one time."""
     found = [products(model, clip, i, data.null_text, t) for i, clip in enumerate(data.clips)]
     pairs = {name: np.array([row[name] for row in found]).T for name in WITHOUT}
-    return {name: asdict(best_scale(*pair)) for name, pair in pairs.items()}
+    return {name: asdict(ratio_of_sums(*pair)) for name, pair in pairs.items()}
 
 
 def main() -> None:

@@ -4,7 +4,8 @@
 
 Reads the benches RUNS/arms-SEED, RUNS/grid and, if it is there, RUNS/changes. Writes into OUT: study.json,
 clips.csv (what each contrast is computed from), study.md, pareto.png, and in runs/ the recipe, log and curve of each
-fine-tune. OUT/direction.json, if it is there, joins the tables. The tables of study.md go into docs/study.md too, the
+fine-tune. OUT/direction.json and OUT/worlds.json join the tables if they are
+there. The tables of study.md go into docs/study.md too, the
 first of them into README.md.
 """
 
@@ -115,19 +116,21 @@ def arm_row(seeds: list[Results], arm: str) -> dict[str, Any]:
 def gather(seeds: list[Results], grid: Results, changes: Results | None) -> dict[str, Any]:
     """All figures of one point."""
     zero = seeds[0]
+    pairs = [pair for pair in CONTRASTS if zero["table"].keys() >= set(pair)]
+    cost = [arm for arm in FORWARDS if arm in zero["table"]]
     report: dict[str, Any] = {
         "date": date.today().isoformat(),
         "versions": zero["versions"],
         "scales": chosen_scales(grid),
         "arms": {arm: arm_row(seeds, arm) for arm in ARMS if arm in zero["table"]},
         "contrasts": {
-            measure: {f"{a} − {b}": contrast(seeds, a, b, measure) for a, b in CONTRASTS}
+            measure: {f"{a} − {b}": contrast(seeds, a, b, measure) for a, b in pairs}
             for measure in (*MEASURES, *MUST_NOT_FALL)
         },
         "cost": {
-            arm: {"forwards": forwards} | arm_row([zero], arm)
+            arm: {"forwards": FORWARDS[arm]} | arm_row([zero], arm)
             | {f"{measure} less exact": contrast([zero], arm, "videojam", measure)["pooled"] for measure in MEASURES}
-            for arm, forwards in FORWARDS.items() if arm in zero["table"]
+            for arm in cost if len(cost) > 1
         },
     }  # fmt: skip
     if changes:
@@ -238,6 +241,19 @@ def direction_table(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def worlds_table(report: dict[str, Any]) -> list[str]:
+    found = report["worlds"]
+    kinds = [f"{kind} {100 * share['mean']:.0f}" for kind, share in found["coherent"].items()]
+    shares = found["static_share"]
+    return [
+        f"True clips through the autoencoder, coherent, %: {', '.join(kinds)}.",
+        "",
+        f"| % of the base's loss where nothing moves | {' | '.join(f't = {t}' for t in shares)} |",
+        f"|---|{'---|' * len(shares)}",
+        f"| {100 * found['static_places']:.0f} % of the places | {' | '.join(map(per_cent, shares.values()))} |",
+    ]
+
+
 def tables(report: dict[str, Any]) -> list[str]:
     """Every table of one point."""
     parts = [
@@ -246,9 +262,10 @@ def tables(report: dict[str, Any]) -> list[str]:
         contrast_table(report, "broken_laws", "broken laws a clip"),
         contrast_table(report, FOLLOWED, "broken laws, where both follow the prompt"),
         appearance_table(report),
-        cost_table(report),
+        *([cost_table(report)] if report["cost"] else []),
         *([changes_table(report)] if "changes" in report else []),
         *([direction_table(report)] if "direction" in report else []),
+        *([worlds_table(report)] if "worlds" in report else []),
     ]
     return [line for part in parts for line in (*part, "")]
 
@@ -337,10 +354,13 @@ def main() -> None:
     changes = bench("changes") if (args.runs / "changes/results.json").exists() else None
     grid = bench("grid")
     report = gather(seeds, grid, changes)
-    direction = args.out / "direction.json"
-    if direction.exists():
-        report["direction"] = json.loads(direction.read_text())["models"]
-    plot_cost(report, args.out)
+    for part, key in (("direction", "models"), ("worlds", None)):
+        file = args.out / f"{part}.json"
+        if file.exists():
+            found = json.loads(file.read_text())
+            report[part] = found[key] if key else found
+    if report["cost"]:
+        plot_cost(report, args.out)
     benches = dict(zip(done, seeds, strict=True)) | {"grid": grid}
     keep_clips(benches | ({"changes": changes} if changes else {}), args.out)
     keep_grid(grid, args.out)

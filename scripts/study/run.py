@@ -24,7 +24,14 @@ from videojam.world import KINDS, sample_caption
 SEEDS = (0, 1, 2)
 CLUTTER = {"plain": 0, "clutter": 12}
 CLIPS_PER_KIND = 64
-TEXT_SCALES, MOTION_SCALES = (1.0, 2.0, 3.0, 5.0), (0.5, 1.0, 2.0)
+TEXT_SCALES = {"plain": (1.0, 2.0, 3.0, 5.0), "clutter": (1.0, 2.0, 3.0)}
+MOTION_SCALES = {"plain": (0.5, 1.0, 2.0), "clutter": (0.5, 1.0)}
+CLUTTER_ARMS = (
+    "base",
+    "control",
+    "videojam-cfg",
+    "videojam",
+)  # the second point asks the main question alone
 CLUTTER_BASE = {"num_steps": 4000, "validate_every": 500}  # from the mature base of `plain`
 # One change each to VideoJAM's recipe, on seed 0 of `plain`; the control beside the longer run is as long.
 CHANGES: dict[str, dict[str, float | str]] = {
@@ -120,18 +127,19 @@ def tuning_suite(root: Path) -> Path:
     return path
 
 
-def grid_arms(runs: Path, base: Path) -> dict[str, str]:
+def grid_arms(point: str, runs: Path, base: Path) -> dict[str, str]:
     """Every scale of every arm, with seed 0's weights: what `scales.chosen_scales` chooses from."""
+    text_scales = TEXT_SCALES[point]
     models = {"base": base, "control": runs / "control-0/model"}
     joint = runs / "videojam-0/model"
     arms = {
         f"{name}-w{w:g}": f"{model},mode=cfg,w_text={w:g}"
-        for name, model in models.items() for w in TEXT_SCALES
+        for name, model in models.items() for w in text_scales
     }  # fmt: skip
-    arms |= {f"videojam-cfg-w{w:g}": f"{joint},mode=cfg,w_text={w:g}" for w in TEXT_SCALES}
+    arms |= {f"videojam-cfg-w{w:g}": f"{joint},mode=cfg,w_text={w:g}" for w in text_scales}
     return arms | {
         f"videojam-w{w:g}-m{m:g}": f"{joint},mode=inner,window=all,w_text={w:g},w_motion={m:g}"
-        for w in TEXT_SCALES for m in MOTION_SCALES
+        for w in text_scales for m in MOTION_SCALES[point]
     }  # fmt: skip
 
 
@@ -189,10 +197,12 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
         pair = [train(n, point, runs / f"{n}-{seed}", base, seed=seed) for n in ("control", "videojam")]
         yield at_once(f"seed-{seed}", pair)
     grid = runs / "grid"
-    yield bench("grid", grid, tuning_suite(root), grid_arms(runs, base))
+    yield bench("grid", grid, tuning_suite(root), grid_arms(point, runs, base))
     scales = chosen_scales(json.loads((grid / "results.json").read_text()))
     for seed in SEEDS:
         arms = study_arms(runs, base, seed, scales)
+        if point == "clutter":
+            arms = {name: spec for name, spec in arms.items() if name in CLUTTER_ARMS}
         yield bench(f"arms-{seed}", runs / f"arms-{seed}", "world", arms, CLIPS_PER_KIND)
     if point == "plain":
         changed = [train("videojam", point, runs / f"change-{n}", base, **c) for n, c in CHANGES.items()]
@@ -201,6 +211,8 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
             two = changed[i : i + 2]
             yield at_once(" and ".join(stage.name for stage in two), two)
         yield bench("changes", runs / "changes", "world", change_arms(runs, scales), CLIPS_PER_KIND)
+    worlds = script("study/worlds.py", base, "--out", out / "worlds.json", "--clutter", str(CLUTTER[point]))
+    yield single("worlds", worlds, out / "worlds.json")
     models = {"base": base} | {name: runs / f"{name}-0/model" for name in ("control", "videojam")}
     for probe, clips in (("permutation", 64), ("noising", 16)):
         for name, model in models.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -89,3 +90,36 @@ def bootstrap_mean(
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(float(values.mean()), float(ends.low), float(ends.high), len(values))
+
+
+def ratio_of_sums(
+    part: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    seed: int = 0,
+    level: float = LEVEL,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Interval:
+    """Return Σ part / Σ whole with its percentile bootstrap interval over clips.
+
+    Args:
+        part: `[n]`, at least two.
+        whole: `[n]`, the same clips in the same order; resampled together with `part`.
+        seed: Of the resampling.
+        level: Coverage, in 0..1.
+        num_resamples: Bootstrap samples.
+    """
+
+    def ratio(part: NDArray[np.float64], whole: NDArray[np.float64], axis: int = -1) -> Any:
+        return part.sum(axis) / whole.sum(axis)
+
+    ends = stats.bootstrap(
+        (part, whole),
+        ratio,
+        paired=True,
+        vectorized=True,
+        n_resamples=num_resamples,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(float(part.sum() / whole.sum()), float(ends.low), float(ends.high), len(part))
