@@ -24,7 +24,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.setattr(sys, "argv", ["run.py"])
     return {
         name: importlib.import_module(name)
-        for name in ("scales", "run", "report", "zoom", "direction", "worlds")
+        for name in ("scales", "run", "report", "zoom", "direction", "worlds", "points")
     }
 
 
@@ -106,9 +106,14 @@ def test_pages_hold_what_the_result_files_say(
     files = sorted((root / "benchmarks/results/study").glob("*/study.json"))
     assert files
     for file in files:
-        for page, shown in study["report"].blocks(json.loads(file.read_text())).items():
+        for page, shown in study["report"].blocks(json.loads(file.read_text()), file.parent.name).items():
             block = study["report"].with_block(page, f"study-{file.parent.name}", shown)
             assert block == page.read_text(), f"{page} does not hold what {file} says"
+    points = root / "benchmarks/results/study/points.json"
+    for name in ("README.md", "docs/study.md"):
+        page = root / name
+        shown = study["points"].table(json.loads(points.read_text()))
+        assert study["points"].with_block(page, "study-points", shown) == page.read_text()
     done = subprocess.run(
         [sys.executable, "scripts/tiny/report.py", "--check"], capture_output=True, text=True
     )
@@ -198,6 +203,19 @@ def test_a_latent_place_moves_if_one_of_its_pixels_does(study: dict[str, ModuleT
     moving[3, 15, 8] = True  # frames 1 to 4 are the second
     places = study["worlds"].moving_places(moving, torch.Size([3, 2, 3]))
     assert places.nonzero().tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_the_advantage_of_a_point_is_a_mean_over_its_own_seeds(
+    study: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    file = tmp_path / "clips.csv"
+    rows = [
+        f"arms-{seed},{arm},{clip},{int(arm == 'videojam' and seed < good)},2"
+        for seed in (0, 1) for arm in ("control", "videojam") for clip, good in (("a", 1), ("b", 2))
+    ]  # fmt: skip
+    grid = "grid,videojam-w1-m1,a,1,2"  # no arm of the study
+    file.write_text("\n".join(["bench,arm,clip,coherent,broken_laws", *rows, grid]) + "\n")
+    assert study["points"].advantage(file, "coherent").tolist() == [0.5, 1.0]
 
 
 def test_what_a_point_of_the_world_asks(study: dict[str, ModuleType], tmp_path: Path) -> None:

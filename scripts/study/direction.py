@@ -1,6 +1,6 @@
 """Does guidance push towards the data? On clips the model has not seen, at each t.
 
-    python scripts/study/direction.py MODEL… --out JSON [--clips 64] [--clutter 0]
+    python scripts/study/direction.py MODEL --out JSON [--clips 64] [--clutter 0]
 
 With u the prediction from text and true motion, r = target − u what it lacks of the appearance, and g = u − (u without
 its text, or without its motion) the direction in which guidance pushes: w* = Σ⟨r, g⟩ / Σ⟨g, g⟩ over clips is the scale
@@ -16,7 +16,6 @@ import sys
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,26 +68,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", type=Path, nargs="+", help="RUN/model of joint fine-tunes")
+    parser.add_argument("model", type=Path, help="RUN/model of a joint fine-tune")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path("runs/study/cache"))
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--clutter", type=int, default=0)
     args = parser.parse_args()
-    found: dict[str, dict[str, Any]] = {}
-    for folder in args.models:
-        model = load_model(folder)
-        world = world_of(model).model_copy(update={"clutter": args.clutter})
-        source = WorldSource(num_clips=args.clips, seed=TEST_SEED + 1_000_000, world=world)
-        data = prepare(model, DataConfig(source=source, cache=args.cache), model.record.motion)
-        found[folder.parent.name] = {str(t): at_time(model, data, t) for t in TIMES}
-    print("| w* | " + " | ".join(f"{name}, t = {t}" for name in WITHOUT for t in TIMES) + " |")
-    print("|---|" + "---|" * (len(WITHOUT) * len(TIMES)))
-    for model_name, by_t in found.items():
-        cells = [f"{by_t[str(t)][name]['mean']:+.2f}" for name in WITHOUT for t in TIMES]
-        print(f"| {model_name} | {' | '.join(cells)} |")
+    model = load_model(args.model)
+    world = world_of(model).model_copy(update={"clutter": args.clutter})
+    source = WorldSource(num_clips=args.clips, seed=TEST_SEED + 1_000_000, world=world)
+    data = prepare(model, DataConfig(source=source, cache=args.cache), model.record.motion)
+    scales = {str(t): at_time(model, data, t) for t in TIMES}
+    for t, found in scales.items():
+        print(f"t = {t}: " + ", ".join(f"w* of {name} {found[name]['mean']:+.2f}" for name in WITHOUT))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    report = {"date": date.today().isoformat(), "clips": args.clips, "clutter": args.clutter, "models": found}
+    report = {
+        "date": date.today().isoformat(),
+        "clips": args.clips,
+        "clutter": args.clutter,
+        "scales": scales,
+    }
     args.out.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -4,9 +4,8 @@
 
 Reads the benches RUNS/arms-SEED, RUNS/grid and, if it is there, RUNS/changes. Writes into OUT: study.json,
 clips.csv (what each contrast is computed from), study.md, pareto.png, and in runs/ the recipe, log and curve of each
-fine-tune. OUT/direction.json and OUT/worlds.json join the tables if they are
-there. The tables of study.md go into docs/study.md too, the
-first of them into README.md.
+fine-tune. OUT/direction-MODEL.json and OUT/worlds.json join the tables if they are there. The tables of study.md go
+into docs/study.md too, the first one of `plain` into README.md.
 """
 
 from __future__ import annotations
@@ -143,7 +142,7 @@ def gather(seeds: list[Results], grid: Results, changes: Results | None) -> dict
                 for measure in MEASURES
                 for other in ("control", unchanged(arm))
             }
-            for arm in changes["table"]
+            for arm in sorted(changes["table"])
         }
     return report
 
@@ -270,10 +269,13 @@ def tables(report: dict[str, Any]) -> list[str]:
     return [line for part in parts for line in (*part, "")]
 
 
-def blocks(report: dict[str, Any]) -> dict[Path, list[str]]:
+def blocks(report: dict[str, Any], point: str) -> dict[Path, list[str]]:
     """What stands of one point in which page."""
-    first = [arm for arm in ARMS if not arm.endswith("-paper")]
-    return {Path("docs/study.md"): tables(report)[:-1], Path("README.md"): arms_table(report, first)}
+    shown = {Path("docs/study.md"): tables(report)[:-1]}
+    if point == "plain":
+        first = [arm for arm in ARMS if not arm.endswith("-paper")]
+        shown[Path("README.md")] = arms_table(report, first)
+    return shown
 
 
 def plot_cost(report: dict[str, Any], out: Path) -> None:
@@ -354,11 +356,15 @@ def main() -> None:
     changes = bench("changes") if (args.runs / "changes/results.json").exists() else None
     grid = bench("grid")
     report = gather(seeds, grid, changes)
-    for part, key in (("direction", "models"), ("worlds", None)):
-        file = args.out / f"{part}.json"
-        if file.exists():
-            found = json.loads(file.read_text())
-            report[part] = found[key] if key else found
+    found = sorted(args.out.glob("direction-*.json"), key=lambda file: ("change-" in file.name, file.name))
+    if found:
+        names = [file.stem.removeprefix("direction-") for file in found]
+        report["direction"] = {
+            name: json.loads(file.read_text())["scales"] for name, file in zip(names, found, strict=True)
+        }
+    worlds = args.out / "worlds.json"
+    if worlds.exists():
+        report["worlds"] = json.loads(worlds.read_text())
     if report["cost"]:
         plot_cost(report, args.out)
     benches = dict(zip(done, seeds, strict=True)) | {"grid": grid}
@@ -368,7 +374,7 @@ def main() -> None:
     lines = tables(report)
     (args.out / "study.md").write_text("\n".join(lines))
     (args.out / "study.json").write_text(json.dumps(report, indent=1) + "\n")
-    for page, shown in blocks(report).items():
+    for page, shown in blocks(report, args.out.name).items():
         page.write_text(with_block(page, f"study-{args.out.name}", shown))
     print("\n".join(lines))
 

@@ -1,6 +1,6 @@
 """The controlled study of docs/study.md, stage by stage; a stage that is done is not done again.
 
-    python scripts/study/run.py [--point plain] [--minutes 8] [--until arms] [--list]
+    python scripts/study/run.py [--point plain] [--minutes 8] [--until arms-0]
 
 Every stage is a command of this project that resumes by itself, so stopping at any time loses minutes at most.
 """
@@ -42,6 +42,7 @@ CHANGES: dict[str, dict[str, float | str]] = {
     "padding-last": {"motion.padding": "last"},
     "paper-code": {"motion.scale": 0.15, "motion.curve": "linear"},
 }
+PROBES = {"plain": {"permutation": 64, "noising": 16}, "clutter": {"permutation": 64}}  # clips of each
 BATCH_SIZE = 5
 NUM_RANKS = 2  # processes that share a bench's clips, one thread each
 RESULTS = Path("benchmarks/results/study")
@@ -53,7 +54,10 @@ Command = list[str | Path]
 
 
 class Stage(NamedTuple):
-    """Groups of commands, one group after another; and the files that are there once they are done."""
+    """Groups of commands, one group after another; and the files that are there once they are done.
+
+    A stage without files gathers what others wrote, in seconds: it runs each time.
+    """
 
     name: str
     groups: list[list[Command]]
@@ -62,7 +66,7 @@ class Stage(NamedTuple):
     @property
     def is_done(self) -> bool:
         """Whether all files are there."""
-        return all(file.exists() for file in self.done)
+        return bool(self.done) and all(file.exists() for file in self.done)
 
     def run(self, deadline: float | None) -> None:
         """Run to the end, or until the deadline (subprocess.TimeoutExpired); the commands of a group run at once."""
@@ -182,51 +186,86 @@ def change_arms(runs: Path, scales: dict[str, dict[str, float]]) -> dict[str, st
 
 def stages(point: str, root: Path) -> Iterator[Stage]:
     """The stages of one point of the world, in order; a later one is built from what earlier ones wrote."""
-    runs, vae, out = root / point, root / "vae", RESULTS / point
+    yield from trained(point, root)
+    yield from benched(point, root)
+    if point == "plain":
+        yield from changed(root)
+    yield from probed(point, root)
+    yield Stage("report", [[script("study/report.py", root / point, RESULTS / point)]], [])
+    if point == "clutter":
+        yield Stage("points", [[script("study/points.py", RESULTS)]], [])
+
+
+def base_of(point: str, root: Path) -> Path:
+    return root / point / "base_muon/model"
+
+
+def trained(point: str, root: Path) -> Iterator[Stage]:
+    """Autoencoder and base, then a control and a VideoJAM of each seed."""
+    vae, plain, runs = root / "vae", root / "plain", root / point
     yield single("vae", script("tiny/train_vae.py", vae), vae / "vae/config.json")
-    plain = root / "plain"
     if point == "plain":
         init = plain / "init"
         yield single("init", script("tiny/build_base.py", vae / "vae", init), init / "model_index.json")
         yield train("base", point, plain / "base", init)
-        yield train("base_muon", point, runs / "base_muon", plain / "base/model")
+        yield train("base_muon", point, plain / "base_muon", plain / "base/model")
     else:
-        yield train("base_muon", point, runs / "base_muon", plain / "base_muon/model", **CLUTTER_BASE)
-    base = runs / "base_muon/model"
+        yield train("base_muon", point, runs / "base_muon", base_of("plain", root), **CLUTTER_BASE)
+    base = base_of(point, root)
     for seed in SEEDS:
         pair = [train(n, point, runs / f"{n}-{seed}", base, seed=seed) for n in ("control", "videojam")]
         yield at_once(f"seed-{seed}", pair)
-    grid = runs / "grid"
-    yield bench("grid", grid, tuning_suite(root), grid_arms(point, runs, base))
-    scales = chosen_scales(json.loads((grid / "results.json").read_text()))
+
+
+def scales_of(point: str, root: Path) -> dict[str, dict[str, float]]:
+    return chosen_scales(json.loads((root / point / "grid/results.json").read_text()))
+
+
+def benched(point: str, root: Path) -> Iterator[Stage]:
+    """The grid that chooses each arm's scales, then the arms of each seed."""
+    runs, base = root / point, base_of(point, root)
+    yield bench("grid", runs / "grid", tuning_suite(root), grid_arms(point, runs, base))
+    scales = scales_of(point, root)
     for seed in SEEDS:
         arms = study_arms(runs, base, seed, scales)
         if point == "clutter":
             arms = {name: spec for name, spec in arms.items() if name in CLUTTER_ARMS}
         yield bench(f"arms-{seed}", runs / f"arms-{seed}", "world", arms, CLIPS_PER_KIND)
-    if point == "plain":
-        changed = [train("videojam", point, runs / f"change-{n}", base, **c) for n, c in CHANGES.items()]
-        changed.insert(1, train("control", point, runs / "change-longer-control", base, **CHANGES["longer"]))
-        for i in range(0, len(changed), 2):
-            two = changed[i : i + 2]
-            yield at_once(" and ".join(stage.name for stage in two), two)
-        yield bench("changes", runs / "changes", "world", change_arms(runs, scales), CLIPS_PER_KIND)
-    worlds = script("study/worlds.py", base, "--out", out / "worlds.json", "--clutter", str(CLUTTER[point]))
+
+
+def changed(root: Path) -> Iterator[Stage]:
+    """The single changes, at `plain`: fine-tunes, two at once, and their bench."""
+    runs, base = root / "plain", base_of("plain", root)
+    tunes = [train("videojam", "plain", runs / f"change-{n}", base, **c) for n, c in CHANGES.items()]
+    tunes.insert(1, train("control", "plain", runs / "change-longer-control", base, **CHANGES["longer"]))
+    for i in range(0, len(tunes), 2):
+        two = tunes[i : i + 2]
+        yield at_once(" and ".join(stage.name for stage in two), two)
+    arms = change_arms(runs, scales_of("plain", root))
+    yield bench("changes", runs / "changes", "world", arms, CLIPS_PER_KIND)
+
+
+def probed(point: str, root: Path) -> Iterator[Stage]:
+    """What a point asks of its base, the paper's probes of three models, and w* of each joint model."""
+    runs, out, base = root / point, RESULTS / point, base_of(point, root)
+    clutter = ("--clutter", str(CLUTTER[point]))
+    worlds = script("study/worlds.py", base, "--out", out / "worlds.json", *clutter)
     yield single("worlds", worlds, out / "worlds.json")
     models = {"base": base} | {name: runs / f"{name}-0/model" for name in ("control", "videojam")}
-    for probe, clips in (("permutation", 64), ("noising", 16)):
+    for probe, clips in PROBES[point].items():
+        files = {name: out / f"{probe}-{name}.json" for name in models}
         for name, model in models.items():
-            file = out / f"{probe}-{name}.json"
-            world = ["--texture", "0", "--clutter", str(CLUTTER[point])]
-            command = [VIDEOJAM, "probe", probe, model, f"world:{clips}", *world, "--out", file]
-            yield single(f"{probe}-{name}", command, file)
-    joint = [runs / f"videojam-{seed}/model" for seed in SEEDS]
-    joint += [runs / f"change-{name}/model" for name in CHANGES if point == "plain"]
-    direction = script(
-        "study/direction.py", *joint, "--out", out / "direction.json", "--clutter", str(CLUTTER[point])
-    )
-    yield single("direction", direction, out / "direction.json")
-    yield single("report", script("study/report.py", runs, out), out / "study.json")
+            data = [f"world:{clips}", "--texture", "0", *clutter]
+            command: Command = [VIDEOJAM, "probe", probe, model, *data, "--out", files[name]]
+            yield single(f"{probe}-{name}", command, files[name])
+        labels = [part for name in models for part in ("--label", name)]
+        plot: Command = [VIDEOJAM, "probe", "plot", *files.values(), *labels, "--out", out / f"{probe}.png"]
+        yield single(f"{probe}-plot", plot, out / f"{probe}.png")
+    joint = [f"videojam-{seed}" for seed in SEEDS]
+    for name in joint + [f"change-{name}" for name in CHANGES if point == "plain"]:
+        file = out / f"direction-{name}.json"
+        command = script("study/direction.py", runs / name / "model", "--out", file, *clutter)
+        yield single(f"direction-{name}", command, file)
 
 
 def main() -> None:

@@ -1,0 +1,106 @@
+"""Does VideoJAM's advantage over its control grow with the share of the loss that static detail takes?
+
+    python scripts/study/points.py [benchmarks/results/study]
+
+Reads what report.py wrote of each point (study.json, clips.csv), writes points.json beside them, and the table into
+README.md and docs/study.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from report import JUDGE, difference, over_seeds
+from run import CLUTTER
+
+from videojam.evaluation.intervals import paired_difference
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from pages import per_cent, with_block
+
+MEASURES = ("coherent", "broken_laws")
+SHOWN = ("base", "control", "videojam")
+TIME = "0.5"  # at which the static share is shown
+
+
+def benches(file: Path) -> dict[str, dict[str, Any]]:
+    """A point's clips.csv, as the results of its benches."""
+    found: dict[str, dict[str, Any]] = {}
+    with file.open(newline="") as rows:
+        for row in csv.DictReader(rows):
+            values = found.setdefault(row["bench"], {"values": {}})["values"].setdefault(row["arm"], {})
+            for measure in MEASURES:
+                values.setdefault(f"{JUDGE}.{measure}", {})[row["clip"]] = float(row[measure])
+    return found
+
+
+def advantage(file: Path, measure: str) -> np.ndarray:
+    """VideoJAM less control by clip `[clips]`, mean over the fine-tune seeds."""
+    seeds = [results for name, results in benches(file).items() if name.startswith("arms-")]
+    videojam, control = over_seeds(seeds, ("videojam", "control"), measure).mean(axis=0)
+    return videojam - control
+
+
+def gather(root: Path) -> dict[str, Any]:
+    """The figures of each point, and what the advantage gains from the first to the second."""
+    points = {name: json.loads((root / name / "study.json").read_text()) for name in CLUTTER}
+    plain, clutter = (
+        {measure: advantage(root / name / "clips.csv", measure) for measure in MEASURES} for name in CLUTTER
+    )
+    return {
+        "points": {
+            name: {
+                "clutter": CLUTTER[name],
+                "static_share": found["worlds"]["static_share"][TIME],
+                "seeds": len(found["arms"]["control"]["coherent"]["seeds"]),
+                "coherent": {arm: found["arms"][arm]["coherent"] for arm in SHOWN},
+                "advantage": {m: found["contrasts"][m]["videojam − control"]["pooled"] for m in MEASURES},
+            }
+            for name, found in points.items()
+        },
+        "gain": {
+            measure: asdict(paired_difference(clutter[measure], plain[measure])) for measure in MEASURES
+        },
+    }
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    lines = [
+        f"| world | loss where nothing moves, % (t = {TIME}) | seeds | base, coherent % | control | VideoJAM "
+        "| VideoJAM − control, points | … in broken laws |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, point in report["points"].items():
+        arms = " | ".join(per_cent(point["coherent"][arm]) for arm in SHOWN)
+        gains = " | ".join(difference(point["advantage"][measure], measure) for measure in MEASURES)
+        lines.append(
+            f"| `{name}`: {point['clutter']} static shapes | {per_cent(point['static_share'])} | {point['seeds']} "
+            f"| {arms} | {gains} |"
+        )
+    gains = " | ".join(difference(report["gain"][measure], measure) for measure in MEASURES)
+    lines.append(f"| change of the advantage | | | | | | {gains} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, nargs="?", default=Path("benchmarks/results/study"))
+    args = parser.parse_args()
+    report = gather(args.results)
+    (args.results / "points.json").write_text(json.dumps(report, indent=1) + "\n")
+    for page in (Path("README.md"), Path("docs/study.md")):
+        page.write_text(with_block(page, "study-points", table(report)))
+    print("\n".join(table(report)))
+
+
+if __name__ == "__main__":
+    main()
