@@ -97,9 +97,10 @@ def main() -> None:
     args = parser.parse_args()
     report = gather(args.results)
     (args.results / "points.json").write_text(json.dumps(report, indent=1) + "\n")
+    shown = table(report)
     for page in (Path("README.md"), Path("docs/study.md")):
-        page.write_text(with_block(page, "study-points", table(report)))
-    print("\n".join(table(report)))
+        page.write_text(with_block(page, "study-points", shown))
+    print("\n".join(shown))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,15 +82,7 @@ def bootstrap_mean(
         level: Coverage, in 0..1.
         num_resamples: Bootstrap samples.
     """
-    ends = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=num_resamples,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(float(values.mean()), float(ends.low), float(ends.high), len(values))
+    return _bootstrap((values,), np.mean, seed, level, num_resamples)
 
 
 def ratio_of_sums(
@@ -112,14 +105,25 @@ def ratio_of_sums(
     def ratio(part: NDArray[np.float64], whole: NDArray[np.float64], axis: int = -1) -> Any:
         return part.sum(axis) / whole.sum(axis)
 
+    return _bootstrap((part, whole), ratio, seed, level, num_resamples)
+
+
+def _bootstrap(
+    samples: tuple[NDArray[np.float64], ...],
+    statistic: Callable[..., Any],
+    seed: int,
+    level: float,
+    num_resamples: int,
+) -> Interval:
+    """A statistic of samples `[n]` with its percentile bootstrap interval; several are resampled together."""
     ends = stats.bootstrap(
-        (part, whole),
-        ratio,
-        paired=True,
+        samples,
+        statistic,
+        paired=len(samples) > 1,
         vectorized=True,
         n_resamples=num_resamples,
         confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(float(part.sum() / whole.sum()), float(ends.low), float(ends.high), len(part))
+    return Interval(float(statistic(*samples)), float(ends.low), float(ends.high), len(samples[0]))
