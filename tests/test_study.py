@@ -70,6 +70,13 @@ def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm(study: dict[str, 
     assert arms["longer"] == arms["videojam"].replace("videojam-0", "change-longer")
 
 
+def test_a_bench_is_done_once_it_has_every_arm(study: dict[str, ModuleType], tmp_path: Path) -> None:
+    arms = {"base": "tiny:base", "videojam": "tiny:videojam"}
+    for table, done in (({"base": {}}, False), ({"base": {}, "videojam": {}, "more": {}}, True)):
+        (tmp_path / "results.json").write_text(json.dumps({"table": table}))
+        assert study["run"].bench("arms", tmp_path, "world", arms).is_done == done
+
+
 def test_every_change_is_one_that_the_recipe_knows(study: dict[str, ModuleType]) -> None:
     from videojam.training.config import load_recipe
 
@@ -154,13 +161,21 @@ def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType]
     seeds = [bench(seed_arms), bench([arm for arm in seed_arms if not arm.startswith("base")])]
     grid = {"table": study["run"].grid_arms("plain", Path("runs"), Path("base"))}
     grid["table"] = {name: measured(0.5, 0.5) for name in grid["table"]}
-    found = report.gather(seeds, grid, bench(["longer", "longer-cfg", "longer-control"]))
+    found = report.gather(seeds, grid, bench(["longer", "longer-cfg", "longer-control", "lambda-0.2"]))
     # A whole bench's values stand in the table, and the difference to the unchanged arm is theirs.
     mean = np.mean(list(seeds[0]["values"]["videojam"]["world-v1.coherent"].values()))
     assert found["arms"]["videojam"]["coherent"]["seeds"][0] == pytest.approx(mean)
     assert len(found["arms"]["base"]["coherent"]["seeds"]) == 1
     assert found["cost"]["videojam"]["coherent less exact"]["mean"] == 0
-    assert set(found["changes"]) == {"longer", "longer-cfg", "longer-control"}
+    changes = found["changes"]
+    assert set(changes) == {"longer", "longer-cfg", "longer-control", "lambda-0.2"}
+    # A change with a control of its own is compared with that one.
+    assert changes["longer"]["coherent less control"]["mean"] == pytest.approx(
+        changes["longer"]["coherent"]["mean"] - changes["longer-control"]["coherent"]["mean"]
+    )
+    assert changes["lambda-0.2"]["coherent less control"]["mean"] == pytest.approx(
+        changes["lambda-0.2"]["coherent"]["mean"] - found["arms"]["control"]["coherent"]["seeds"][0]
+    )
     lines = report.tables(found)
     assert sum(line.startswith("|---") for line in lines) == 7
     report.plot_cost(found, tmp_path)

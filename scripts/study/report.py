@@ -15,7 +15,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -138,20 +138,23 @@ def gather(seeds: list[Results], grid: Results, changes: Results | None) -> dict
         report["changes"] = {
             arm: arm_row([both], arm)
             | {
-                f"{measure} less {other}": contrast([both], arm, other, measure)["pooled"]
+                f"{measure} less {role}": contrast([both], arm, other, measure)["pooled"]
                 for measure in MEASURES
-                for other in ("control", unchanged(arm))
+                for role, other in compared_with(arm, changes["table"]).items()
             }
             for arm in sorted(changes["table"])
         }
     return report
 
 
-def unchanged(arm: str) -> str:
-    """The arm of seed 0 that a changed one is compared with."""
-    if arm.endswith("-control"):
-        return "control"
-    return "videojam-cfg" if arm.endswith("-cfg") else "videojam"
+def compared_with(arm: str, changed: Collection[str]) -> dict[str, str]:
+    """The control, with the same change if that was run, and the arm of seed 0 without the change."""
+    own_control = f"{arm.removesuffix('-cfg')}-control"
+    unchanged = "videojam-cfg" if arm.endswith("-cfg") else "videojam"
+    return {
+        "control": own_control if own_control in changed else "control",
+        "unchanged": "control" if arm.endswith("-control") else unchanged,
+    }
 
 
 def difference(found: dict[str, Any], measure: str) -> str:
@@ -223,7 +226,7 @@ def changes_table(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {arm} | {per_cent(row['coherent'])} | {difference(row['coherent less control'], 'coherent')} "
             f"| {per_cent(row['follows_prompt'])} | {row['broken_laws']['mean']:.2f} "
-            f"| {difference(row[f'broken_laws less {unchanged(arm)}'], 'broken_laws')} "
+            f"| {difference(row['broken_laws less unchanged'], 'broken_laws')} "
             f"| {difference(row['broken_laws less control'], 'broken_laws')} |"
         )
     return lines

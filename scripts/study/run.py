@@ -56,7 +56,7 @@ Command = list[str | Path]
 class Stage(NamedTuple):
     """Groups of commands, one group after another; and the files that are there once they are done.
 
-    A stage without files gathers what others wrote, in seconds: it runs each time.
+    A stage without files runs: it gathers what others wrote, in seconds, or is a bench that lacks an arm.
     """
 
     name: str
@@ -109,14 +109,16 @@ def train(recipe: str, point: str, out: Path, base: Path, **changes: float | str
 
 
 def bench(name: str, out: Path, suite: str | Path, arms: dict[str, str], limit: int | None = None) -> Stage:
-    """Share the clips between processes, then write the report."""
+    """Share the clips between processes, then write the report; done when that has every arm."""
     limits = ["--limit", str(limit)] if limit else []
     specs = [f"{arm}={spec}" for arm, spec in arms.items()]
     options = ["--suite", suite, "--judge", "world", "--batch-size", str(BATCH_SIZE), "--dtype", "bfloat16"]
     whole: Command = [VIDEOJAM, "bench", "run", *specs, "--out", out, *options, *limits]
     ranks = [[*whole, "--rank", str(rank), "--num-ranks", str(NUM_RANKS)] for rank in range(NUM_RANKS)]
     report: Command = [VIDEOJAM, "bench", "report", "--out", out, "--on-problem", "warn"]
-    return Stage(name, [ranks, [report]], [out / "results.json"])
+    results = out / "results.json"
+    has_all = results.exists() and arms.keys() <= json.loads(results.read_text())["table"].keys()
+    return Stage(name, [ranks, [report]], [results] if has_all else [])
 
 
 def tuning_suite(root: Path) -> Path:
