@@ -24,7 +24,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.setattr(sys, "argv", ["run.py"])
     return {
         name: importlib.import_module(name)
-        for name in ("scales", "run", "report", "zoom", "direction", "worlds", "points")
+        for name in ("scales", "run", "report", "zoom", "direction", "worlds", "points", "picture")
     }
 
 
@@ -252,6 +252,21 @@ def test_what_a_point_of_the_world_asks(study: dict[str, ModuleType], tmp_path: 
     assert found["coherent"]["collision"]["n"] == 1
     assert 0 < found["static_places"] < 1
     assert all(0 < share["mean"] < 1 for share in found["static_share"].values())
+
+
+def test_a_row_of_the_picture_says_what_the_scorer_found(study: dict[str, ModuleType]) -> None:
+    picture = study["picture"]
+    clip = picture.sample_clip(3, picture.TINY_WORLD, "wheel")
+    good = picture.scored("True clip", clip.video, clip.caption)
+    assert (good.verdict, good.good) == ("coherent", True)
+    gone = clip.video.clone()
+    gone[4] = 128
+    bad = picture.scored("Base", gone, clip.caption)
+    assert not bad.good
+    assert "missing on 1 frame, first on frame 4" in bad.verdict
+    strip = picture.draw_strip(clip.caption, [good, bad], num_frames=3, label_px=100)
+    assert strip.width == 2 * 14 + 100 + 3 * (96 + 4)
+    assert strip.getpixel((14 + 100 + 48, 34 + 96 + 4 + 10)) != (255, 255, 255)
 
 
 def test_thirds_are_by_size_within_each_kind(study: dict[str, ModuleType]) -> None:

@@ -248,7 +248,7 @@ def changed(root: Path) -> Iterator[Stage]:
 
 
 def probed(point: str, root: Path) -> Iterator[Stage]:
-    """What a point asks of its base, the paper's probes of three models, and w* of each joint model."""
+    """What a point asks of its base, the paper's probes of three models, its clips, and w* of each joint model."""
     runs, out, base = root / point, RESULTS / point, base_of(point, root)
     clutter = ("--clutter", str(CLUTTER[point]))
     worlds = script("study/worlds.py", base, "--out", out / "worlds.json", *clutter)
@@ -263,6 +263,8 @@ def probed(point: str, root: Path) -> Iterator[Stage]:
         labels = [part for name in models for part in ("--label", name)]
         plot: Command = [VIDEOJAM, "probe", "plot", *files.values(), *labels, "--out", out / f"{probe}.png"]
         yield single(f"{probe}-plot", plot, out / f"{probe}.png")
+    picture = script("study/picture.py", base, runs / "arms-0", out / "clips.png", *clutter)
+    yield single("clips", picture, out / "clips.png")
     joint = [f"videojam-{seed}" for seed in SEEDS]
     for name in joint + [f"change-{name}" for name in CHANGES if point == "plain"]:
         file = out / f"direction-{name}.json"

@@ -39,7 +39,8 @@ def presence(seen: Tracks, names: tuple[str, ...], finding: Finding) -> bool:
         missing = np.flatnonzero(~seen.seen[i])
         finding.measures[f"missing_frames_{i}"] = float(len(missing))
         if len(missing):
-            finding.reasons.append(f"{name} is missing on {len(missing)} frames, first on frame {missing[0]}")
+            frames = "1 frame" if len(missing) == 1 else f"{len(missing)} frames"
+            finding.reasons.append(f"{name} is missing on {frames}, first on frame {missing[0]}")
     broken = (seen.piece_share < 0.7).sum(axis=1)
     for name, num in zip(names, broken, strict=True):
         if num > 2:
