@@ -25,6 +25,7 @@ from videojam.bench.arms import parse_arm
 from videojam.bench.folder import Bench
 from videojam.bench.generate import generate_arm
 from videojam.bench.suites import load_suite
+from videojam.joint.atomic import write_text
 
 NUM_ARMS, NUM_PROMPTS, NUM_RUNS = 4, 250, 3
 CALL = "from videojam.cli import run; run()"
@@ -78,7 +79,7 @@ def main() -> None:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "scipy", "av")},
     }
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_text(args.out, json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 

@@ -23,6 +23,7 @@ import diffusers
 import torch
 from diffusers import WanTransformer3DModel
 
+from videojam.joint.atomic import write_text
 from videojam.joint.widen import widen_transformer
 
 GOAL = 1.02
@@ -148,8 +149,7 @@ def main() -> None:
         "goal": f"ratio_median <= {GOAL}",
         **figures,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_text(arguments.out, json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 

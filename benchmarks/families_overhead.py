@@ -39,6 +39,7 @@ from torch import Tensor
 
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
+from videojam.joint.atomic import write_text
 from videojam.joint.load import LoadedModel, load_model
 from videojam.joint.record import MotionRecord
 from videojam.joint.widen import widen_transformer
@@ -233,13 +234,6 @@ def read_result(path: Path, expected: dict[str, Any]) -> dict[str, Any]:
     return {**expected, "families": {}}
 
 
-def write_result(path: Path, result: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(temporary, path)
-
-
 def measure(name: str, arguments: argparse.Namespace, result: dict[str, Any]) -> None:
     """Add pairs of one family until it has as many as asked, writing after each."""
     row, done = ROWS[name], result["families"].get(name, {})
@@ -258,7 +252,7 @@ def measure(name: str, arguments: argparse.Namespace, result: dict[str, Any]) ->
         size = {"num_frames": row.frames, "side_px": row.side}
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
         result["families"][name] = {"date": date, **facts, **size, **summary(pairs), "pairs": pairs}
-        write_result(arguments.out, result)
+        write_text(arguments.out, json.dumps(result, indent=2) + "\n")
     line = result["families"][name]
     low, high = line["ratio_95"]
     print(

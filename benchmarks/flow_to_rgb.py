@@ -22,6 +22,7 @@ import torch
 import torchvision
 from torchvision.utils import flow_to_image
 
+from videojam.joint.atomic import write_text
 from videojam.motion.code import MotionCode
 from videojam.motion.rgb import flow_to_rgb, flow_to_rgb8
 
@@ -95,10 +96,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "flow_to_rgb.json")
     out = parser.parse_args().out
     result = measure()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(out.name + ".tmp")
-    unfinished.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(unfinished, out)
+    write_text(out, json.dumps(result, indent=2) + "\n")
     print(
         json.dumps({name: result[name] for name in ("median_s", "times_faster_than_torchvision")}, indent=2)
     )

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from videojam.families import family_of
 from videojam.guidance.functions import inner_guidance
+from videojam.joint.atomic import write_text
 from videojam.joint.latents import null_motion
 from videojam.joint.presets import PRESETS, build_preset
 from videojam.training.new_rate import new_entries, scaled_updates
@@ -193,8 +194,7 @@ def main() -> None:
         "overrides": overrides,
         "presets": figures,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_text(arguments.out, json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 

@@ -28,6 +28,7 @@ import torch
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
+from videojam.joint.atomic import write_text
 from videojam.joint.load import LoadedModel, load_model
 from videojam.joint.record import MotionRecord
 from videojam.joint.widen import widen_transformer
@@ -162,8 +163,7 @@ def main() -> None:
         "ratio_range": [min(run["ratio"] for run in runs), max(run["ratio"] for run in runs)],
         "runs": runs,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_text(arguments.out, json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 

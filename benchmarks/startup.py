@@ -21,6 +21,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from videojam.joint.atomic import write_text
+
 NUM_RUNS = 7
 CALL = "from videojam.cli import run; run()"
 COMMANDS = {
@@ -66,8 +68,7 @@ def main() -> None:
         "median_s": {name: round(statistics.median(times), 3) for name, times in taken.items()},
         "all_s": {name: [round(t, 3) for t in times] for name, times in taken.items()},
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_text(args.out, json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["median_s"], indent=2))
 
 

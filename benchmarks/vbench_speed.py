@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
 import tempfile
 import time
@@ -36,6 +35,7 @@ from videojam.evaluation.vbench import dynamic_degree
 from videojam.evaluation.vbench.consistency import ClipFeatures, DinoFeatures, consistency
 from videojam.evaluation.vbench.dynamic_degree import DynamicDegree
 from videojam.evaluation.vbench.preprocess import CLIP, IMAGENET
+from videojam.joint.atomic import write_text
 from videojam.world import KINDS, WorldConfig, sample_clip
 
 GOAL = 1.5
@@ -236,9 +236,8 @@ def main() -> None:
             "torch": torch.__version__,
             "options": {name: str(value) for name, value in vars(options).items() if name != "out"},
         }
-        unfinished = options.out.with_suffix(".tmp")
-        unfinished.write_text(json.dumps({**facts, "goal_reached": passed, "rows": rows}, indent=2) + "\n")
-        os.replace(unfinished, options.out)
+        result = {**facts, "goal_reached": passed, "rows": rows}
+        write_text(options.out, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import torch
 
+from videojam.joint.atomic import write_text
 from videojam.world import KINDS, WorldConfig, sample_clip, score_clip
 
 NUM_ROUNDS, CLIPS_A_ROUND = 7, 20
@@ -97,10 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "world_render.json")
     out = parser.parse_args().out
     result = measure()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(out.name + ".tmp")
-    unfinished.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(unfinished, out)
+    write_text(out, json.dumps(result, indent=2) + "\n")
     names = ("clips_per_cpu_s", "render_all_kinds_clips_per_cpu_s", "render_times_the_memory_bound")
     print(json.dumps({name: result[name] for name in names}, indent=2))
 

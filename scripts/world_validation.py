@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import platform
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 
+from videojam.joint.atomic import write_text
 from videojam.world import DAMAGES, KINDS, WORLD_VERSION, Validation, WorldConfig, validation_table
 from videojam.world.validation import MAX_PASS_RATE, MIN_PASS_RATE
 
@@ -61,10 +61,7 @@ def main() -> None:
         "configs": {"default": WorldConfig().model_dump(), "grain_and_clutter": HARD.model_dump()},
         "tables": {name: [row._asdict() for row in rows] for name, rows in tables.items()},
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = args.out.with_name(args.out.name + ".tmp")
-    unfinished.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(unfinished, args.out)
+    write_text(args.out, json.dumps(result, indent=2) + "\n")
     for name, rows in tables.items():
         print(f"{name}, {rows[0].num_clips} clips a cell, % coherent\n\n{markdown(rows)}\n")
     wrong = [(row.kind, row.damage) for rows in tables.values() for row in rows if not row.as_required]

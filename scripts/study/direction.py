@@ -24,6 +24,7 @@ from torch import Tensor
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import EncodedClip, EncodedData, prepare
 from videojam.evaluation.intervals import ratio_of_sums
+from videojam.joint.atomic import write_text
 from videojam.joint.latents import join, null_motion, split
 from videojam.joint.load import LoadedModel, load_model
 from videojam.training.batches import read_batch
@@ -81,14 +82,13 @@ def main() -> None:
     scales = {str(t): at_time(model, data, t) for t in TIMES}
     for t, found in scales.items():
         print(f"t = {t}: " + ", ".join(f"w* of {name} {found[name]['mean']:+.2f}" for name in WITHOUT))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     report = {
         "date": date.today().isoformat(),
         "clips": args.clips,
         "clutter": args.clutter,
         "scales": scales,
     }
-    args.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_text(args.out, json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from report import JUDGE, difference, over_seeds
 from run import CLUTTER
 
 from videojam.evaluation.intervals import paired_difference
+from videojam.joint.atomic import write_text
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from pages import per_cent, with_block
@@ -96,10 +97,10 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="?", default=Path("benchmarks/results/study"))
     args = parser.parse_args()
     report = gather(args.results)
-    (args.results / "points.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_text(args.results / "points.json", json.dumps(report, indent=1) + "\n")
     shown = table(report)
     for page in (Path("README.md"), Path("docs/study.md")):
-        page.write_text(with_block(page, "study-points", shown))
+        write_text(page, with_block(page, "study-points", shown))
     print("\n".join(shown))
 
 

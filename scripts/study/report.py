@@ -27,6 +27,7 @@ from run import SEEDS
 from scales import JUDGE, chosen_scales
 
 from videojam.evaluation.intervals import bootstrap_mean, paired_difference
+from videojam.joint.atomic import write_text
 from videojam.world import KINDS
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -318,7 +319,7 @@ def keep_clips(benches: dict[str, Results], out: Path) -> None:
 def keep_grid(grid: Results, out: Path) -> None:
     """Write what the scales were chosen from, without its clips."""
     parts = ("format", "made_at", "versions", "suite", "num_seeds", "table")
-    (out / "grid.json").write_text(json.dumps({part: grid[part] for part in parts}, indent=1) + "\n")
+    write_text(out / "grid.json", json.dumps({part: grid[part] for part in parts}, indent=1) + "\n")
 
 
 def keep_runs(runs: Path, out: Path) -> None:
@@ -375,10 +376,10 @@ def main() -> None:
     keep_grid(grid, args.out)
     keep_runs(args.runs, args.out)
     lines = tables(report)
-    (args.out / "study.md").write_text("\n".join(lines))
-    (args.out / "study.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_text(args.out / "study.md", "\n".join(lines))
+    write_text(args.out / "study.json", json.dumps(report, indent=1) + "\n")
     for page, shown in blocks(report, args.out.name).items():
-        page.write_text(with_block(page, f"study-{args.out.name}", shown))
+        write_text(page, with_block(page, f"study-{args.out.name}", shown))
     print("\n".join(lines))
 
 

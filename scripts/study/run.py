@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from scales import chosen_scales
 
+from videojam.joint.atomic import write_text
 from videojam.world import KINDS, sample_caption
 
 SEEDS = (0, 1, 2)
@@ -123,14 +124,12 @@ def bench(name: str, out: Path, suite: str | Path, arms: dict[str, str], limit: 
 
 def tuning_suite(root: Path) -> Path:
     """The prompts on which scales are chosen, each once, written as a suite of the bench."""
-    path = root / "tuning_prompts.json"
     prompts: list[dict[str, str]] = []
     for kind in KINDS:
         seeds = range(TUNING_SEED, TUNING_SEED + 20 * TUNING_PER_KIND)
         texts = list(dict.fromkeys(sample_caption(seed, kind=kind) for seed in seeds))[:TUNING_PER_KIND]
         prompts += [{"id": f"{kind}-{i:02d}", "text": text, "category": kind} for i, text in enumerate(texts)]
-    path.write_text(json.dumps(prompts, indent=1) + "\n")
-    return path
+    return write_text(root / "tuning_prompts.json", json.dumps(prompts, indent=1) + "\n")
 
 
 def grid_arms(point: str, runs: Path, base: Path) -> dict[str, str]:

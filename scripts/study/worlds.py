@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool3d
 
 from videojam.evaluation.intervals import ratio_of_sums, share
+from videojam.joint.atomic import write_text
 from videojam.joint.load import LoadedModel, load_model
 from videojam.training.loop import fixed_draws
 from videojam.world import KINDS, sample_clip, score_clip
@@ -91,8 +92,7 @@ def main() -> None:
         "static_places": float(np.mean([row["static"] for row in found])),
         "static_share": {str(t): asdict(ratio_of_sums(*part)) for t, part in parts.items()},
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_text(args.out, json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))
 
 

@@ -33,6 +33,7 @@ from measure import TEST_SEED, read_rows, seeds_of, through_autoencoder
 from tiny_world import TINY_WORLD
 
 from videojam.evaluation.intervals import bootstrap_mean, share
+from videojam.joint.atomic import write_text
 from videojam.joint.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import decode_motion_video, motion_video
@@ -131,7 +132,7 @@ def main() -> None:
         "vae": {"truth": coherent_by_size(with_true_size(read_rows(RESULTS / "tiny_vae.jsonl")))},
         "generated": {arm: coherent_by_size(rows) for arm, rows in generated.items()},
     }
-    (RESULTS / "zoom.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_text(RESULTS / "zoom.json", json.dumps(result, indent=1) + "\n")
     lines = table("flow error, % of the speed", result["codes"], 1)
     lines += table("through the autoencoder, % coherent", result["vae"])
     lines += table("generated, % coherent", result["generated"])

@@ -31,6 +31,7 @@ from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_diffe
 from videojam.evaluation.motion_use import CONDITIONS, appearance_losses_by_motion, warp_errors
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
+from videojam.joint.atomic import write_text
 from videojam.joint.load import LoadedModel, load_model
 from videojam.motion.flow import decode_motion_video, motion_video
 from videojam.sampling.sample import sample
@@ -232,7 +233,7 @@ def main() -> None:
         write_rows(path, measure_arms(args.clips, args.arm)(done))
     if "summary" in args.stage:
         summary = json.dumps(summarise(), indent=2)
-        (RESULTS / "tiny.json").write_text(summary + "\n")
+        write_text(RESULTS / "tiny.json", summary + "\n")
         print(summary)
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from videojam.joint.atomic import write_text
 from videojam.world import KINDS
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -100,7 +101,7 @@ def main() -> None:
     text = with_block(PAGE, "results", section(json.loads(RESULTS.read_text())))
     if args.check and text != PAGE.read_text():
         raise SystemExit(f"{PAGE} does not hold what {RESULTS} says: run scripts/tiny/report.py")
-    PAGE.write_text(text)
+    write_text(PAGE, text)
 
 
 if __name__ == "__main__":

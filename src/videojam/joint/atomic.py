@@ -10,11 +10,11 @@ from pathlib import Path
 
 from videojam.errors import VideoJamError
 
+ELSEWHERE = "Free space or choose another place; nothing was left behind."
+
 
 @contextmanager
-def written_whole(
-    out: Path, fix: str = "Free space or choose another place; nothing was left behind."
-) -> Iterator[Path]:
+def written_whole(out: Path, fix: str = ELSEWHERE) -> Iterator[Path]:
     """Yield a temporary folder's name beside `out`; it takes the place of `out` when the block ends well.
 
     Args:
@@ -37,7 +37,7 @@ def written_whole(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_text(path: Path, text: str, fix: str) -> Path:
+def write_text(path: Path, text: str, fix: str = ELSEWHERE) -> Path:
     """Write a text file whole or not at all, and its folder where there is none.
 
     Args:
@@ -51,7 +51,7 @@ def write_text(path: Path, text: str, fix: str) -> Path:
     return write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), fix)
 
 
-def write_file(path: Path, write: Callable[[Path], object], fix: str) -> Path:
+def write_file(path: Path, write: Callable[[Path], object], fix: str = ELSEWHERE) -> Path:
     """Write any file whole or not at all, and its folder where there is none.
 
     Args:
