@@ -25,7 +25,7 @@ from videojam.bench.arms import parse_arm
 from videojam.bench.folder import Bench
 from videojam.bench.generate import generate_arm
 from videojam.bench.suites import load_suite
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 
 NUM_ARMS, NUM_PROMPTS, NUM_RUNS = 4, 250, 3
 CALL = "from videojam.cli import run; run()"

@@ -23,7 +23,7 @@ import diffusers
 import torch
 from diffusers import WanTransformer3DModel
 
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.joint.widen import widen_transformer
 
 GOAL = 1.02

@@ -38,8 +38,8 @@ from PIL import Image
 from torch import Tensor
 
 from videojam.families import family_of
+from videojam.files import write_text
 from videojam.guidance.config import GuidanceConfig
-from videojam.joint.atomic import write_text
 from videojam.joint.load import LoadedModel, load_model
 from videojam.joint.record import MotionRecord
 from videojam.joint.widen import widen_transformer

@@ -22,7 +22,7 @@ import torch
 import torchvision
 from torchvision.utils import flow_to_image
 
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.motion.code import MotionCode
 from videojam.motion.rgb import flow_to_rgb, flow_to_rgb8
 

@@ -21,7 +21,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 
 NUM_RUNS = 7
 CALL = "from videojam.cli import run; run()"

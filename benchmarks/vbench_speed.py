@@ -35,7 +35,7 @@ from videojam.evaluation.vbench import dynamic_degree
 from videojam.evaluation.vbench.consistency import ClipFeatures, DinoFeatures, consistency
 from videojam.evaluation.vbench.dynamic_degree import DynamicDegree
 from videojam.evaluation.vbench.preprocess import CLIP, IMAGENET
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.world import KINDS, WorldConfig, sample_clip
 
 GOAL = 1.5

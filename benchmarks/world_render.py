@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import torch
 
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.world import KINDS, WorldConfig, sample_clip, score_clip
 
 NUM_ROUNDS, CLIPS_A_ROUND = 7, 20

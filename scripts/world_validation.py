@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.world import DAMAGES, KINDS, WORLD_VERSION, Validation, WorldConfig, validation_table
 from videojam.world.validation import MAX_PASS_RATE, MIN_PASS_RATE
 

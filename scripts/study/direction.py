@@ -24,7 +24,7 @@ from torch import Tensor
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import EncodedClip, EncodedData, prepare
 from videojam.evaluation.intervals import ratio_of_sums
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.joint.latents import join, null_motion, split
 from videojam.joint.load import LoadedModel, load_model
 from videojam.training.batches import read_batch

@@ -21,7 +21,7 @@ from report import JUDGE, difference, over_seeds
 from run import CLUTTER
 
 from videojam.evaluation.intervals import paired_difference
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from pages import per_cent, with_block

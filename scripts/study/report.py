@@ -27,7 +27,7 @@ from run import SEEDS
 from scales import JUDGE, chosen_scales
 
 from videojam.evaluation.intervals import bootstrap_mean, paired_difference
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.world import KINDS
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

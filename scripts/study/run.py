@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from scales import chosen_scales
 
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.world import KINDS, sample_caption
 
 SEEDS = (0, 1, 2)

@@ -33,7 +33,7 @@ from measure import TEST_SEED, read_rows, seeds_of, through_autoencoder
 from tiny_world import TINY_WORLD
 
 from videojam.evaluation.intervals import bootstrap_mean, share
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.joint.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import decode_motion_video, motion_video

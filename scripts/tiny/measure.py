@@ -29,9 +29,9 @@ from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
 from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference, share
 from videojam.evaluation.motion_use import CONDITIONS, appearance_losses_by_motion, warp_errors
+from videojam.files import write_text
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
-from videojam.joint.atomic import write_text
 from videojam.joint.load import LoadedModel, load_model
 from videojam.motion.flow import decode_motion_video, motion_video
 from videojam.sampling.sample import sample

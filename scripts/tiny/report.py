@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.world import KINDS
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

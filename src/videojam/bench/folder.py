@@ -20,9 +20,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from videojam import files
 from videojam.bench.suites import Prompt, Suite
 from videojam.errors import VideoJamError
-from videojam.joint import atomic
 
 FORMAT = 1
 WRITE_FIX = "Free space or choose another folder with --out; what is finished is kept."
@@ -162,7 +162,7 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
                 _drop_last_line(file)
             file.write(json.dumps(content).encode() + b"\n")
     except OSError as error:
-        raise atomic.refused(path, error, WRITE_FIX) from error
+        raise files.refused(path, error, WRITE_FIX) from error
 
 
 def _last_byte(file: Any) -> bytes:
@@ -190,7 +190,7 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         VideoJamError: no room or permission.
     """
-    return atomic.write_text(path, text, WRITE_FIX)
+    return files.write_text(path, text, WRITE_FIX)
 
 
 def _made_at(manifest: Path) -> tuple[float, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import shutil
 from collections import Counter
@@ -16,6 +15,7 @@ from videojam.bench.folder import Bench, Item
 from videojam.bench.manifest import begin, read_manifest, write_manifest
 from videojam.bench.suites import normalise
 from videojam.errors import VideoJamError
+from videojam.files import renamed
 from videojam.motion.decode import decode_frames, open_video
 from videojam.motion.video import VideoInfo, probe_video, read_video, write_video
 
@@ -190,9 +190,8 @@ def _copy(source: Path, target: Path, fps: float | None) -> VideoInfo:
         return probe_video(target)
     num_frames = _count(source)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.copy2(source, temporary)  # with its time: the same file imported again is not scored again
-    os.replace(temporary, target)
+    with renamed(target) as unfinished:
+        shutil.copy2(source, unfinished)  # with its time: the same file imported again is not scored again
     return info._replace(num_frames=num_frames)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from videojam.data.clips import ClipContent, ClipEntry, list_clips
 from videojam.data.config import DataConfig, FolderSource
 from videojam.errors import VideoJamError
+from videojam.files import renamed
 from videojam.joint.latents import reject_non_finite
 from videojam.joint.load import LoadedModel
 from videojam.motion.code import MotionCode
@@ -159,13 +159,12 @@ def _encode(
         tensors = {"x": x.half(), "d": d.half()}
         tensors |= {f"text.{name}": tensor[row].cpu() for name, tensor in text.items()}
         tensors |= {f"image.{name}": tensor[row].cpu() for name, tensor in image.items()}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        save_file(
-            {key: tensor.contiguous() for key, tensor in tensors.items()},
-            temporary,
-            metadata={"name": entry.name, "caption": entry.caption},
-        )
-        os.replace(temporary, path)
+        with renamed(path) as unfinished:
+            save_file(
+                {key: tensor.contiguous() for key, tensor in tensors.items()},
+                unfinished,
+                metadata={"name": entry.name, "caption": entry.caption},
+            )
 
 
 def _flow_of(content: ClipContent, estimator: FlowEstimator | None) -> Tensor:

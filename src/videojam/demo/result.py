@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from videojam import files
 from videojam.evaluation.intervals import Interval, paired_difference, share
-from videojam.joint import atomic
 
 WORLD = "world"
 ARMS = {"base": "Base", "control": "Control", "videojam": "VideoJAM"}
@@ -120,4 +120,4 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         VideoJamError: no room or no permission.
     """
-    return atomic.write_text(path, text, fix="Free space or choose another folder with --out.")
+    return files.write_text(path, text, fix="Free space or choose another folder with --out.")

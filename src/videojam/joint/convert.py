@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from videojam.errors import VideoJamError
-from videojam.joint.atomic import written_whole
+from videojam.files import written_whole
 from videojam.joint.inspect_folder import TransformerFolder, find_transformers, read_json
 from videojam.joint.record import FINGERPRINT_NAME, MotionRecord, save_record
 from videojam.joint.stream import read_header, rewrite

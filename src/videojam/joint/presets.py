@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.joint.atomic import written_whole
+from videojam.files import written_whole
 from videojam.joint.convert import resolve
 from videojam.joint.inspect_folder import read_json
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam import __version__
 from videojam.errors import VideoJamError
+from videojam.files import renamed
 from videojam.motion.code import MotionCode
 
 RECORD_NAME = "videojam.json"
@@ -126,7 +126,6 @@ def _load(path: Path, kind: type[_Model]) -> _Model | None:
 
 
 def _save(model: BaseModel, path: Path) -> Path:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(model.model_dump(mode="json"), indent=2) + "\n")
-    os.replace(temporary, path)
+    with renamed(path) as unfinished:
+        unfinished.write_text(json.dumps(model.model_dump(mode="json"), indent=2) + "\n")
     return path

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +17,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.files import renamed
 from videojam.motion.decode import (
     TimedFrame,
     VideoSource,
@@ -155,11 +154,10 @@ def write_video(path: str | Path, frames: UInt8[Tensor, "t 3 h w"], fps: float |
     """
     path, fps = Path(path), float(fps)
     _check_frames(path, frames, fps)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _encode(unfinished, frames.cpu(), Fraction(fps).limit_denominator(1001), crf)
-        os.replace(unfinished, path)
+        with renamed(path) as unfinished:
+            _encode(unfinished, frames.cpu(), Fraction(fps).limit_denominator(1001), crf)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoJamError(
             expected="to write the video",
@@ -167,9 +165,6 @@ def write_video(path: str | Path, frames: UInt8[Tensor, "t 3 h w"], fps: float |
             where=str(path),
             fix="Check free space and permissions of the folder.",
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
 
 
 def _choose(source: VideoSource, fps: float | None, start_s: float) -> Iterator[TimedFrame]:
@@ -182,7 +177,7 @@ def _choose(source: VideoSource, fps: float | None, start_s: float) -> Iterator[
 
 def _encode(path: Path, frames: Tensor, rate: Fraction, crf: int) -> None:
     _, _, height, width = frames.shape
-    # The name ends in .tmp, so the format is named here.
+    # The name is a temporary one, so the format is named here.
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         # The same frames should give the same file: x264's output depends on the number of threads, and its
         # AVX-512 path, which cpu-independent leaves out, gives other bits from run to run.

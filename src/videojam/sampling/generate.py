@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from videojam import __version__
+from videojam.files import refused, renamed
 from videojam.guidance.config import GuidanceConfig
-from videojam.joint.atomic import refused
 from videojam.joint.load import LoadedModel
 from videojam.motion.video import write_video
 from videojam.sampling.sample import SampleOutput, default_guidance, sample
@@ -89,9 +89,8 @@ def _write_clip(
     if output.motion_video is not None and output.flow is not None:
         files |= {"motion": f"{stem}.motion.mp4", "flow": f"{stem}.flow.safetensors"}
         write_video(out / files["motion"], output.motion_video[i], fps)
-        temporary = out / f".{files['flow']}.tmp"
-        save_file({"flow": output.flow[i].contiguous()}, temporary, metadata={"unit": "px/frame"})
-        os.replace(temporary, out / files["flow"])
+        with renamed(out / files["flow"]) as unfinished:
+            save_file({"flow": output.flow[i].contiguous()}, unfinished, metadata={"unit": "px/frame"})
         if side_by_side:
             files["side_by_side"] = f"{stem}.side.mp4"
             both = torch.cat([output.video[i], output.motion_video[i]], dim=3)

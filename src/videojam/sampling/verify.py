@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from videojam.files import renamed
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
 from videojam.joint.convert import resolve
@@ -80,9 +80,9 @@ def fingerprint(model: LoadedModel, image: Any = None) -> Tensor:
 def save_fingerprint(model: LoadedModel, folder: str | Path) -> Path:
     """Store the fingerprint of a model in memory beside its saved files, for `verify` to compare with."""
     path = Path(folder) / FINGERPRINT_NAME
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file({"latents": fingerprint(model).contiguous()}, temporary, metadata={"torch": torch.__version__})
-    os.replace(temporary, path)
+    latents = {"latents": fingerprint(model).contiguous()}
+    with renamed(path) as unfinished:
+        save_file(latents, unfinished, metadata={"torch": torch.__version__})
     return path
 
 

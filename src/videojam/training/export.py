@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
-from videojam.joint.atomic import written_whole
+from videojam.files import renamed, written_whole
 from videojam.joint.convert import copy_rest, resolve
 from videojam.joint.inspect_folder import read_json
 from videojam.joint.load import LoadedModel
@@ -99,9 +98,8 @@ def export_lora(transformer: Any, projections: dict[str, torch.Tensor], out: Pat
     folder.mkdir(parents=True, exist_ok=True)
     transformer.save_lora_adapter(folder, weight_name=ADAPTERS_NAME, safe_serialization=True)
     transformer.save_config(folder)  # by which another base is told
-    temporary = folder / ".projections.tmp"
-    save_file({k: v.detach().cpu().contiguous() for k, v in projections.items()}, temporary)
-    os.replace(temporary, folder / "projections.safetensors")
+    with renamed(folder / "projections.safetensors") as unfinished:
+        save_file({k: v.detach().cpu().contiguous() for k, v in projections.items()}, unfinished)
 
 
 def load_lora(transformer: Any, folder: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from torch import Tensor
 from videojam import __version__
 from videojam.data.encode import EncodedData, prepare, read_encoded
 from videojam.errors import VideoJamError
+from videojam.files import renamed
 from videojam.joint.load import LoadedModel, load_model, with_image
 from videojam.joint.record import MotionRecord, check_motion_code
 from videojam.joint.widen import widen_transformer
@@ -262,9 +262,8 @@ def _start_folder(config: TrainConfig, data: EncodedData, num_processes: int) ->
     }
     try:
         config.out.mkdir(parents=True, exist_ok=True)
-        temporary = config.out / ".run.json.tmp"
-        temporary.write_text(json.dumps(facts, indent=2) + "\n")
-        os.replace(temporary, config.out / "run.json")
+        with renamed(config.out / "run.json") as unfinished:
+            unfinished.write_text(json.dumps(facts, indent=2) + "\n")
     except OSError as error:
         raise VideoJamError(
             expected="a folder to write to",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
+from videojam.files import renamed
 from videojam.motion.video import read_video, write_video
 from videojam.world.appearance import appearance_measures
 from videojam.world.caption import parse_caption
@@ -73,17 +73,10 @@ def render_folder(
 
 def _write_clip(stem: Path, clip: WorldClip, fps: float) -> None:
     """Write one clip's three files; the mp4 comes last, so that a clip with an mp4 is complete."""
-    flow = stem.with_name(stem.name + FLOW_SUFFIX)
-    unfinished = flow.with_name(f".{flow.name}.{os.getpid()}.tmp")
-    try:
+    with renamed(stem.with_name(stem.name + FLOW_SUFFIX)) as unfinished:
         save_file({"flow": clip.flow.to(torch.float16).contiguous()}, unfinished)
-        os.replace(unfinished, flow)
-        text = stem.with_suffix(".txt")
-        unfinished = text.with_name(f".{text.name}.{os.getpid()}.tmp")
+    with renamed(stem.with_suffix(".txt")) as unfinished:
         unfinished.write_text(clip.caption + "\n", encoding="utf-8")
-        os.replace(unfinished, text)
-    finally:
-        unfinished.unlink(missing_ok=True)
     write_video(stem.with_suffix(".mp4"), clip.video, fps)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam.errors import VideoJamError
+from videojam.files import renamed
 from videojam.motion.video import probe_video
 
 RECORD = "export.json"
@@ -111,9 +111,8 @@ def write_record(out: Path, record: ExportRecord) -> ExportRecord:
             where=str(out),
             fix="See the reasons.",
         )
-    unfinished = out / f".{RECORD}.tmp"
-    unfinished.write_text(record.model_dump_json(indent=2), encoding="utf-8")
-    os.replace(unfinished, out / RECORD)
+    with renamed(out / RECORD) as unfinished:
+        unfinished.write_text(record.model_dump_json(indent=2), encoding="utf-8")
     return record
 
 

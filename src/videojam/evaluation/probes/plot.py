@@ -8,7 +8,7 @@ from typing import Any
 
 from videojam.errors import VideoJamError
 from videojam.evaluation.probes.record import load_probe
-from videojam.joint.atomic import write_file
+from videojam.files import write_file
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers can tell apart."""

@@ -17,7 +17,7 @@ from videojam import __version__
 from videojam.data.encode import fingerprint
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
-from videojam.joint.atomic import write_text
+from videojam.files import write_text
 from videojam.joint.load import LoadedModel
 
 FORMAT = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from videojam.errors import VideoJamError
@@ -62,15 +62,25 @@ def write_file(path: Path, write: Callable[[Path], object], fix: str = ELSEWHERE
     Raises:
         VideoJamError: no room or permission; what was there before still is.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
+        with renamed(path) as unfinished:
+            write(unfinished)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise refused(path, error, fix) from error
     return path
+
+
+@contextmanager
+def renamed(path: Path) -> Iterator[Path]:
+    """Yield a temporary file's name beside `path`; it takes the place of `path` when the block ends well."""
+    unfinished = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def refused(path: Path, error: OSError, fix: str) -> VideoJamError:
