@@ -161,18 +161,23 @@ def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType]
     seeds = [bench(seed_arms), bench([arm for arm in seed_arms if not arm.startswith("base")])]
     grid = {"table": study["run"].grid_arms("plain", Path("runs"), Path("base"))}
     grid["table"] = {name: measured(0.5, 0.5) for name in grid["table"]}
-    found = report.gather(seeds, grid, bench(["longer", "longer-cfg", "longer-control", "lambda-0.2"]))
+    changed = ["longer", "longer-cfg", "longer-control", "longer-control-same-w1", "lambda-0.2"]
+    found = report.gather(seeds, grid, bench(changed))
     # A whole bench's values stand in the table, and the difference to the unchanged arm is theirs.
     mean = np.mean(list(seeds[0]["values"]["videojam"]["world-v1.coherent"].values()))
     assert found["arms"]["videojam"]["coherent"]["seeds"][0] == pytest.approx(mean)
     assert len(found["arms"]["base"]["coherent"]["seeds"]) == 1
     assert found["cost"]["videojam"]["coherent less exact"]["mean"] == 0
     changes = found["changes"]
-    assert set(changes) == {"longer", "longer-cfg", "longer-control", "lambda-0.2"}
+    assert set(changes) == set(changed)
     # A change with a control of its own is compared with that one.
     assert changes["longer"]["coherent less control"]["mean"] == pytest.approx(
         changes["longer"]["coherent"]["mean"] - changes["longer-control"]["coherent"]["mean"]
     )
+    same_w1 = (
+        changes["longer-cfg"]["coherent"]["mean"] - changes["longer-control-same-w1"]["coherent"]["mean"]
+    )
+    assert changes["longer-cfg"]["coherent less control-same-w1"]["mean"] == pytest.approx(same_w1)
     assert changes["lambda-0.2"]["coherent less control"]["mean"] == pytest.approx(
         changes["lambda-0.2"]["coherent"]["mean"] - found["arms"]["control"]["coherent"]["seeds"][0]
     )

@@ -149,13 +149,18 @@ def gather(seeds: list[Results], grid: Results, changes: Results | None) -> dict
 
 
 def compared_with(arm: str, changed: Collection[str]) -> dict[str, str]:
-    """The control, with the same change if that was run, and the arm of seed 0 without the change."""
+    """The control, with the same change if that was run, and the arm of seed 0 without the change.
+
+    VideoJAM without w2 also has the control at its own w1, if that was run.
+    """
     own_control = f"{arm.removesuffix('-cfg')}-control"
+    same_w1 = f"{own_control}-same-w1"
     unchanged = "videojam-cfg" if arm.endswith("-cfg") else "videojam"
-    return {
+    found = {
         "control": own_control if own_control in changed else "control",
-        "unchanged": "control" if arm.endswith("-control") else unchanged,
+        "unchanged": "control" if "-control" in arm else unchanged,
     }
+    return found | ({"control-same-w1": same_w1} if arm.endswith("-cfg") and same_w1 in changed else {})
 
 
 def difference(found: dict[str, Any], measure: str) -> str:

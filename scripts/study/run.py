@@ -176,13 +176,20 @@ def study_arms(runs: Path, base: Path, seed: int, scales: dict[str, dict[str, fl
 
 
 def change_arms(runs: Path, scales: dict[str, dict[str, float]]) -> dict[str, str]:
-    """Each changed fine-tune without and with Inner-Guidance, at the scales of seed 0 of the study."""
+    """Each changed fine-tune without and with Inner-Guidance, at the scales of seed 0 of the study.
+
+    The longer control stands beside each: at a control's own best scale, and at that of VideoJAM without w2.
+    """
     zero = study_arms(runs, Path(), 0, scales)
     arms = {
         f"{name}{arm.removeprefix('videojam')}": zero[arm].replace("videojam-0", f"change-{name}")
         for name in CHANGES for arm in ("videojam-cfg", "videojam")
     }  # fmt: skip
-    return {"longer-control": zero["control"].replace("control-0", "change-longer-control")} | arms
+    control = "change-longer-control"
+    return arms | {
+        "longer-control": zero["control"].replace("control-0", control),
+        "longer-control-same-w1": zero["videojam-cfg"].replace("videojam-0", control),
+    }
 
 
 def stages(point: str, root: Path) -> Iterator[Stage]:
