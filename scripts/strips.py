@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from videojam.files import renamed
+
 ZOOM, GAP, TITLE_PX, MARGIN, LINE_PX = 2, 4, 34, 14, 16
 PAPER, INK = (255, 255, 255), (29, 30, 32)
 GOOD, BAD = (24, 112, 58), (179, 38, 30)
@@ -55,5 +57,6 @@ def save_stack(strips: Sequence[Image.Image], out: Path) -> None:
         picture.paste(strip, (0, top))
         top += strip.height
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(out, optimize=True)
+    with renamed(out) as unfinished:
+        picture.save(unfinished, format=out.suffix[1:], optimize=True)
     print(f"{out}: {picture.width}×{picture.height}")
