@@ -16,9 +16,9 @@ from typing import Any
 from PIL import Image
 from strips import Row, draw_strip, save_stack
 
+from videojam.demo.result import ARMS
 from videojam.motion.video import read_video
 
-ARMS = {"base": "Base", "control": "Control", "videojam": "VideoJAM"}
 LABEL_PX = 116
 
 

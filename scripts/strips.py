@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from videojam.files import renamed
+from videojam.files import write_file
 
 ZOOM, GAP, TITLE_PX, MARGIN, LINE_PX = 2, 4, 34, 14, 16
 PAPER, INK = (255, 255, 255), (29, 30, 32)
@@ -56,7 +56,5 @@ def save_stack(strips: Sequence[Image.Image], out: Path) -> None:
     for strip in strips:
         picture.paste(strip, (0, top))
         top += strip.height
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with renamed(out) as unfinished:
-        picture.save(unfinished, format=out.suffix[1:], optimize=True)
+    write_file(out, lambda unfinished: picture.save(unfinished, format=out.suffix[1:], optimize=True))
     print(f"{out}: {picture.width}×{picture.height}")

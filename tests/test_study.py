@@ -235,7 +235,8 @@ def test_the_advantage_of_a_point_is_a_mean_over_its_own_seeds(
     ]  # fmt: skip
     grid = "grid,videojam-w1-m1,a,1,2"  # no arm of the study
     file.write_text("\n".join(["bench,arm,clip,coherent,broken_laws", *rows, grid]) + "\n")
-    assert study["points"].advantage(file, "coherent").tolist() == [0.5, 1.0]
+    seeds = study["points"].read_seeds(file)
+    assert study["points"].advantage(seeds, "coherent").tolist() == [0.5, 1.0]
 
 
 def test_what_a_point_of_the_world_asks(study: dict[str, ModuleType], tmp_path: Path) -> None:

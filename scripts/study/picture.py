@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from videojam.bench.suites import Prompt, load_suite
+from videojam.demo.result import ARMS
 from videojam.joint.load import LoadedModel, load_model
 from videojam.motion.video import read_video
 from videojam.world import KINDS, sample_clip, score_clip
@@ -28,7 +29,6 @@ from measure import through_autoencoder
 from strips import Row, draw_strip, save_stack
 from tiny_world import TINY_WORLD
 
-ARMS = {"base": "Base", "control": "Control", "videojam": "VideoJAM"}
 NUM_FRAMES, LABEL_PX = 9, 250
 
 

@@ -31,20 +31,19 @@ SHOWN = ("base", "control", "videojam")
 TIME = "0.5"  # at which the static share is shown
 
 
-def benches(file: Path) -> dict[str, dict[str, Any]]:
-    """A point's clips.csv, as the results of its benches."""
+def read_seeds(file: Path) -> list[dict[str, Any]]:
+    """A point's clips.csv, as the results of the bench of each fine-tune seed."""
     found: dict[str, dict[str, Any]] = {}
     with file.open(newline="") as rows:
         for row in csv.DictReader(rows):
             values = found.setdefault(row["bench"], {"values": {}})["values"].setdefault(row["arm"], {})
             for measure in MEASURES:
                 values.setdefault(f"{JUDGE}.{measure}", {})[row["clip"]] = float(row[measure])
-    return found
+    return [results for name, results in found.items() if name.startswith("arms-")]
 
 
-def advantage(file: Path, measure: str) -> np.ndarray:
+def advantage(seeds: list[dict[str, Any]], measure: str) -> np.ndarray:
     """VideoJAM less control by clip `[clips]`, mean over the fine-tune seeds."""
-    seeds = [results for name, results in benches(file).items() if name.startswith("arms-")]
     videojam, control = over_seeds(seeds, ("videojam", "control"), measure).mean(axis=0)
     return videojam - control
 
@@ -52,9 +51,7 @@ def advantage(file: Path, measure: str) -> np.ndarray:
 def gather(root: Path) -> dict[str, Any]:
     """The figures of each point, and what the advantage gains from the first to the second."""
     points = {name: json.loads((root / name / "study.json").read_text()) for name in CLUTTER}
-    plain, clutter = (
-        {measure: advantage(root / name / "clips.csv", measure) for measure in MEASURES} for name in CLUTTER
-    )
+    plain, clutter = (read_seeds(root / name / "clips.csv") for name in CLUTTER)
     return {
         "points": {
             name: {
@@ -67,7 +64,8 @@ def gather(root: Path) -> dict[str, Any]:
             for name, found in points.items()
         },
         "gain": {
-            measure: asdict(paired_difference(clutter[measure], plain[measure])) for measure in MEASURES
+            measure: asdict(paired_difference(advantage(clutter, measure), advantage(plain, measure)))
+            for measure in MEASURES
         },
     }
 

@@ -367,9 +367,8 @@ def main() -> None:
     report = gather(seeds, grid, changes)
     found = sorted(args.out.glob("direction-*.json"), key=lambda file: ("change-" in file.name, file.name))
     if found:
-        names = [file.stem.removeprefix("direction-") for file in found]
         report["direction"] = {
-            name: json.loads(file.read_text())["scales"] for name, file in zip(names, found, strict=True)
+            file.stem.removeprefix("direction-"): json.loads(file.read_text())["scales"] for file in found
         }
     worlds = args.out / "worlds.json"
     if worlds.exists():

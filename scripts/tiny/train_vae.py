@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanResample, patchi
 from safetensors.torch import load_file, save_file
 from tiny_world import TINY_WORLD
 
+from videojam.files import renamed, write_text
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import motion_video
 from videojam.world import WorldConfig, sample_clip
@@ -182,9 +182,9 @@ def save_state(
     tensors |= {f"ema.{k}": v for k, v in ema.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{k}": v for k, v in moments.items()}
-    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, out / "state.tmp")
-    os.replace(out / "state.tmp", out / "state.safetensors")
-    (out / "state.json").write_text(json.dumps({"step": step}))
+    with renamed(out / "state.safetensors") as unfinished:
+        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, unfinished)
+    write_text(out / "state.json", json.dumps({"step": step}))
 
 
 def load_state(

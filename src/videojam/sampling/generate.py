@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -130,9 +129,8 @@ def _write_manifest(
         "clips": clips,
     }
     path = out / MANIFEST_NAME
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(temporary, path)
+    with renamed(path) as unfinished:
+        unfinished.write_text(json.dumps(manifest, indent=2) + "\n")
     return path
 
 
