@@ -21,10 +21,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from videojam.bench.arms import parse_arm
 from videojam.bench.folder import Bench
-from videojam.bench.generate import generate_arm
-from videojam.bench.suites import load_suite
+from videojam.bench.make.arms import parse_arm
+from videojam.bench.make.generate import generate_arm
+from videojam.bench.make.suites import load_suite
 from videojam.files import write_text
 
 NUM_ARMS, NUM_PROMPTS, NUM_RUNS = 4, 250, 3

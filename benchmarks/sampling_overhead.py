@@ -29,9 +29,9 @@ from videojam.families import family_of
 from videojam.files import write_text
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
-from videojam.joint.load import LoadedModel, load_model
-from videojam.joint.record import MotionRecord
 from videojam.joint.widen import widen_transformer
+from videojam.models.load import LoadedModel, load_model
+from videojam.models.record import MotionRecord
 from videojam.motion.code import MotionCode
 from videojam.sampling.sample import sample
 

@@ -79,7 +79,7 @@ def tiny_joints(tiny_bases, tmp_path_factory):
 @pytest.fixture
 def trained_joint(tiny_joints):
     """A loaded tiny joint T2V model whose motion weights are random instead of zero."""
-    from videojam.joint.load import load_model
+    from videojam.models.load import load_model
 
     model = load_model(tiny_joints["t2v"])
     tiny.randomise_projections(model.pipeline)

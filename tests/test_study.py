@@ -47,7 +47,7 @@ def test_a_scale_that_loses_the_prompt_cannot_be_chosen(study: dict[str, ModuleT
 def test_scales_are_chosen_on_prompts_that_a_bench_takes(
     study: dict[str, ModuleType], tmp_path: Path
 ) -> None:
-    from videojam.bench.suites import load_suite
+    from videojam.bench.make.suites import load_suite
 
     suite = load_suite(study["run"].tuning_suite(tmp_path))
     assert [prompt.category for prompt in suite.prompts].count("ball") == 16
@@ -62,7 +62,7 @@ def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm(study: dict[str, 
     assert {a for pair in study["report"].CONTRASTS for a in pair} <= set(arms)
     assert set(study["report"].FORWARDS) <= set(arms)
 
-    from videojam.bench.arms import parse_arms
+    from videojam.bench.make.arms import parse_arms
 
     arms |= study["run"].change_arms(Path("runs"), chosen)
     parsed = parse_arms([f"{name}={spec}" for name, spec in arms.items()])
@@ -205,7 +205,7 @@ def test_a_push_is_the_prediction_less_the_one_without_its_condition(
     from videojam.data.config import DataConfig, WorldSource
     from videojam.data.encode import prepare
     from videojam.evaluation.motion_use import appearance_losses_by_motion
-    from videojam.joint.load import load_model
+    from videojam.models.load import load_model
 
     direction = study["direction"]
     model = load_model("tiny:videojam")

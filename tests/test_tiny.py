@@ -12,8 +12,8 @@ import torch
 import videojam.tiny
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
-from videojam.joint.load import load_model
-from videojam.joint.record import RECORD_NAME
+from videojam.models.load import load_model
+from videojam.models.record import RECORD_NAME
 from videojam.tiny import PACKAGE_FOLDER, TINY_NAMES, tiny_folder
 
 

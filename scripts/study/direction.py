@@ -26,9 +26,9 @@ from videojam.data.encode import EncodedClip, EncodedData, prepare
 from videojam.evaluation.intervals import ratio_of_sums
 from videojam.files import write_text
 from videojam.joint.latents import join, null_motion, split
-from videojam.joint.load import LoadedModel, load_model
+from videojam.models.load import LoadedModel, load_model
+from videojam.objective.denoiser import Denoiser
 from videojam.training.batches import read_batch
-from videojam.training.joint_step import Denoiser
 from videojam.training.loop import fixed_draws
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))

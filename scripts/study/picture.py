@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from videojam.bench.suites import Prompt, load_suite
+from videojam.bench.make.suites import Prompt, load_suite
 from videojam.demo.result import ARMS
-from videojam.joint.load import LoadedModel, load_model
+from videojam.models.load import LoadedModel, load_model
 from videojam.motion.video import read_video
 from videojam.world import KINDS, sample_clip, score_clip
 

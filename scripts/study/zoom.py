@@ -34,7 +34,7 @@ from tiny_world import TINY_WORLD
 
 from videojam.evaluation.intervals import bootstrap_mean, share
 from videojam.files import write_text
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import decode_motion_video, motion_video
 from videojam.world import KINDS, WorldClip, sample_clip

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
-from videojam.joint.record import SamplingDefaults, save_defaults
+from videojam.models.record import SamplingDefaults, save_defaults
 from videojam.world.caption import TEMPLATES, slot_values, vocabulary
 
 TEXT_WIDTH = 64

@@ -32,7 +32,7 @@ from videojam.evaluation.motion_use import CONDITIONS, appearance_losses_by_moti
 from videojam.files import write_text
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
-from videojam.joint.load import LoadedModel, load_model
+from videojam.models.load import LoadedModel, load_model
 from videojam.motion.flow import decode_motion_video, motion_video
 from videojam.sampling.sample import sample
 from videojam.world import KINDS, WorldConfig, appearance_measures, sample_clip, score_clip

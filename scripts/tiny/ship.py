@@ -16,7 +16,7 @@ import matplotlib
 import torch
 from safetensors.torch import load_file, save_file
 
-from videojam.joint.record import load_record, save_record
+from videojam.models.record import load_record, save_record
 from videojam.tiny import PACKAGE_FOLDER, PREFIX, TINY_NAMES
 
 matplotlib.use("Agg")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from videojam.bench.folder import Bench
-from videojam.bench.suites import Suite, load_suite
+from videojam.bench.make.suites import Suite, load_suite
 from videojam.joint.convert import convert
 
 

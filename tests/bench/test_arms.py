@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from videojam.bench.arms import parse_arm, parse_arms
+from videojam.bench.make.arms import parse_arm, parse_arms
 from videojam.errors import VideoJamError
 from videojam.guidance.config import GuidanceConfig
 

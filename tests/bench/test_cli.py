@@ -8,9 +8,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from videojam.bench import scoring
 from videojam.bench.folder import Bench
 from videojam.bench.manifest import read_manifest
+from videojam.bench.score import scoring
 from videojam.cli import app
 from videojam.errors import VideoJamError
 from videojam.motion.video import write_video
@@ -55,7 +55,7 @@ def test_run_resumes_and_its_exit_code_follows_the_policy(tiny_wan, tmp_path, mo
     assert read_manifest(Bench.open(out), "world-truth").num_frames == 9
     # Again: nothing is loaded or decoded, and the report comes out the same.
     before = json.loads((out / "results.json").read_text())
-    monkeypatch.setattr("videojam.bench.generate.load_sampler", None)
+    monkeypatch.setattr("videojam.bench.make.generate.load_sampler", None)
     monkeypatch.setattr(scoring, "read_video", None)
     assert call(*words, "--on-problem", "warn").exit_code == 0
     assert json.loads((out / "results.json").read_text()) == before

@@ -7,11 +7,11 @@ import shutil
 import pytest
 import torch
 
-from videojam.bench.arms import parse_arm
 from videojam.bench.folder import Bench
-from videojam.bench.generate import Rank, generate_arm
+from videojam.bench.make.arms import parse_arm
+from videojam.bench.make.generate import Rank, generate_arm
+from videojam.bench.make.suites import load_suite
 from videojam.bench.manifest import fingerprint, read_manifest
-from videojam.bench.suites import load_suite
 from videojam.errors import VideoJamError
 from videojam.motion.video import probe_video, read_video
 from videojam.world import sample_clip
@@ -73,7 +73,7 @@ def test_only_what_is_missing_is_made(made, bench, tiny_wan, monkeypatch):
     assert contents(bench, "base") == contents(made, "base")
     assert bench.clip("base", first).stat().st_mtime_ns == before
     # Finished: the model isn't even loaded.
-    monkeypatch.setattr("videojam.bench.generate.load_sampler", None)
+    monkeypatch.setattr("videojam.bench.make.generate.load_sampler", None)
     generate_arm(bench, parse_arm(f"base={tiny_wan},{SIZE}"))
 
 
@@ -134,7 +134,7 @@ def test_the_worlds_own_clips_are_an_arm(bench):
 
 
 def test_a_clip_that_cannot_be_made_is_noted_and_the_rest_goes_on(bench, tiny_wan, monkeypatch):
-    from videojam.bench.sources import ModelSampler
+    from videojam.bench.make.sources import ModelSampler
 
     make = ModelSampler.make
     bad = bench.items[2].prompt.id

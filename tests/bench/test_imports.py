@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from videojam.bench.folder import Bench
-from videojam.bench.imports import import_clips
+from videojam.bench.make.imports import import_clips
+from videojam.bench.make.suites import Prompt, Suite
 from videojam.bench.manifest import read_manifest
-from videojam.bench.suites import Prompt, Suite
 from videojam.errors import VideoJamError
 from videojam.motion.video import probe_video, write_video
 

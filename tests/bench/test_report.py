@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from videojam.bench.arms import parse_arm
 from videojam.bench.folder import Bench
-from videojam.bench.judges import build_judges
-from videojam.bench.probes import COLOURS
-from videojam.bench.report import write_report
+from videojam.bench.make.arms import parse_arm
+from videojam.bench.report.probes import COLOURS
+from videojam.bench.report.report import write_report
 from videojam.bench.run import run_bench
+from videojam.bench.score.judges import build_judges
 from videojam.data.config import WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import share
 from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.world import WorldConfig
 
 _path = Path(__file__).parents[1] / "demo" / "browser.py"
@@ -139,8 +139,8 @@ def test_another_order_and_reference(finished):
 
 def test_the_papers_rows_stand_in_grey_beside_measures_that_match(bench, tmp_path):
     """A judge of VBench's name and dimensions; figures of the paper are those of Table 4."""
-    from videojam.bench.generate import generate_arm
-    from videojam.bench.scoring import score_arm
+    from videojam.bench.make.generate import generate_arm
+    from videojam.bench.score.scoring import score_arm
     from videojam.evaluation.vbench.aggregate import DIMENSIONS
 
     class Stub:

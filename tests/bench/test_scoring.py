@@ -8,16 +8,16 @@ import time
 import pytest
 import torch
 
-from videojam.bench import scoring
-from videojam.bench.arms import parse_arm
 from videojam.bench.folder import Bench, append_line, read_lines
-from videojam.bench.generate import Rank, generate_arm
-from videojam.bench.imports import import_clips
-from videojam.bench.judges import build_judges
+from videojam.bench.make.arms import parse_arm
+from videojam.bench.make.generate import Rank, generate_arm
+from videojam.bench.make.imports import import_clips
+from videojam.bench.make.suites import Prompt, Suite
 from videojam.bench.manifest import read_manifest, write_manifest
-from videojam.bench.scoring import read_scores, score_arm
-from videojam.bench.suites import Prompt, Suite
-from videojam.bench.world_judge import WorldJudge
+from videojam.bench.score import scoring
+from videojam.bench.score.judges import build_judges
+from videojam.bench.score.scoring import read_scores, score_arm
+from videojam.bench.score.world_judge import WorldJudge
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Judge
 from videojam.motion.video import read_video, write_video
@@ -178,8 +178,8 @@ def test_resuming_a_finished_arm_of_a_thousand_clips_reads_no_clip(tmp_path, mon
 
 def test_judges_by_name_and_by_module():
     assert build_judges(["world"])[0].name == "world-v1"
-    assert build_judges(["videojam.bench.world_judge:WorldJudge"])[0].name == "world-v1"
-    for bad in ("beauty", "videojam.bench.world_judge:Nothing", "no_such_module:X"):
+    assert build_judges(["videojam.bench.score.world_judge:WorldJudge"])[0].name == "world-v1"
+    for bad in ("beauty", "videojam.bench.score.world_judge:Nothing", "no_such_module:X"):
         with pytest.raises(VideoJamError, match="one of world"):
             build_judges([bad])
 

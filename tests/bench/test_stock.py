@@ -7,8 +7,8 @@ import torch
 from diffusers import SkyReelsV2Pipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
 from tiny_pipelines import tiny_text_encoder, tiny_tokenizer, tiny_vae
 
-from videojam.bench.arms import parse_arm
-from videojam.bench.generate import generate_arm
+from videojam.bench.make.arms import parse_arm
+from videojam.bench.make.generate import generate_arm
 from videojam.bench.manifest import read_manifest
 from videojam.errors import VideoJamError
 from videojam.motion.video import read_video, write_video

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from videojam.bench import suites
-from videojam.bench.suites import MOVIE_GEN_LEVELS, load_suite, normalise
+from videojam.bench.make import suites
+from videojam.bench.make.suites import MOVIE_GEN_LEVELS, load_suite, normalise
 from videojam.errors import VideoJamError
 from videojam.world import KINDS, parse_caption, sample_caption
 

@@ -13,7 +13,7 @@ from videojam.data.clips import list_clips
 from videojam.data.config import DataConfig, FolderSource, WorldSource
 from videojam.data.encode import prepare, read_encoded
 from videojam.errors import VideoJamError
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.motion.estimators import RaftFlow
 from videojam.motion.flow import motion_video

@@ -9,7 +9,7 @@ import pytest
 
 from videojam.demo import DemoResult, run_demo
 from videojam.joint.convert import convert
-from videojam.joint.record import RECORD_NAME
+from videojam.models.record import RECORD_NAME
 
 
 @pytest.fixture(scope="session")

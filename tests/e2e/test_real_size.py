@@ -17,7 +17,7 @@ from tiny_pipelines import tiny_text_encoder, tiny_tokenizer
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
 from videojam.joint.convert import convert
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.sampling.sample import sample
 from videojam.training.config import TrainConfig

@@ -9,7 +9,7 @@ import torch
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
 from videojam.evaluation.motion_use import appearance_losses_by_motion, warp_errors
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.world import WorldConfig, sample_clip
 

@@ -22,9 +22,11 @@ from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
 from videojam.joint.convert import convert
 from videojam.joint.latents import join, split
-from videojam.joint.load import load_model
-from videojam.joint.record import save_record
 from videojam.joint.widen import widen_transformer
+from videojam.models.load import load_model
+from videojam.models.record import save_record
+from videojam.objective.denoiser import Denoiser
+from videojam.objective.loss import draw
 from videojam.sampling.request import noise_generators
 from videojam.sampling.sample import sample
 from videojam.sampling.schedule import build_scheduler
@@ -32,9 +34,7 @@ from videojam.sampling.twin import sample_twin
 from videojam.training.batches import Batch
 from videojam.training.config import ObjectiveConfig, TrainConfig
 from videojam.training.export import load_lora
-from videojam.training.joint_step import Denoiser
 from videojam.training.new_rate import new_entries, scaled_updates
-from videojam.training.objective import draw
 from videojam.training.run import train
 
 PROMPTS = ["a red ball moves left", "green wheel"]

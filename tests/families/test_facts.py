@@ -9,7 +9,7 @@ import tiny_families as tiny
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, family_of
 from videojam.guidance.config import GuidanceConfig
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.sampling.sample import default_guidance, sample
 
 SIZE = {"num_frames": 9, "height": 32, "width": 32, "max_sequence_length": 8}

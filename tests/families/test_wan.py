@@ -10,7 +10,7 @@ from videojam.errors import VideoJamError
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
 from videojam.joint.latents import join, split
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.sampling.sample import sample
 
 SIZE = {"num_frames": 5, "height": 32, "width": 32, "max_sequence_length": 8}

@@ -15,7 +15,7 @@ from videojam.guidance.hook import guided, pipeline_scale
 from videojam.guidance.reuse import DeltaReuse
 from videojam.guidance.window import Window
 from videojam.joint.convert import convert
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.sampling.request import draw_noise
 from videojam.sampling.sample import sample
 from videojam.sampling.twin import sample_twin

@@ -14,7 +14,7 @@ from tiny_pipelines import write_tiny_wan
 from videojam import cli
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
-from videojam.joint.record import RECORD_NAME, load_record
+from videojam.models.record import RECORD_NAME, load_record
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from tiny_pipelines import write_tiny_wan
 
 from videojam.joint.convert import convert
-from videojam.joint.record import load_record
-from videojam.joint.stream import rewrite
 from videojam.joint.widen import widen_transformer
+from videojam.models.record import load_record
+from videojam.models.stream import rewrite
 from videojam.motion.code import MotionCode
 
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from videojam.cli import app
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
-from videojam.joint.load import load_model
 from videojam.joint.presets import build_preset, init_pipeline, preset_config
+from videojam.models.load import load_model
 from videojam.sampling.sample import sample
 from videojam.training.config import load_recipe
 from videojam.training.run import train

@@ -12,8 +12,8 @@ from tiny_pipelines import randomise_projections
 
 from videojam.errors import VideoJamError
 from videojam.guidance.config import GuidanceConfig
-from videojam.joint.load import load_model
-from videojam.joint.record import FINGERPRINT_NAME, SamplingDefaults, save_defaults
+from videojam.models.load import load_model
+from videojam.models.record import FINGERPRINT_NAME, SamplingDefaults, save_defaults
 from videojam.motion.flow import decode_motion_video
 from videojam.motion.video import read_video
 from videojam.sampling.generate import generate, slug

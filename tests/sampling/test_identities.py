@@ -10,7 +10,7 @@ from tiny_pipelines import randomise_projections
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
 from videojam.joint.latents import split
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.sampling.sample import sample
 
 PROMPTS = ["a red ball moves left", "green wheel"]

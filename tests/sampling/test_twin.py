@@ -8,7 +8,7 @@ from tiny_pipelines import randomise_projections
 
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.sampling.sample import sample
 from videojam.sampling.twin import sample_twin
 

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
+from videojam.objective.loss import draw, generator_of, sample_t, sample_t_within
 from videojam.training.config import ObjectiveConfig, TrainConfig
-from videojam.training.objective import draw, generator_of, sample_t, sample_t_within
 from videojam.training.run import train
 
 

@@ -19,15 +19,15 @@ from videojam.errors import VideoJamError
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
 from videojam.joint.latents import null_motion
-from videojam.joint.load import load_model
 from videojam.joint.widen import widen_transformer
+from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
+from videojam.objective.denoiser import Denoiser
+from videojam.objective.loss import draw
 from videojam.sampling.sample import decode_halves, sample
 from videojam.training.batches import Batch, read_batch
 from videojam.training.config import ObjectiveConfig, TrainConfig
-from videojam.training.joint_step import Denoiser
 from videojam.training.new_rate import new_entries
-from videojam.training.objective import draw
 from videojam.training.run import train
 
 

@@ -17,12 +17,12 @@ import tiny_families
 from videojam.cli import app
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert, is_hub_id
-from videojam.joint.inspect_model import describe_model, shapes_of_config
-from videojam.joint.load import load_model
 from videojam.joint.widen import widen_transformer
+from videojam.models.describe import describe_model, shapes_of_config
+from videojam.models.load import load_model
+from videojam.objective.denoiser import Denoiser
 from videojam.training.config import LoraConfig, TrainConfig
 from videojam.training.inspect_model import describe_lines, inspect_model, training_memory
-from videojam.training.joint_step import Denoiser
 from videojam.training.run import _build_state, _trainable
 
 KINDS = ("t2v", "i2v", "per_token", "experts")

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from tiny_families import write_tiny_mochi
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
-from videojam.joint.load import load_model
-from videojam.joint.record import load_record
 from videojam.joint.widen import widen_transformer
+from videojam.models.load import load_model
+from videojam.models.record import load_record
 from videojam.motion.code import MotionCode
 from videojam.training.config import TrainConfig
 from videojam.training.export import export_lora, load_lora
@@ -244,7 +244,7 @@ def test_resume_with_another_config_names_the_field(recipe):
 
 
 def test_nan_stops_with_the_step_and_keeps_the_last_checkpoint(recipe, monkeypatch):
-    from videojam.training import joint_step
+    from videojam.objective import denoiser as joint_step
 
     real = joint_step.half_losses
     calls = []

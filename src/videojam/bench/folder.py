@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam import files
-from videojam.bench.suites import Prompt, Suite
+from videojam.bench.make.suites import Prompt, Suite
 from videojam.errors import VideoJamError
 
 FORMAT = 1

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam import __version__
-from videojam.bench.arms import ArmSpec
 from videojam.bench.folder import Bench, write_json
+from videojam.bench.make.arms import ArmSpec
 from videojam.errors import VideoJamError
 
 PACKAGES = ("torch", "diffusers", "transformers")

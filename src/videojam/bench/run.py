@@ -11,16 +11,16 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videojam.bench.arms import ArmSpec
 from videojam.bench.folder import Bench
-from videojam.bench.generate import Rank, generate_arm
-from videojam.bench.report import NUM_SHOWN, write_report
-from videojam.bench.results import Results
-from videojam.bench.scoring import score_arm
-from videojam.bench.suites import Suite
+from videojam.bench.make.arms import ArmSpec
+from videojam.bench.make.generate import Rank, generate_arm
+from videojam.bench.make.suites import Suite
+from videojam.bench.report.report import NUM_SHOWN, write_report
+from videojam.bench.report.report.results import Results
+from videojam.bench.score.scoring import score_arm
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Judge
-from videojam.joint.load import LoadedModel, quiet_loading
+from videojam.models.load import LoadedModel, quiet_loading
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import typer
 from videojam.cli.common import MODEL_HELP, device_of, say, torch_dtype_of
 
 if TYPE_CHECKING:
-    from videojam.bench.arms import ArmSpec
     from videojam.bench.folder import Bench
-    from videojam.bench.results import Results
+    from videojam.bench.make.arms import ArmSpec
+    from videojam.bench.report.report.results import Results
     from videojam.bench.run import Work
     from videojam.evaluation.judge import Judge
 
@@ -96,9 +96,9 @@ def bench_run(
     An arm is NAME=MODEL,key=value with keys mode, w_text, w_motion, window, motion_on, drop_motion, reuse_every,
     steps, frames, height, width, fps, negative_prompt, schedule, shift, revision and pipeline=stock.
     """
-    from videojam.bench.arms import parse_arms
     from videojam.bench.folder import Bench
-    from videojam.bench.suites import load_suite
+    from videojam.bench.make.arms import parse_arms
+    from videojam.bench.make.suites import load_suite
 
     arms = parse_arms(_with_defaults(models, overrides or []))
     from videojam.bench.run import limited
@@ -128,11 +128,11 @@ def bench_ablate(
     device: Device = None,
 ) -> None:
     """Run the paper's Table 3 on one checkpoint: full, and without text, motion, flow; and IP2P guidance."""
-    from videojam.bench.ablate import FULL, ablation_arms
-    from videojam.bench.arms import parse_arms
     from videojam.bench.folder import Bench
+    from videojam.bench.make.ablate import FULL, ablation_arms
+    from videojam.bench.make.arms import parse_arms
+    from videojam.bench.make.suites import load_suite
     from videojam.bench.run import limited
-    from videojam.bench.suites import load_suite
 
     arms = ablation_arms(parse_arms(_with_defaults([model], overrides or []))[0])
     bench = Bench.create(out, limited(load_suite(suite), limit), seeds)
@@ -158,8 +158,8 @@ def bench_import(
 ) -> None:
     """Take clips made elsewhere into a bench, matched to its prompts by file name or by a table."""
     from videojam.bench.folder import Bench
-    from videojam.bench.imports import import_clips
-    from videojam.bench.suites import load_suite
+    from videojam.bench.make.imports import import_clips
+    from videojam.bench.make.suites import load_suite
 
     bench = Bench.open(out) if suite is None else Bench.create(out, load_suite(suite), seeds)
     report = import_clips(bench, clips, name, table=table, fps=fps)
@@ -215,7 +215,7 @@ def bench_prompts(
     suite: Annotated[str, typer.Argument(help="motion-128, world, or a file of prompts.")],
 ) -> None:
     """Print a suite, a line for each prompt: id, category, text; tell on stderr what it was recognised as."""
-    from videojam.bench.suites import load_suite
+    from videojam.bench.make.suites import load_suite
 
     found = load_suite(suite)
     say(f"{found.name}: {len(found.prompts)} prompts, sha256 {found.sha256}. {found.note}")
@@ -244,7 +244,7 @@ def _work(
 ) -> Work:
     import os
 
-    from videojam.bench.generate import Rank
+    from videojam.bench.make.generate import Rank
     from videojam.bench.run import Work
 
     if device is None and "LOCAL_RANK" in os.environ:
@@ -256,7 +256,7 @@ def _work(
 
 
 def _judges(bench: Bench, names: list[str] | None, vbench_parts: Path | None, work: Work) -> list[Judge]:
-    from videojam.bench.judges import DEFAULTS, build_judges
+    from videojam.bench.score.judges import DEFAULTS, build_judges
 
     names = names or DEFAULTS.get(bench.file.suite.name, DEFAULTS[""])
     return build_judges(names, work.device, vbench_parts)
@@ -284,15 +284,15 @@ def _run(
 def _report(
     bench: Bench, arms: list[str] | None, against: str | None, shown: int, on_problem: Policy
 ) -> None:
-    from videojam.bench.report import write_report
+    from videojam.bench.report.report import write_report
 
     _tell(bench, write_report(bench, arms, against, shown), on_problem)
 
 
 def _tell(bench: Bench, results: Results, on_problem: Policy) -> None:
     """Print the headline, the problems and where the page is; exit by policy."""
-    from videojam.bench.report import page_of
-    from videojam.bench.text import problem_lines, table_lines
+    from videojam.bench.report.report import page_of
+    from videojam.bench.report.text import problem_lines, table_lines
 
     typer.echo("\n".join(table_lines(results)))
     for line in problem_lines(results):

@@ -12,7 +12,7 @@ from videojam.errors import VideoJamError
 
 if TYPE_CHECKING:
     from videojam.guidance.config import GuidanceConfig
-    from videojam.joint.load import LoadedModel
+    from videojam.models.load import LoadedModel
 
 MODEL_HELP = "Pipeline folder, hub id, or a shipped model: tiny:base, tiny:control, tiny:videojam."
 Config = TypeVar("Config")

@@ -51,8 +51,8 @@ def judges_export(
     if arm is None:
         found = external.clips_of_folder(clips, table)
     else:
-        from videojam.bench.external import clips_of_arm
         from videojam.bench.folder import Bench
+        from videojam.bench.score.external import clips_of_arm
 
         found = clips_of_arm(Bench.open(clips), arm)
     if judge in (ExternalJudge.vmbench, ExternalJudge.physics_iq) and prompts is None:
@@ -98,8 +98,8 @@ def judges_import(
     if bench is None or arm is None:
         typer.echo(json.dumps(dataclasses.asdict(scores), indent=2))
     else:
-        from videojam.bench.external import take_scores
         from videojam.bench.folder import Bench
+        from videojam.bench.score.external import take_scores
 
         take_scores(Bench.open(bench), arm, scores)
         say(f"{scores.judge}: {len(scores.clips)} clips of {arm}; now: videojam bench report --out {bench}")

@@ -120,7 +120,7 @@ def train(
 
         typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)
         return
-    from videojam.joint.load import quiet_loading
+    from videojam.models.load import quiet_loading
     from videojam.training.progress import TrainProgress
     from videojam.training.run import train as train_recipe
 
@@ -186,7 +186,7 @@ def generate(
     """Generate clips of prompts: mp4, the predicted motion as mp4 and as flow, and a manifest."""
     from videojam.guidance.config import preset_fields
     from videojam.guidance.window import parse_window
-    from videojam.joint.load import load_model, quiet_loading
+    from videojam.models.load import load_model, quiet_loading
     from videojam.sampling.generate import generate as generate_files
 
     weights = {"mode": guidance, "w_text": w_text, "w_motion": w_motion}
@@ -231,7 +231,7 @@ def verify(
     device: Annotated[str | None, typer.Option(help="cuda if there is one, else cpu, if not given.")] = None,
 ) -> None:
     """Check that a saved model is the model that was trained: same seed, same latents. Exit 1 if not."""
-    from videojam.joint.load import quiet_loading
+    from videojam.models.load import quiet_loading
     from videojam.sampling.verify import verify as verify_model
 
     quiet_loading()
@@ -247,7 +247,7 @@ def families(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """List the known base architectures and what is supported of each."""
-    from videojam.joint.table import family_table
+    from videojam.families.table import family_table
 
     rows = [row.model_dump() for row in family_table()]
     if as_json:
@@ -270,7 +270,7 @@ def inspect(
 
     Reads configs and headers, no weights; of a hub id, it fetches the configs alone.
     """
-    from videojam.joint.load import quiet_loading
+    from videojam.models.load import quiet_loading
     from videojam.training.inspect_model import describe_lines, inspect_model
 
     quiet_loading()
@@ -297,8 +297,8 @@ def init(
 
     See docs/presets.md for what of a preset is the paper's and what is chosen.
     """
-    from videojam.joint.load import quiet_loading
     from videojam.joint.presets import init_pipeline
+    from videojam.models.load import quiet_loading
 
     quiet_loading()
     folder = init_pipeline(

@@ -14,7 +14,7 @@ from videojam.errors import VideoJamError
 
 if TYPE_CHECKING:
     from videojam.data.config import FolderSource, WorldSource
-    from videojam.joint.load import LoadedModel
+    from videojam.models.load import LoadedModel
 
 probe_app = typer.Typer(
     help="The paper's diagnostics: is the order of frames noticed (Fig. 3), when is motion fixed (Fig. 8).",
@@ -172,7 +172,7 @@ def _times(text: str | None) -> dict[str, Any]:
 
 
 def _load(model: str, dtype: str | None, device: str | None, revision: str | None) -> LoadedModel:
-    from videojam.joint.load import load_model, quiet_loading
+    from videojam.models.load import load_model, quiet_loading
 
     quiet_loading()
     return load_model(model, torch_dtype=torch_dtype_of(dtype), device=device_of(device), revision=revision)

@@ -19,7 +19,7 @@ from videojam.data.config import DataConfig, FolderSource
 from videojam.errors import VideoJamError
 from videojam.files import renamed
 from videojam.joint.latents import reject_non_finite
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
 from videojam.motion.code import MotionCode
 from videojam.motion.estimators import FlowEstimator, build_estimator
 from videojam.motion.flow import motion_video

@@ -9,7 +9,7 @@ from typing import Any
 
 from videojam.demo.result import ARMS
 from videojam.guidance.config import GuidanceConfig
-from videojam.joint.load import LoadedModel, load_model
+from videojam.models.load import LoadedModel, load_model
 from videojam.sampling.sample import SampleOutput, default_guidance, sample
 from videojam.tiny import PREFIX, assemble
 

@@ -15,7 +15,7 @@ from videojam import __version__
 from videojam.demo.arms import Arm, load_arms
 from videojam.demo.page import write_page
 from videojam.demo.result import ARMS, WORLD, DemoClip, DemoResult, save_result, write_text
-from videojam.joint.load import quiet_loading
+from videojam.models.load import quiet_loading
 from videojam.motion.video import read_video, write_video
 from videojam.sampling.sample import SampleOutput
 from videojam.world import KINDS, WORLD_VERSION, WorldClip, WorldConfig, sample_clip, score_clip

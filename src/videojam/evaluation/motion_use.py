@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videojam.data.encode import EncodedClip
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
+from videojam.objective.denoiser import Denoiser
 from videojam.training.batches import read_batch
-from videojam.training.joint_step import Denoiser
 from videojam.training.loop import fixed_draws
 
 CONDITIONS = ("true", "null", "other")

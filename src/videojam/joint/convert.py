@@ -9,10 +9,10 @@ from pathlib import Path
 
 from videojam.errors import VideoJamError
 from videojam.files import written_whole
-from videojam.joint.inspect_folder import TransformerFolder, find_transformers, read_json
-from videojam.joint.record import FINGERPRINT_NAME, MotionRecord, save_record
-from videojam.joint.stream import read_header, rewrite
 from videojam.joint.widen import OutputInit, projection_names, widened_tensor
+from videojam.models.check import TransformerFolder, find_transformers, read_json
+from videojam.models.record import FINGERPRINT_NAME, MotionRecord, save_record
+from videojam.models.stream import read_header, rewrite
 from videojam.motion.code import MotionCode
 from videojam.tiny import PREFIX, tiny_folder
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from videojam.errors import VideoJamError
 from videojam.files import written_whole
 from videojam.joint.convert import resolve
-from videojam.joint.inspect_folder import read_json
+from videojam.models.check import read_json
 
 COMMON = {
     "attention_head_dim": 128,

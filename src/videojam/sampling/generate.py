@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from videojam import __version__
 from videojam.files import refused, renamed
 from videojam.guidance.config import GuidanceConfig
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
 from videojam.motion.video import write_video
 from videojam.sampling.sample import SampleOutput, default_guidance, sample
 

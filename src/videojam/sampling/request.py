@@ -13,7 +13,7 @@ from videojam.errors import VideoJamError
 from videojam.families.base import Generators
 from videojam.guidance.config import GuidanceConfig
 from videojam.joint.latents import join
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
 
 MOTION_SEED = 0x9E3779B9
 """Flips bits of a sample's seed for d's own generator, so that x's noise is that of the base model."""

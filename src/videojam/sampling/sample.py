@@ -15,7 +15,7 @@ from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.hook import GuidanceTrace, guided, pipeline_scale
 from videojam.guidance.window import WindowReport
 from videojam.joint.latents import reject_non_finite, split
-from videojam.joint.load import LoadedModel, with_image
+from videojam.models.load import LoadedModel, with_image
 from videojam.motion.flow import decode_motion_video, motion_video
 from videojam.sampling.request import Request, build_request
 from videojam.sampling.schedule import Schedule, build_scheduler

@@ -14,7 +14,7 @@ from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.functions import cfg, inner_guidance, ip2p
 from videojam.guidance.reuse import DeltaReuse
 from videojam.joint.latents import join, null_motion, split
-from videojam.joint.load import LoadedModel, with_image
+from videojam.models.load import LoadedModel, with_image
 from videojam.sampling.request import build_request
 from videojam.sampling.sample import scheduled
 from videojam.sampling.schedule import Schedule

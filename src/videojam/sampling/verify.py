@@ -15,8 +15,8 @@ from videojam.files import renamed
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
 from videojam.joint.convert import resolve
-from videojam.joint.load import LoadedModel, load_model
-from videojam.joint.record import FINGERPRINT_NAME
+from videojam.models.load import LoadedModel, load_model
+from videojam.models.record import FINGERPRINT_NAME
 from videojam.sampling.sample import sample
 
 PROMPT = "a red ball moves to the right"

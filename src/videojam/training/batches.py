@@ -11,7 +11,7 @@ from torch import Tensor
 
 from videojam.data.encode import EncodedClip, read_encoded
 from videojam.families import Conditioning
-from videojam.training.objective import generator_of
+from videojam.objective.loss import generator_of
 
 HELDOUT_SEED = 0
 """Held-out clips, times and noise do not depend on a run's seed: runs compare, and a base's clips stay unseen."""

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from videojam.errors import VideoJamError
 from videojam.files import renamed, written_whole
 from videojam.joint.convert import copy_rest, resolve
-from videojam.joint.inspect_folder import read_json
-from videojam.joint.load import LoadedModel
-from videojam.joint.record import RECORD_NAME, MotionRecord, save_record
 from videojam.joint.widen import OutputInit, widen_transformer
+from videojam.models.check import read_json
+from videojam.models.load import LoadedModel
+from videojam.models.record import RECORD_NAME, MotionRecord, save_record
 from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
 from videojam.training.config import TrainConfig
 
@@ -42,7 +42,7 @@ def export_model(
     import diffusers
 
     from videojam.families import family_of
-    from videojam.joint.record import load_defaults
+    from videojam.models.record import load_defaults
 
     folder, out = resolve(config.base), config.out / "model"
     dtype = torch.bfloat16 if config.save_dtype == "bf16" else torch.float32

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from videojam.joint.inspect_model import ModelFacts, TransformerFacts, describe_model
+from videojam.models.describe import ModelFacts, TransformerFacts, describe_model
 from videojam.training.config import LoraConfig
 
 GIB = 2**30

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from videojam.data.encode import EncodedClip
 from videojam.errors import VideoJamError
+from videojam.objective.denoiser import Denoiser
+from videojam.objective.loss import Draws, draw, generator_of
 from videojam.training.batches import HELDOUT_SEED, clips_of_step, read_batch
 from videojam.training.checkpoint import TrainState, save_checkpoint
 from videojam.training.config import ObjectiveConfig, OptimizerConfig, TrainConfig
-from videojam.training.joint_step import Denoiser
 from videojam.training.new_rate import scaled_updates
-from videojam.training.objective import Draws, draw, generator_of
 
 Line = dict[str, Any]
 

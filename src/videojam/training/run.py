@@ -19,10 +19,11 @@ from videojam import __version__
 from videojam.data.encode import EncodedData, prepare, read_encoded
 from videojam.errors import VideoJamError
 from videojam.files import renamed
-from videojam.joint.load import LoadedModel, load_model, with_image
-from videojam.joint.record import MotionRecord, check_motion_code
 from videojam.joint.widen import widen_transformer
+from videojam.models.load import LoadedModel, load_model, with_image
+from videojam.models.record import MotionRecord, check_motion_code
 from videojam.motion.estimators import build_estimator
+from videojam.objective.denoiser import Denoiser
 from videojam.sampling.verify import VerifyReport, verify
 from videojam.training.batches import split_heldout
 from videojam.training.checkpoint import (
@@ -34,7 +35,6 @@ from videojam.training.checkpoint import (
 )
 from videojam.training.config import LoraConfig, TrainConfig, load_recipe
 from videojam.training.export import export_lora, export_model
-from videojam.training.joint_step import Denoiser
 from videojam.training.loop import Line, Log, averaged, train_steps
 from videojam.training.new_rate import new_entries
 from videojam.training.optimizers import build_optimizers

@@ -25,7 +25,7 @@ from videojam.families.wan import WanFamily
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
 from videojam.joint.latents import join
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.motion.video import read_video
 from videojam.sampling.sample import sample
 from videojam.sampling.twin import Start, sample_twin

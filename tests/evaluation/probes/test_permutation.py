@@ -24,7 +24,7 @@ from videojam.evaluation.probes.permutation import (
 )
 from videojam.families.wan import WanFamily
 from videojam.joint.convert import convert
-from videojam.joint.load import load_model
+from videojam.models.load import load_model
 from videojam.motion.video import write_video
 from videojam.world import WorldConfig
 

@@ -16,7 +16,7 @@ from videojam.data.clips import ClipContent, ClipEntry, list_clips
 from videojam.data.config import FolderSource, WorldSource
 from videojam.errors import VideoJamError
 from videojam.joint.latents import reject_non_finite
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
 from videojam.motion.flow import motion_video
 from videojam.training.batches import Batch

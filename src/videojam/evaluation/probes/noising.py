@@ -20,7 +20,7 @@ from videojam.evaluation.probes.record import Row, check_finite, mean_interval
 from videojam.evaluation.probes.run import Probe, Progress
 from videojam.guidance.config import GuidanceConfig
 from videojam.joint.latents import join
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
 from videojam.motion.video import write_video
 from videojam.sampling.sample import decode_halves, default_guidance, scheduled

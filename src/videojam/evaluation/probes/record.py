@@ -18,7 +18,7 @@ from videojam.data.encode import fingerprint
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
 from videojam.files import write_text
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
 
 FORMAT = 1
 PACKAGES = ("torch", "diffusers", "transformers")

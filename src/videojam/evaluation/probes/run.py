@@ -11,7 +11,7 @@ from videojam.data.config import FolderSource, WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.probes.clips import ProbeClip, probe_clips
 from videojam.evaluation.probes.record import ProbeFile, ProbeName, Row, model_facts, model_settings
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
 
 Progress = Callable[[int, int], None]
 Content = TypeVar("Content")

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from videojam.bench.arms import ArmSpec
 from videojam.bench.folder import Bench, Item
+from videojam.bench.make.arms import ArmSpec
+from videojam.bench.make.suites import normalise
 from videojam.bench.manifest import begin, read_manifest, write_manifest
-from videojam.bench.suites import normalise
 from videojam.errors import VideoJamError
 from videojam.files import renamed
 from videojam.motion.decode import decode_frames, open_video

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from videojam.bench.arms import ArmSpec
+from videojam.bench.make.arms import ArmSpec
 from videojam.errors import VideoJamError
 
 FULL = "full"

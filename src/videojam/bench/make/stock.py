@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videojam.bench.arms import ArmSpec
 from videojam.bench.folder import Item
-from videojam.bench.sampler import Made
+from videojam.bench.make.arms import ArmSpec
+from videojam.bench.make.sampler import Made
 from videojam.errors import VideoJamError
 from videojam.families import family_of
 

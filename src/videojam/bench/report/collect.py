@@ -8,8 +8,8 @@ from typing import Any
 
 from videojam.bench.folder import Bench
 from videojam.bench.manifest import Manifest, read_manifest
-from videojam.bench.measures import Measure, measure_of
-from videojam.bench.scoring import CLIP, scores_by_clip, stamp_of
+from videojam.bench.score.measures import Measure, measure_of
+from videojam.bench.score.scoring import CLIP, scores_by_clip, stamp_of
 from videojam.evaluation.vbench.aggregate import APPEARANCE, MOTION, appearance, motion
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from videojam.bench.measures import Measure
-from videojam.bench.plots import Row, fitted_axis, interval_plot, share_axis
-from videojam.bench.results import Results
-from videojam.bench.statistics import Comparison
+from videojam.bench.report.plots import Row, fitted_axis, interval_plot, share_axis
+from videojam.bench.report.report.results import Results
+from videojam.bench.report.report.statistics import Comparison
+from videojam.bench.score.measures import Measure
 from videojam.evaluation.intervals import Interval
 
 NUM_COLOURS = 8

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from videojam.bench.results import Results
-from videojam.bench.tables import shown_first
+from videojam.bench.report.report.results import Results
+from videojam.bench.report.tables import shown_first
 
 MOST_PROBLEMS = 20
 

@@ -8,12 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from videojam.bench.clips import clip_cards
 from videojam.bench.folder import Bench, write_json, write_text
 from videojam.bench.manifest import Manifest
-from videojam.bench.probes import probe_section
-from videojam.bench.results import Results, build_results
-from videojam.bench.tables import (
+from videojam.bench.report.clips import clip_cards
+from videojam.bench.report.probes import probe_section
+from videojam.bench.report.report.results import Results, build_results
+from videojam.bench.report.tables import (
     category_tables,
     colour_of,
     difference_plots,
@@ -53,7 +53,7 @@ def page_of(bench: Bench) -> Path:
 
 def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> str:
     """Return the page as HTML, with the clips inside it."""
-    folder = files("videojam.bench")
+    folder = files("videojam.bench.report")
     parts = {name: (folder / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
     first = shown_first(results)
     rest = [measure for measure in results.measures.values() if measure not in first]

@@ -10,8 +10,8 @@ from typing import Any
 
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, Family, family_of
-from videojam.joint.record import RECORD_NAME
-from videojam.joint.stream import read_header
+from videojam.models.record import RECORD_NAME
+from videojam.models.stream import read_header
 
 FULL_PRECISION = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")
 """Types of safetensors that aren't quantised; integers of 32 bits and more are tables."""

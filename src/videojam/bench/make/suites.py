@@ -82,7 +82,7 @@ def load_suite(source: str | Path) -> Suite:
         VideoJamError: no such suite or file, no prompts, duplicates, or a file that isn't what its suffix says.
     """
     if str(source) in SHIPPED:
-        text = (files("videojam.bench") / "prompts" / f"{source}.json").read_text(encoding="utf-8")
+        text = (files("videojam.bench.make") / "prompts" / f"{source}.json").read_text(encoding="utf-8")
         return Suite.model_validate_json(text)
     path = Path(source)
     if not path.is_file():

@@ -12,18 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from videojam.errors import VideoJamError
 from videojam.families import Family
+from videojam.families.table import ClassFacts, class_facts
 from videojam.joint.convert import is_hub_id, resolve
-from videojam.joint.inspect_folder import (
+from videojam.joint.widen import projection_names, widened_tensor
+from videojam.models.check import (
     TransformerFolder,
     check_pipeline,
     find_transformers,
     has_joint_channels,
     read_json,
 )
-from videojam.joint.record import MotionRecord, load_record
-from videojam.joint.stream import read_header
-from videojam.joint.table import ClassFacts, class_facts
-from videojam.joint.widen import projection_names, widened_tensor
+from videojam.models.record import MotionRecord, load_record
+from videojam.models.stream import read_header
 
 Shapes = dict[str, list[int]]
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from videojam.bench.arms import TRUTH, ArmSpec
 from videojam.bench.folder import Item
+from videojam.bench.make.arms import TRUTH, ArmSpec
+from videojam.bench.make.sampler import Made, Sampler
+from videojam.bench.make.stock import StockSampler
 from videojam.bench.manifest import fingerprint
-from videojam.bench.sampler import Made, Sampler
-from videojam.bench.stock import StockSampler
 from videojam.errors import VideoJamError
 from videojam.families import family_of
 from videojam.joint.convert import resolve
-from videojam.joint.inspect_folder import check_pipeline
-from videojam.joint.load import LoadedModel, load_model
+from videojam.models.check import check_pipeline
+from videojam.models.load import LoadedModel, load_model
 from videojam.sampling.sample import default_guidance, sample
 from videojam.world import WORLD_VERSION, WorldConfig, sample_clip
 

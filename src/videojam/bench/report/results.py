@@ -9,14 +9,14 @@ from importlib.metadata import version
 from typing import Any
 
 from videojam import __version__
-from videojam.bench.ablate import ABLATIONS, FULL
-from videojam.bench.collect import Problem, collect
 from videojam.bench.folder import Bench
+from videojam.bench.make.ablate import ABLATIONS, FULL
+from videojam.bench.make.suites import MOVIE_GEN
 from videojam.bench.manifest import PACKAGES, Manifest
-from videojam.bench.measures import PAPER_NAMES, Measure
-from videojam.bench.probes import Probe, find_probes
-from videojam.bench.statistics import Comparison, compare, mean_interval
-from videojam.bench.suites import MOVIE_GEN
+from videojam.bench.report.probes import Probe, find_probes
+from videojam.bench.report.report.collect import Problem, collect
+from videojam.bench.report.report.statistics import Comparison, compare, mean_interval
+from videojam.bench.score.measures import PAPER_NAMES, Measure
 from videojam.evaluation.intervals import Interval
 from videojam.evaluation.paper import paper_source, paper_tables
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from videojam.bench.arms import ArmSpec
 from videojam.bench.folder import Bench, Item, append_line
+from videojam.bench.make.arms import ArmSpec
+from videojam.bench.make.sampler import Made, Sampler
+from videojam.bench.make.sources import find_source, load_sampler
 from videojam.bench.manifest import Manifest, begin, check_same, read_manifest, write_manifest
-from videojam.bench.sampler import Made, Sampler
-from videojam.bench.sources import find_source, load_sampler
 from videojam.errors import VideoJamError
-from videojam.joint.load import LoadedModel
+from videojam.models.load import LoadedModel
 from videojam.motion.video import write_video
 
 

@@ -12,8 +12,8 @@ import torch
 from videojam.errors import VideoJamError
 from videojam.families import Family, family_of
 from videojam.joint.convert import resolve
-from videojam.joint.inspect_folder import check_pipeline
-from videojam.joint.record import (
+from videojam.models.check import check_pipeline
+from videojam.models.record import (
     RECORD_NAME,
     MotionRecord,
     SamplingDefaults,

@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 from videojam.bench.folder import Bench, Item
-from videojam.bench.measures import Measure
-from videojam.bench.results import Results
-from videojam.bench.tables import colour_of
+from videojam.bench.report.report.results import Results
+from videojam.bench.report.tables import colour_of
+from videojam.bench.score.measures import Measure
 from videojam.errors import VideoJamError
 from videojam.motion.video import probe_video, read_video, write_video
 

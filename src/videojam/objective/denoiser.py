@@ -9,8 +9,8 @@ from torch import Tensor
 
 from videojam.families import Conditioning, Family
 from videojam.joint.latents import join, null_motion
+from videojam.objective.loss import Draws, half_losses
 from videojam.training.batches import Batch
-from videojam.training.objective import Draws, half_losses
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from videojam.bench.checks import notice_of, problem_of
 from videojam.bench.folder import Bench, Item, append_line, read_lines
-from videojam.bench.generate import Rank
+from videojam.bench.make.checks import notice_of, problem_of
+from videojam.bench.make.generate import Rank
 from videojam.bench.manifest import Manifest, read_manifest
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Judge, missing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from videojam.bench.folder import Bench, append_line
-from videojam.bench.scoring import score_arm, stamp_of
+from videojam.bench.score.scoring import score_arm, stamp_of
 from videojam.errors import VideoJamError
 from videojam.evaluation.external.clips import ExportClip
 from videojam.evaluation.external.imports import ImportedScores

@@ -1,0 +1,1 @@
+"""The clips of a bench: arms, suites, samplers, imports."""

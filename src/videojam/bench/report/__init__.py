@@ -1,0 +1,1 @@
+"""The results of a bench as tables, plots and one page."""

@@ -1,0 +1,1 @@
+"""What a model folder or hub id is: resolved, checked, loaded, described."""
