@@ -16,7 +16,7 @@ from videojam.bench.make.arms import ArmSpec
 from videojam.bench.make.generate import Rank, generate_arm
 from videojam.bench.make.suites import Suite
 from videojam.bench.report.report import NUM_SHOWN, write_report
-from videojam.bench.report.report.results import Results
+from videojam.bench.report.results import Results
 from videojam.bench.score.scoring import score_arm
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Judge

@@ -12,7 +12,7 @@ from videojam.cli.common import MODEL_HELP, device_of, say, torch_dtype_of
 if TYPE_CHECKING:
     from videojam.bench.folder import Bench
     from videojam.bench.make.arms import ArmSpec
-    from videojam.bench.report.report.results import Results
+    from videojam.bench.report.results import Results
     from videojam.bench.run import Work
     from videojam.evaluation.judge import Judge
 

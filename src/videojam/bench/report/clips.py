@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from videojam.bench.folder import Bench, Item
-from videojam.bench.report.report.results import Results
+from videojam.bench.report.results import Results
 from videojam.bench.report.tables import colour_of
 from videojam.bench.score.measures import Measure
 from videojam.errors import VideoJamError

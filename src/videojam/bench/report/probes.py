@@ -10,7 +10,7 @@ from io import StringIO
 from typing import Any
 
 from videojam.bench.folder import Bench
-from videojam.bench.report.report.collect import Problem
+from videojam.bench.report.collect import Problem
 from videojam.errors import VideoJamError
 from videojam.evaluation.probes.plot import probe_figure
 from videojam.evaluation.probes.record import load_probe

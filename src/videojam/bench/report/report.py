@@ -12,7 +12,7 @@ from videojam.bench.folder import Bench, write_json, write_text
 from videojam.bench.manifest import Manifest
 from videojam.bench.report.clips import clip_cards
 from videojam.bench.report.probes import probe_section
-from videojam.bench.report.report.results import Results, build_results
+from videojam.bench.report.results import Results, build_results
 from videojam.bench.report.tables import (
     category_tables,
     colour_of,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from videojam.bench.report.plots import Row, fitted_axis, interval_plot, share_axis
-from videojam.bench.report.report.results import Results
-from videojam.bench.report.report.statistics import Comparison
+from videojam.bench.report.results import Results
+from videojam.bench.report.statistics import Comparison
 from videojam.bench.score.measures import Measure
 from videojam.evaluation.intervals import Interval
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from videojam.bench.report.report.results import Results
+from videojam.bench.report.results import Results
 from videojam.bench.report.tables import shown_first
 
 MOST_PROBLEMS = 20
