@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+
 from videojam.bench.report.statistics import by_prompt, compare, holm, mean_interval
 
 

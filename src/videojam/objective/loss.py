@@ -25,8 +25,8 @@ class Draws:
     """
 
     sigma: Float[Tensor, " b"]
-    eps_x: Float[Tensor, b * shape]
-    eps_d: Float[Tensor, b * shape]
+    eps_x: Float[Tensor, " b *shape"]
+    eps_d: Float[Tensor, " b *shape"]
     drop_text: Bool[Tensor, " b"]
     drop_motion: Bool[Tensor, " b"]
 
@@ -117,7 +117,7 @@ def sample_t_within(
 
 
 def half_losses(
-    prediction: Float[Tensor, b * shape], target: Float[Tensor, b * shape], num_halves: int, dim: int = 1
+    prediction: Float[Tensor, " b *shape"], target: Float[Tensor, " b *shape"], num_halves: int, dim: int = 1
 ) -> list[Float[Tensor, " b"]]:
     """Mean squared error of each sample, for each half apart: Eq. 6 is their weighted sum.
 

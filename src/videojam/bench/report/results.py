@@ -13,8 +13,8 @@ from videojam.bench.folder import Bench
 from videojam.bench.make.ablate import ABLATIONS, FULL
 from videojam.bench.make.suites import MOVIE_GEN
 from videojam.bench.manifest import PACKAGES, Manifest
-from videojam.bench.report.probes import Probe, find_probes
 from videojam.bench.report.collect import Problem, collect
+from videojam.bench.report.probes import Probe, find_probes
 from videojam.bench.report.statistics import Comparison, compare, mean_interval
 from videojam.bench.score.measures import PAPER_NAMES, Measure
 from videojam.evaluation.intervals import Interval
