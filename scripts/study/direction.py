@@ -22,14 +22,13 @@ import torch
 from torch import Tensor
 
 from videojam.data.config import DataConfig, WorldSource
-from videojam.data.encode import EncodedClip, EncodedData, prepare
+from videojam.data.encode import EncodedClip, EncodedData, prepare, read_batch
 from videojam.evaluation.intervals import ratio_of_sums
 from videojam.files import write_text
 from videojam.joint.latents import join, null_motion, split
 from videojam.models.load import LoadedModel, load_model
 from videojam.objective.denoiser import Denoiser
-from videojam.training.batches import read_batch
-from videojam.training.loop import fixed_draws
+from videojam.objective.draws import fixed_draws
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))
 from measure import TEST_SEED, TIMES, world_of

@@ -27,7 +27,7 @@ from torch.nn.functional import max_pool3d
 from videojam.evaluation.intervals import ratio_of_sums, share
 from videojam.files import write_text
 from videojam.models.load import LoadedModel, load_model
-from videojam.training.loop import fixed_draws
+from videojam.objective.draws import fixed_draws
 from videojam.world import KINDS, sample_clip, score_clip
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))

@@ -19,11 +19,11 @@ from torch.distributed.fsdp import fully_shard
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
+from videojam.joint.batch import Batch
 from videojam.models.load import LoadedModel, load_model
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.loss import Draws
+from videojam.objective.draws import Draws
 from videojam.sampling.sample import sample
-from videojam.training.batches import Batch
 from videojam.training.new_rate import new_entries
 
 NUM_CLIPS, NUM_STEPS = 4, 2

@@ -20,19 +20,20 @@ from videojam.families import family_of
 from videojam.families.first_frame import video_of_image
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
+from videojam.joint.batch import Batch
 from videojam.joint.convert import convert
 from videojam.joint.latents import join, split
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import load_model
 from videojam.models.record import save_record
+from videojam.objective.config import ObjectiveConfig
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.loss import draw
+from videojam.objective.draws import draw
 from videojam.sampling.request import noise_generators
 from videojam.sampling.sample import sample
 from videojam.sampling.schedule import build_scheduler
 from videojam.sampling.twin import sample_twin
-from videojam.training.batches import Batch
-from videojam.training.config import ObjectiveConfig, TrainConfig
+from videojam.training.config import TrainConfig
 from videojam.training.export import load_lora
 from videojam.training.new_rate import new_entries, scaled_updates
 from videojam.training.run import train

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
 from videojam.models.load import load_model
-from videojam.objective.loss import draw, generator_of, sample_t, sample_t_within
-from videojam.training.config import ObjectiveConfig, TrainConfig
+from videojam.objective.config import ObjectiveConfig
+from videojam.objective.draws import draw, generator_of, sample_t, sample_t_within
+from videojam.training.config import TrainConfig
 from videojam.training.run import train
 
 

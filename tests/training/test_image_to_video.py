@@ -14,19 +14,20 @@ from PIL import Image
 
 from tiny_families import write_tiny_ltx
 from videojam.data.config import DataConfig
-from videojam.data.encode import prepare, read_encoded
+from videojam.data.encode import prepare, read_batch, read_encoded
 from videojam.errors import VideoJamError
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
+from videojam.joint.batch import Batch
 from videojam.joint.latents import null_motion
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
+from videojam.objective.config import ObjectiveConfig
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.loss import draw
+from videojam.objective.draws import draw
 from videojam.sampling.sample import decode_halves, sample
-from videojam.training.batches import Batch, read_batch
-from videojam.training.config import ObjectiveConfig, TrainConfig
+from videojam.training.config import TrainConfig
 from videojam.training.new_rate import new_entries
 from videojam.training.run import train
 

@@ -18,6 +18,7 @@ from videojam.data.clips import ClipContent, ClipEntry, list_clips
 from videojam.data.config import DataConfig, FolderSource
 from videojam.errors import VideoJamError
 from videojam.files import renamed
+from videojam.joint.batch import Batch
 from videojam.joint.latents import reject_non_finite
 from videojam.models.load import LoadedModel
 from videojam.motion.code import MotionCode
@@ -131,6 +132,16 @@ def read_encoded(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, T
     """Read a clip's tensors from the cache: `x`, `d`, and the keywords `text.*` and `image.*`."""
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in (keys or file.keys())}
+
+
+def read_batch(clips: list[EncodedClip], device: torch.device | str) -> Batch:
+    """Read clips from the cache into one batch, float32."""
+    tensors = [read_encoded(clip.path) for clip in clips]
+    stacked = {key: torch.stack([t[key] for t in tensors]).to(device).float() for key in tensors[0]}
+    cond = {
+        key.partition(".")[2]: value for key, value in stacked.items() if key.startswith(("text.", "image."))
+    }
+    return Batch(stacked["x"], stacked["d"], cond)
 
 
 @torch.no_grad()

@@ -10,11 +10,10 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videojam.data.encode import EncodedClip
+from videojam.data.encode import EncodedClip, read_batch
 from videojam.models.load import LoadedModel
 from videojam.objective.denoiser import Denoiser
-from videojam.training.batches import read_batch
-from videojam.training.loop import fixed_draws
+from videojam.objective.draws import fixed_draws
 
 CONDITIONS = ("true", "null", "other")
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from videojam.families import Conditioning, Family
+from videojam.joint.batch import Batch
 from videojam.joint.latents import join, null_motion
-from videojam.objective.loss import Draws, half_losses
-from videojam.training.batches import Batch
+from videojam.objective.draws import Draws
+from videojam.objective.loss import half_losses
 
 
 @dataclass(frozen=True)

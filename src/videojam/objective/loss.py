@@ -1,125 +1,45 @@
-"""The training objective as functions of tensors: times, noise, dropout and the two losses of Eq. 6."""
+"""The training objective (Eq. 6).
+
+    L = E ‖ u([x_t, d_t], y, t) − [v_x, v_d] ‖²,   x_t = t·x + (1−t)·ε_x,   d_t = t·d + (1−t)·ε_d    (Eq. 6)
+
+One time t for both halves, independent noises. The mean over the concatenated target is half of mean_x + mean_d;
+it is written as `mean_x + λ·mean_d`, so that the appearance half keeps the scale that the control (no motion) has.
+"""
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass, fields
-
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from videojam.training.config import ObjectiveConfig
 
-
-@dataclass(frozen=True)
-class Draws:
-    """All that is random in one step, for its global batch.
-
-    Attributes:
-        sigma: Noise levels, 1 − t.
-        eps_x: Noise of the appearance latents.
-        eps_d: Noise of the motion latents, independent of it.
-        drop_text: Samples whose text is null.
-        drop_motion: Samples whose motion input is null.
-    """
-
-    sigma: Float[Tensor, " b"]
-    eps_x: Float[Tensor, " b *shape"]
-    eps_d: Float[Tensor, " b *shape"]
-    drop_text: Bool[Tensor, " b"]
-    drop_motion: Bool[Tensor, " b"]
-
-    def rows(self, rows: list[int]) -> Draws:
-        """Return some samples' share."""
-        return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def to(self, device: torch.device | str) -> Draws:
-        """Move to a device."""
-        return Draws(*(getattr(self, field.name).to(device) for field in fields(self)))
-
-
-def generator_of(seed: int, step: int, name: str) -> torch.Generator:
-    """Return the generator of one step's one purpose: a function of its arguments, so resume needs no state."""
-    mixed = zlib.crc32(f"{seed} {step} {name}".encode()) | (seed << 32)
-    return torch.Generator().manual_seed(mixed % (1 << 63))
-
-
-def draw(
-    config: ObjectiveConfig,
-    seed: int,
-    step: int,
-    batch_size: int,
-    shape: tuple[int, ...],
-    sigma_range: tuple[float, float] = (0.0, 1.0),
-) -> Draws:
-    """Draw a step's times, noises and dropouts; each from a generator of its own.
-
-    So that the control (no motion) sees the same times, noise and text dropout as VideoJAM.
-    """
-
-    def rand(name: str) -> Tensor:
-        return torch.rand(batch_size, generator=generator_of(seed, step, name))
-
-    def noise(name: str) -> Tensor:
-        return torch.randn(batch_size, *shape, generator=generator_of(seed, step, name))
-
-    times = generator_of(seed, step, "t")
-    if sigma_range == (0.0, 1.0):
-        t = sample_t(config, batch_size, times)
-    else:
-        t = sample_t_within(config, batch_size, times, sigma_range)
-    return Draws(
-        sigma=1 - t,
-        eps_x=noise("eps_x"),
-        eps_d=noise("eps_d"),
-        drop_text=rand("text") < config.text_dropout,
-        drop_motion=rand("motion") < config.motion_dropout,
-    )
-
-
-def sample_t(config: ObjectiveConfig, num: int, generator: torch.Generator) -> Float[Tensor, " b"]:
-    """Draw times t in (0, 1): uniform or logit-normal (Esser et al. 2024), then shifted in σ = 1 − t."""
-    if config.t_sampling == "uniform":
-        t = torch.rand(num, generator=generator)
-    else:
-        t = torch.sigmoid(config.t_mean + config.t_std * torch.randn(num, generator=generator))
-    sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
-    sigma = config.t_shift * sigma / (1 + (config.t_shift - 1) * sigma)
-    return 1 - sigma
-
-
-def sample_t_within(
-    config: ObjectiveConfig, num: int, generator: torch.Generator, sigma_range: tuple[float, float]
-) -> Float[Tensor, " b"]:
-    """Draw times of `sample_t`'s distribution, given that σ is in a range, by its inverse.
+def joint_loss(
+    halves: list[Float[Tensor, " b"]], motion_weight: float, num_clips: int | None = None
+) -> Float[Tensor, ""]:
+    """Return mean_x + λ·mean_d (Eq. 6); mean_x where there is no motion half.
 
     Args:
-        config: The distribution.
-        num: How many.
-        generator: Of the uniform numbers that are mapped.
-        sigma_range: σ from and to, after the shift.
+        halves: Squared errors of each clip, from `half_losses`: [appearance] or [appearance, motion].
+        motion_weight: λ; 1 is the paper's, up to a factor of 2 on the whole.
+        num_clips: Number of clips that the means are over, where these are a part of them; default: these.
     """
-    shift = config.t_shift
-    low, high = (
-        1 - sigma / (shift - (shift - 1) * sigma) for sigma in torch.tensor(sigma_range[::-1]).double()
-    )
-    uniform = torch.rand(num, generator=generator).double()
-    if config.t_sampling == "uniform":
-        t = low + uniform * (high - low)
-    else:
-        ends = (torch.logit(torch.stack([low, high])) - config.t_mean) / config.t_std
-        below, above = torch.special.ndtr(ends)
-        normal = torch.special.ndtri(below + uniform * (above - below))
-        t = torch.sigmoid(config.t_mean + config.t_std * normal)
-    sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
-    return (1 - shift * sigma / (1 + (shift - 1) * sigma)).float()
+    means = half_means(halves, num_clips)
+    return means[0] + motion_weight * means[1] if len(means) == 2 else means[0]
+
+
+def half_means(halves: list[Float[Tensor, " b"]], num_clips: int | None = None) -> list[Float[Tensor, ""]]:
+    """Return mean_x, or mean_x and mean_d: each half's error over the clips.
+
+    Args:
+        halves: Squared errors of each clip.
+        num_clips: Number of clips that the means are over, where these are a part of them; default: these.
+    """
+    return [half.sum() / (num_clips or len(half)) for half in halves]
 
 
 def half_losses(
-    prediction: Float[Tensor, " b *shape"], target: Float[Tensor, " b *shape"], num_halves: int, dim: int = 1
+    prediction: Float[Tensor, b * shape], target: Float[Tensor, b * shape], num_halves: int, dim: int = 1
 ) -> list[Float[Tensor, " b"]]:
-    """Mean squared error of each sample, for each half apart: Eq. 6 is their weighted sum.
+    """Return the mean squared error of each clip, for each half separately.
 
     Args:
         prediction: `[B, C or 2C, F, H, W]`.

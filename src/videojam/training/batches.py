@@ -1,34 +1,13 @@
-"""Which clips each step sees, and their tensors."""
+"""Which clips are held out, and which ones each step sees."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from videojam.data.encode import EncodedClip, read_encoded
-from videojam.families import Conditioning
-from videojam.objective.loss import generator_of
-
-HELDOUT_SEED = 0
-"""Held-out clips, times and noise do not depend on a run's seed: runs compare, and a base's clips stay unseen."""
-
-
-class Batch(NamedTuple):
-    """Clean latents and text of some clips.
-
-    Attributes:
-        x: Appearance latents.
-        d: Motion latents.
-        text: Denoiser keywords, one row a clip; an image condition too, where the base has one.
-    """
-
-    x: Float[Tensor, "b c f h w"]
-    d: Float[Tensor, "b c f h w"]
-    text: Conditioning
+from videojam.data.encode import EncodedClip
+from videojam.objective.draws import HELDOUT_SEED, generator_of
 
 
 def split_heldout(clips: list[EncodedClip], num_heldout: int) -> tuple[list[EncodedClip], list[EncodedClip]]:
@@ -52,13 +31,3 @@ def clips_of_step(num_clips: int, batch_size: int, seed: int, step: int) -> list
 @lru_cache(maxsize=4)
 def _epoch_order(num_clips: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(num_clips, generator=generator_of(seed, epoch, "order")).tolist()
-
-
-def read_batch(clips: list[EncodedClip], device: torch.device | str) -> Batch:
-    """Read clips from the cache into one batch, float32."""
-    tensors = [read_encoded(clip.path) for clip in clips]
-    stacked = {key: torch.stack([t[key] for t in tensors]).to(device).float() for key in tensors[0]}
-    cond = {
-        key.partition(".")[2]: value for key, value in stacked.items() if key.startswith(("text.", "image."))
-    }
-    return Batch(stacked["x"], stacked["d"], cond)

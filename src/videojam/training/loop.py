@@ -14,13 +14,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from videojam.data.encode import EncodedClip
+from videojam.data.encode import EncodedClip, read_batch
 from videojam.errors import VideoJamError
+from videojam.objective.config import ObjectiveConfig
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.loss import Draws, draw, generator_of
-from videojam.training.batches import HELDOUT_SEED, clips_of_step, read_batch
+from videojam.objective.draws import Draws, draw, fixed_draws
+from videojam.objective.loss import half_means, joint_loss
+from videojam.training.batches import clips_of_step
 from videojam.training.checkpoint import TrainState, save_checkpoint
-from videojam.training.config import ObjectiveConfig, OptimizerConfig, TrainConfig
+from videojam.training.config import OptimizerConfig, TrainConfig
 from videojam.training.new_rate import scaled_updates
 
 Line = dict[str, Any]
@@ -139,17 +141,6 @@ def validate(
     return line
 
 
-def fixed_draws(first: int, num: int, t: float, shape: tuple[int, ...]) -> Draws:
-    """Return noise that depends on the clip's number alone, at one time, with nothing dropped."""
-
-    def noise(name: str) -> Tensor:
-        rows = [torch.randn(shape, generator=generator_of(HELDOUT_SEED, first + i, name)) for i in range(num)]
-        return torch.stack(rows)
-
-    never = torch.zeros(num, dtype=torch.bool)
-    return Draws(torch.full((num,), 1 - t), noise("heldout_x"), noise("heldout_d"), never, never)
-
-
 @contextmanager
 def averaged(state: TrainState) -> Iterator[None]:
     """Put the average weights in place of the trained ones for a while."""
@@ -188,8 +179,8 @@ def _backward(
             draws = draw(config.objective, config.seed, step, config.batch_size, shape, denoiser.sigma_range)
         with autocast(config, accelerator):
             losses = denoiser.losses(batch, draws.rows(rows).to(accelerator.device))
-        means = [loss.sum() / len(share) for loss in losses]
-        accelerator.backward(means[0] + sum(weight * mean for mean in means[1:]))
+        accelerator.backward(joint_loss(losses, weight, len(share)))
+        means = half_means(losses, len(share))
         totals = [
             total + float(mean.detach())
             for total, mean in zip(totals, [*means, torch.zeros(())], strict=False)

@@ -15,11 +15,11 @@ from torch import Tensor
 from videojam.data.clips import ClipContent, ClipEntry, list_clips
 from videojam.data.config import FolderSource, WorldSource
 from videojam.errors import VideoJamError
+from videojam.joint.batch import Batch
 from videojam.joint.latents import reject_non_finite
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
 from videojam.motion.flow import motion_video
-from videojam.training.batches import Batch
 from videojam.world import WorldConfig
 from videojam.world.background import draw_background
 from videojam.world.clip import make_scene

@@ -16,11 +16,11 @@ from videojam.data.config import FolderSource, WorldSource
 from videojam.evaluation.probes.clips import Estimator, ProbeClip, encode, estimator_of, read_in_order
 from videojam.evaluation.probes.record import Row, check_finite, mean_interval
 from videojam.evaluation.probes.run import Probe, Progress
+from videojam.joint.batch import Batch
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.loss import Draws, generator_of
-from videojam.training.batches import Batch
+from videojam.objective.draws import Draws, generator_of
 
 ORDERS = ("ordered", "permuted")
 Losses = dict[str, list[float]]

@@ -1,0 +1,130 @@
+"""Everything random in a step of the objective: times, noises and dropouts, each a function of its generator."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from videojam.objective.config import ObjectiveConfig
+
+HELDOUT_SEED = 0
+"""Held-out times and noise do not depend on a run's seed, so that runs compare."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """All that is random in one step, for its global batch.
+
+    Attributes:
+        sigma: Noise levels, 1 − t.
+        eps_x: Noise of the appearance latents.
+        eps_d: Noise of the motion latents, independent of it.
+        drop_text: Samples whose text is null.
+        drop_motion: Samples whose motion input is null.
+    """
+
+    sigma: Float[Tensor, " b"]
+    eps_x: Float[Tensor, b * shape]
+    eps_d: Float[Tensor, b * shape]
+    drop_text: Bool[Tensor, " b"]
+    drop_motion: Bool[Tensor, " b"]
+
+    def rows(self, rows: list[int]) -> Draws:
+        """Return some samples' share."""
+        return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def to(self, device: torch.device | str) -> Draws:
+        """Move to a device."""
+        return Draws(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def generator_of(seed: int, step: int, name: str) -> torch.Generator:
+    """Return the generator of one step's one purpose: a function of its arguments, so resume needs no state."""
+    mixed = zlib.crc32(f"{seed} {step} {name}".encode()) | (seed << 32)
+    return torch.Generator().manual_seed(mixed % (1 << 63))
+
+
+def draw(
+    config: ObjectiveConfig,
+    seed: int,
+    step: int,
+    batch_size: int,
+    shape: tuple[int, ...],
+    sigma_range: tuple[float, float] = (0.0, 1.0),
+) -> Draws:
+    """Draw a step's times, noises and dropouts; each from a generator of its own.
+
+    So that the control (no motion) sees the same times, noise and text dropout as VideoJAM.
+    """
+
+    def rand(name: str) -> Tensor:
+        return torch.rand(batch_size, generator=generator_of(seed, step, name))
+
+    def noise(name: str) -> Tensor:
+        return torch.randn(batch_size, *shape, generator=generator_of(seed, step, name))
+
+    times = generator_of(seed, step, "t")
+    if sigma_range == (0.0, 1.0):
+        t = sample_t(config, batch_size, times)
+    else:
+        t = sample_t_within(config, batch_size, times, sigma_range)
+    return Draws(
+        sigma=1 - t,
+        eps_x=noise("eps_x"),
+        eps_d=noise("eps_d"),
+        drop_text=rand("text") < config.text_dropout,
+        drop_motion=rand("motion") < config.motion_dropout,
+    )
+
+
+def sample_t(config: ObjectiveConfig, num: int, generator: torch.Generator) -> Float[Tensor, " b"]:
+    """Draw times t in (0, 1): uniform or logit-normal (Esser et al. 2024), then shifted in σ = 1 − t."""
+    if config.t_sampling == "uniform":
+        t = torch.rand(num, generator=generator)
+    else:
+        t = torch.sigmoid(config.t_mean + config.t_std * torch.randn(num, generator=generator))
+    sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
+    sigma = config.t_shift * sigma / (1 + (config.t_shift - 1) * sigma)
+    return 1 - sigma
+
+
+def sample_t_within(
+    config: ObjectiveConfig, num: int, generator: torch.Generator, sigma_range: tuple[float, float]
+) -> Float[Tensor, " b"]:
+    """Draw times of `sample_t`'s distribution, given that σ is in a range, by its inverse.
+
+    Args:
+        config: The distribution.
+        num: How many.
+        generator: Of the uniform numbers that are mapped.
+        sigma_range: σ from and to, after the shift.
+    """
+    shift = config.t_shift
+    low, high = (
+        1 - sigma / (shift - (shift - 1) * sigma) for sigma in torch.tensor(sigma_range[::-1]).double()
+    )
+    uniform = torch.rand(num, generator=generator).double()
+    if config.t_sampling == "uniform":
+        t = low + uniform * (high - low)
+    else:
+        ends = (torch.logit(torch.stack([low, high])) - config.t_mean) / config.t_std
+        below, above = torch.special.ndtr(ends)
+        normal = torch.special.ndtri(below + uniform * (above - below))
+        t = torch.sigmoid(config.t_mean + config.t_std * normal)
+    sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
+    return (1 - shift * sigma / (1 + (shift - 1) * sigma)).float()
+
+
+def fixed_draws(first: int, num: int, t: float, shape: tuple[int, ...]) -> Draws:
+    """Return noise that depends on the clip's number alone, at one time, with nothing dropped."""
+
+    def noise(name: str) -> Tensor:
+        rows = [torch.randn(shape, generator=generator_of(HELDOUT_SEED, first + i, name)) for i in range(num)]
+        return torch.stack(rows)
+
+    never = torch.zeros(num, dtype=torch.bool)
+    return Draws(torch.full((num,), 1 - t), noise("heldout_x"), noise("heldout_d"), never, never)
