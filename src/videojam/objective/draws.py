@@ -28,8 +28,8 @@ class Draws:
     """
 
     sigma: Float[Tensor, " b"]
-    eps_x: Float[Tensor, b * shape]
-    eps_d: Float[Tensor, b * shape]
+    eps_x: Float[Tensor, " b *shape"]
+    eps_d: Float[Tensor, " b *shape"]
     drop_text: Bool[Tensor, " b"]
     drop_motion: Bool[Tensor, " b"]
 

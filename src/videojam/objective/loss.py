@@ -37,7 +37,7 @@ def half_means(halves: list[Float[Tensor, " b"]], num_clips: int | None = None) 
 
 
 def half_losses(
-    prediction: Float[Tensor, b * shape], target: Float[Tensor, b * shape], num_halves: int, dim: int = 1
+    prediction: Float[Tensor, " b *shape"], target: Float[Tensor, " b *shape"], num_halves: int, dim: int = 1
 ) -> list[Float[Tensor, " b"]]:
     """Return the mean squared error of each clip, for each half separately.
 
