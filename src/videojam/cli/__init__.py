@@ -12,9 +12,12 @@ import typer
 
 from videojam.cli.bench import bench_app
 from videojam.cli.common import print_error
+from videojam.cli.demo import demo_app
+from videojam.cli.generate import generate_app
 from videojam.cli.judges import judges_app
 from videojam.cli.models import models_app
 from videojam.cli.probe import probe_app
+from videojam.cli.train import train_app
 from videojam.cli.vbench import vbench_app
 from videojam.cli.world import world_app
 from videojam.errors import VideoJamError
@@ -28,7 +31,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     add_completion=False,
 )
-app.add_typer(models_app)
+for verbs in (demo_app, models_app, train_app, generate_app):
+    app.add_typer(verbs)
 app.add_typer(world_app, name="world")
 app.add_typer(vbench_app, name="vbench")
 app.add_typer(judges_app, name="judges")

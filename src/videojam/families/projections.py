@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +39,43 @@ class Projections:
     out_key: str = "out_channels"
     doubled_blocks: int = 1
     channel_dim: int = 1
+
+    @property
+    def input_weight(self) -> str:
+        """Name of the one parameter of the input projection that is widened; its bias keeps its shape."""
+        return f"{self.input_projection}.weight"
+
+    @property
+    def output_parameters(self) -> tuple[str, str]:
+        """Names of the parameters of the output projection, weight and bias, which are both widened."""
+        return f"{self.output_projection}.weight", f"{self.output_projection}.bias"
+
+    def projection_names(self, names: Iterable[str]) -> list[str]:
+        """Return which of a transformer's parameter names change their shape when it is converted."""
+        changing = {self.input_weight, *self.output_parameters}
+        return [name for name in names if name in changing]
+
+    def is_of_projection(self, name: str) -> bool:
+        """Whether a parameter belongs to one of the two projections, widened or not."""
+        return name.startswith((f"{self.input_projection}.", f"{self.output_projection}."))
+
+    def joint_shape(self, name: str, shape: list[int], base: dict[str, Any]) -> list[int]:
+        """Return the shape of a base parameter after converting, given the base's config."""
+        joint = self.joint_config(base)
+        return self._scaled(name, shape, base, joint)
+
+    def base_shape(self, name: str, shape: list[int], joint: dict[str, Any]) -> list[int]:
+        """Return the shape of a joint parameter before converting, given the joint config."""
+        base = self.base_config(joint)
+        return self._scaled(name, shape, joint, base)
+
+    def _scaled(self, name: str, shape: list[int], old: dict[str, Any], new: dict[str, Any]) -> list[int]:
+        first, *others = shape
+        if name == self.input_weight:
+            return [first, others[0] * self.num_inputs(new) // self.num_inputs(old), *others[1:]]
+        if name in self.output_parameters:
+            return [first * self.num_outputs(new) // self.num_outputs(old), *others]
+        return shape
 
     def latent_channels(self, config: dict[str, Any]) -> int:
         """Return C, the channels of the appearance latent, of a base transformer's config."""

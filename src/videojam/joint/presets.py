@@ -13,8 +13,8 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.files import written_whole
-from videojam.joint.convert import resolve
 from videojam.models.check import read_json
+from videojam.models.resolve import resolve
 
 COMMON = {
     "attention_head_dim": 128,

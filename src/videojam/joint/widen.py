@@ -65,24 +65,14 @@ def widened_tensor(
 ) -> Tensor:
     """Return a parameter of the joint transformer, given the base's config and parameter of the same name."""
     num_channels = family.latent_channels(config)
-    if name == f"{family.input_projection}.weight":
+    if name == family.input_weight:
         num_positions = family.num_positions(config)
         return widen_input(
             tensor, num_channels, family.input_layout, num_positions, family.num_doubled(config)
         )
-    if name in (f"{family.output_projection}.weight", f"{family.output_projection}.bias"):
+    if name in family.output_parameters:
         return widen_output(tensor, num_channels, family.output_layout, init)
     return tensor
-
-
-def projection_names(family: Family, names: Any) -> list[str]:
-    """Return which of the parameter names belong to the two projections and change their shape."""
-    changing = {
-        f"{family.input_projection}.weight",
-        f"{family.output_projection}.weight",
-        f"{family.output_projection}.bias",
-    }
-    return [name for name in names if name in changing]
 
 
 def widen_transformer(transformer: Transformer, output_init: OutputInit = "zero") -> Transformer:

@@ -187,7 +187,7 @@ def _check_weights(transformer: TransformerFolder) -> None:
             where=str(path),
             fix="Load the model with diffusers and save it again with safe_serialization=True.",
         )
-    in_name, out_name = f"{family.input_projection}.weight", f"{family.output_projection}.weight"
+    in_name, out_name = family.input_weight, family.output_parameters[0]
     seen = set()
     for file in files:
         header, _ = read_header(file)

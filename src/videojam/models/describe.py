@@ -7,14 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from videojam.errors import VideoJamError
-from videojam.families import Family
 from videojam.families.table import ClassFacts, class_facts
-from videojam.joint.convert import is_hub_id, resolve
-from videojam.joint.widen import projection_names, widened_tensor
 from videojam.models.check import (
     TransformerFolder,
     check_pipeline,
@@ -23,6 +19,7 @@ from videojam.models.check import (
     read_json,
 )
 from videojam.models.record import MotionRecord, load_record
+from videojam.models.resolve import is_hub_id, resolve
 from videojam.models.stream import read_header
 
 Shapes = dict[str, list[int]]
@@ -145,11 +142,11 @@ def _describe(
     base, joint = (family.base_config(config), config) if is_joint else (config, family.joint_config(config))
     shapes, dtypes = (shapes_of_config(config), {}) if configs_only else _shapes_of_headers(transformer)
     changes = []
-    for name in sorted(projection_names(family, shapes)):
+    for name in sorted(family.projection_names(shapes)):
         if is_joint:
-            before, after = _base_shape(name, shapes[name], family, base, joint), shapes[name]
+            before, after = family.base_shape(name, shapes[name], joint), shapes[name]
         else:
-            before, after = shapes[name], _joint_shape(name, shapes[name], family, base)
+            before, after = shapes[name], family.joint_shape(name, shapes[name], base)
         if before != after:
             changes.append(ShapeChange(name=name, before=before, after=after))
     joint_shapes = shapes | {change.name: change.after for change in changes}
@@ -162,9 +159,7 @@ def _describe(
         joint_shapes=joint_shapes,
         changes=changes,
         num_projection_parameters=_count(
-            shape
-            for name, shape in joint_shapes.items()
-            if name.startswith((f"{family.input_projection}.", f"{family.output_projection}."))
+            shape for name, shape in joint_shapes.items() if family.is_of_projection(name)
         ),
     )
 
@@ -193,19 +188,3 @@ def shapes_of_config(config: dict[str, Any]) -> Shapes:
     with init_empty_weights():
         transformer = getattr(diffusers, config["_class_name"]).from_config(config)
     return {name: list(tensor.shape) for name, tensor in transformer.state_dict().items()}
-
-
-def _joint_shape(name: str, shape: list[int], family: Family, base: dict[str, Any]) -> list[int]:
-    """Return a projection's shape after converting, by the code that converts, on a tensor without memory."""
-    return list(widened_tensor(name, torch.empty(shape, device="meta"), family, base, "zero").shape)
-
-
-def _base_shape(
-    name: str, shape: list[int], family: Family, base: dict[str, Any], joint: dict[str, Any]
-) -> list[int]:
-    """Invert `_joint_shape`."""
-    rows, *columns = shape
-    if name.startswith(f"{family.input_projection}."):
-        num_base, num_joint = (family.num_inputs(config) for config in (base, joint))
-        return [rows, columns[0] * num_base // num_joint, *columns[1:]]
-    return [rows // 2, *columns]

@@ -11,7 +11,6 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.families import Family, family_of
-from videojam.joint.convert import resolve
 from videojam.models.check import check_pipeline
 from videojam.models.record import (
     RECORD_NAME,
@@ -21,6 +20,7 @@ from videojam.models.record import (
     load_defaults,
     load_record,
 )
+from videojam.models.resolve import resolve
 
 
 @dataclass(frozen=True)

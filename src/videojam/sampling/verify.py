@@ -14,9 +14,9 @@ from torch import Tensor
 from videojam.files import renamed
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.window import Window
-from videojam.joint.convert import resolve
 from videojam.models.load import LoadedModel, load_model
 from videojam.models.record import FINGERPRINT_NAME
+from videojam.models.resolve import resolve
 from videojam.sampling.sample import sample
 
 PROMPT = "a red ball moves to the right"

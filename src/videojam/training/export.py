@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed, written_whole
-from videojam.joint.convert import copy_rest, resolve
+from videojam.joint.convert import copy_rest
 from videojam.joint.widen import OutputInit, widen_transformer
 from videojam.models.check import read_json
 from videojam.models.load import LoadedModel
 from videojam.models.record import RECORD_NAME, MotionRecord, save_record
+from videojam.models.resolve import resolve
 from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
 from videojam.training.config import TrainConfig
 

@@ -16,9 +16,9 @@ from videojam.bench.make.stock import StockSampler
 from videojam.bench.manifest import fingerprint
 from videojam.errors import VideoJamError
 from videojam.families import family_of
-from videojam.joint.convert import resolve
 from videojam.models.check import check_pipeline
 from videojam.models.load import LoadedModel, load_model
+from videojam.models.resolve import resolve
 from videojam.sampling.sample import default_guidance, sample
 from videojam.world import WORLD_VERSION, WorldConfig, sample_clip
 
