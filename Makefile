@@ -45,7 +45,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest
 
 study: $(VENV)/.installed-dev
-	$(BIN)/python scripts/study/run.py $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m studies.controlled.run $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
+from studies.controlled import direction, picture, points, report, run, scales, worlds, zoom
 from videojam.evaluation.intervals import ratio_of_sums
 
-FOLDER = Path(__file__).parent.parent / "scripts/study"
-
-
-@pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.setattr(sys, "argv", ["run.py"])
-    return {
-        name: importlib.import_module(name)
-        for name in ("scales", "run", "report", "zoom", "direction", "worlds", "points", "picture")
-    }
+ROOT = Path(__file__).parent.parent
 
 
 def measured(coherent: float, follows: float) -> dict[str, dict[str, float]]:
     return {"world-v1.coherent": {"mean": coherent}, "world-v1.follows_prompt": {"mean": follows}}
 
 
-def test_a_scale_that_loses_the_prompt_cannot_be_chosen(study: dict[str, ModuleType]) -> None:
+def test_a_scale_that_loses_the_prompt_cannot_be_chosen() -> None:
     table = {
         "control-w1": measured(0.9, 0.5),  # coherent, but not what was asked for
         "control-w2": measured(0.4, 0.92),
@@ -40,54 +29,52 @@ def test_a_scale_that_loses_the_prompt_cannot_be_chosen(study: dict[str, ModuleT
         "videojam-w1-m0.5": measured(0.3, 0.9),
         "videojam-w1-m3": measured(0.6, 0.9),
     }
-    chosen = study["scales"].chosen_scales({"table": table})
+    chosen = scales.chosen_scales({"table": table})
     assert chosen == {"control": {"w_text": 2.0}, "videojam": {"w_text": 1.0, "w_motion": 3.0}}
 
 
-def test_scales_are_chosen_on_prompts_that_a_bench_takes(
-    study: dict[str, ModuleType], tmp_path: Path
-) -> None:
+def test_scales_are_chosen_on_prompts_that_a_bench_takes(tmp_path: Path) -> None:
     from videojam.bench.make.suites import load_suite
 
-    suite = load_suite(study["run"].tuning_suite(tmp_path))
+    suite = load_suite(run.tuning_suite(tmp_path))
     assert [prompt.category for prompt in suite.prompts].count("ball") == 16
     assert len(suite.prompts) == 80
 
 
-def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm(study: dict[str, ModuleType]) -> None:
-    grid = study["run"].grid_arms("plain", Path("runs"), Path("base"))
-    chosen = study["scales"].chosen_scales({"table": {name: measured(0.5, 0.5) for name in grid}})
+def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm() -> None:
+    grid = run.grid_arms("plain", Path("runs"), Path("base"))
+    chosen = scales.chosen_scales({"table": {name: measured(0.5, 0.5) for name in grid}})
     assert set(chosen) == {"base", "control", "videojam-cfg", "videojam"}
-    arms = study["run"].study_arms(Path("runs"), Path("base"), 0, chosen)
-    assert {a for pair in study["report"].CONTRASTS for a in pair} <= set(arms)
-    assert set(study["report"].FORWARDS) <= set(arms)
+    arms = run.study_arms(Path("runs"), Path("base"), 0, chosen)
+    assert {a for pair in report.CONTRASTS for a in pair} <= set(arms)
+    assert set(report.FORWARDS) <= set(arms)
 
     from videojam.bench.make.arms import parse_arms
 
-    arms |= study["run"].change_arms(Path("runs"), chosen)
+    arms |= run.change_arms(Path("runs"), chosen)
     parsed = parse_arms([f"{name}={spec}" for name, spec in arms.items()])
     assert {spec.name: spec.mode for spec in parsed}["videojam-ip2p"] == "ip2p"
     assert arms["longer"] == arms["videojam"].replace("videojam-0", "change-longer")
 
 
-def test_a_bench_is_done_once_it_has_every_arm(study: dict[str, ModuleType], tmp_path: Path) -> None:
+def test_a_bench_is_done_once_it_has_every_arm(tmp_path: Path) -> None:
     arms = {"base": "tiny:base", "videojam": "tiny:videojam"}
     for table, done in (({"base": {}}, False), ({"base": {}, "videojam": {}, "more": {}}, True)):
         (tmp_path / "results.json").write_text(json.dumps({"table": table}))
-        assert study["run"].bench("arms", tmp_path, "world", arms).is_done == done
+        assert run.bench("arms", tmp_path, "world", arms).is_done == done
 
 
-def test_every_change_is_one_that_the_recipe_knows(study: dict[str, ModuleType]) -> None:
+def test_every_change_is_one_that_the_recipe_knows() -> None:
     from videojam.training.config import load_recipe
 
     recipe = Path(__file__).parent.parent / "recipes/tiny/videojam.yaml"
     plain = load_recipe(recipe).model_dump()
-    for name, change in study["run"].CHANGES.items():
+    for name, change in run.CHANGES.items():
         changed = load_recipe(recipe, [f"{key}={value}" for key, value in change.items()]).model_dump()
         assert changed != plain, name
 
 
-def test_a_contrast_is_paired_and_tells_whether_seeds_agree(study: dict[str, ModuleType]) -> None:
+def test_a_contrast_is_paired_and_tells_whether_seeds_agree() -> None:
     def found(gain: float) -> dict[str, object]:
         rng = np.random.default_rng(0)
         base = {f"p{i}_s0": float(v) for i, v in enumerate(rng.random(40))}
@@ -95,39 +82,36 @@ def test_a_contrast_is_paired_and_tells_whether_seeds_agree(study: dict[str, Mod
         better = {clip: value + gain for clip, value in base.items()}
         return {"values": {"control": {key: base}, "videojam": {key: better}}}
 
-    same = study["report"].contrast([found(0.1), found(0.2)], "videojam", "control", "coherent")
+    same = report.contrast([found(0.1), found(0.2)], "videojam", "control", "coherent")
     assert same["pooled"]["mean"] == pytest.approx(0.15)
     assert same["pooled"]["high"] - same["pooled"]["low"] < 1e-9  # what is common to a pair drops out
     assert same["agree_in_sign"]
-    mixed = study["report"].contrast([found(0.1), found(-0.2)], "videojam", "control", "coherent")
+    mixed = report.contrast([found(0.1), found(-0.2)], "videojam", "control", "coherent")
     assert not mixed["agree_in_sign"]
-    nothing = study["report"].contrast([found(0.0)], "videojam", "control", "coherent")
+    nothing = report.contrast([found(0.0)], "videojam", "control", "coherent")
     assert not nothing["agree_in_sign"]
 
 
-def test_pages_hold_what_the_result_files_say(
-    study: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = FOLDER.parent.parent
-    monkeypatch.chdir(root)
-    files = sorted((root / "benchmarks/results/study").glob("*/study.json"))
+def test_pages_hold_what_the_result_files_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    files = sorted((ROOT / "benchmarks/results/study").glob("*/study.json"))
     assert files
     for file in files:
-        for page, shown in study["report"].blocks(json.loads(file.read_text()), file.parent.name).items():
-            block = study["report"].with_block(page, f"study-{file.parent.name}", shown)
+        for page, shown in report.blocks(json.loads(file.read_text()), file.parent.name).items():
+            block = report.with_block(page, f"study-{file.parent.name}", shown)
             assert block == page.read_text(), f"{page} does not hold what {file} says"
-    points = root / "benchmarks/results/study/points.json"
+    points_file = ROOT / "benchmarks/results/study/points.json"
     for name in ("README.md", "docs/study.md"):
-        page = root / name
-        shown = study["points"].table(json.loads(points.read_text()))
-        assert study["points"].with_block(page, "study-points", shown) == page.read_text()
+        page = ROOT / name
+        shown = points.table(json.loads(points_file.read_text()))
+        assert points.with_block(page, "study-points", shown) == page.read_text()
     done = subprocess.run(
-        [sys.executable, "scripts/tiny/report.py", "--check"], capture_output=True, text=True
+        [sys.executable, "-m", "studies.tiny.report", "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_laws_are_also_compared_where_both_clips_follow_the_prompt(study: dict[str, ModuleType]) -> None:
+def test_laws_are_also_compared_where_both_clips_follow_the_prompt() -> None:
     def values(follows: list[float], broken: list[float]) -> dict[str, dict[str, float]]:
         columns = {"follows_prompt": follows, "broken_laws": broken}
         return {f"world-v1.{m}": {f"p{i}_s0": v for i, v in enumerate(c)} for m, c in columns.items()}
@@ -135,14 +119,13 @@ def test_laws_are_also_compared_where_both_clips_follow_the_prompt(study: dict[s
     lost = values([1, 1, 1, 0], [3, 3, 3, 1])  # the clip that lost its parts is asked fewer laws
     kept = values([1, 1, 1, 1], [2, 2, 2, 6])
     seed = {"values": {"videojam": lost, "control": kept}}
-    every = study["report"].contrast([seed], "videojam", "control", "broken_laws")
-    both = study["report"].contrast([seed], "videojam", "control", "broken_laws_if_followed")
+    every = report.contrast([seed], "videojam", "control", "broken_laws")
+    both = report.contrast([seed], "videojam", "control", "broken_laws_if_followed")
     assert every["pooled"]["mean"] == -0.5
     assert (both["pooled"]["mean"], both["pooled"]["n"]) == (1.0, 3)
 
 
-def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType], tmp_path: Path) -> None:
-    report = study["report"]
+def test_the_report_of_a_point_from_made_up_benches(tmp_path: Path) -> None:
     measures = ("coherent", "broken_laws", *report.MUST_NOT_FALL)
     rng = np.random.default_rng(0)
 
@@ -159,7 +142,7 @@ def test_the_report_of_a_point_from_made_up_benches(study: dict[str, ModuleType]
 
     seed_arms = list(report.ARMS) + list(report.FORWARDS)
     seeds = [bench(seed_arms), bench([arm for arm in seed_arms if not arm.startswith("base")])]
-    grid = {"table": study["run"].grid_arms("plain", Path("runs"), Path("base"))}
+    grid = {"table": run.grid_arms("plain", Path("runs"), Path("base"))}
     grid["table"] = {name: measured(0.5, 0.5) for name in grid["table"]}
     changed = ["longer", "longer-cfg", "longer-control", "longer-control-same-w1", "lambda-0.2"]
     found = report.gather(seeds, grid, bench(changed))
@@ -199,15 +182,12 @@ def test_the_best_scale_of_a_push_minimises_the_error() -> None:
     assert min(errors, key=errors.get) == found.mean
 
 
-def test_a_push_is_the_prediction_less_the_one_without_its_condition(
-    study: dict[str, ModuleType], tmp_path: Path
-) -> None:
+def test_a_push_is_the_prediction_less_the_one_without_its_condition(tmp_path: Path) -> None:
     from videojam.data.config import DataConfig, WorldSource
     from videojam.data.encode import prepare
     from videojam.evaluation.motion_use import appearance_losses_by_motion
     from videojam.models.load import load_model
 
-    direction = study["direction"]
     model = load_model("tiny:videojam")
     source = WorldSource(num_clips=2, seed=1, world=direction.world_of(model))
     data = prepare(model, DataConfig(source=source, cache=tmp_path, num_heldout=1), model.record.motion)
@@ -217,17 +197,15 @@ def test_a_push_is_the_prediction_less_the_one_without_its_condition(
     assert 2 * lack + push == pytest.approx(losses["null"][0] - losses["true"][0], abs=1e-4)
 
 
-def test_a_latent_place_moves_if_one_of_its_pixels_does(study: dict[str, ModuleType]) -> None:
+def test_a_latent_place_moves_if_one_of_its_pixels_does() -> None:
     moving = torch.zeros(9, 16, 24, dtype=torch.bool)
     moving[0, 0, 0] = True  # the first frame is a latent frame of its own
     moving[3, 15, 8] = True  # frames 1 to 4 are the second
-    places = study["worlds"].moving_places(moving, torch.Size([3, 2, 3]))
+    places = worlds.moving_places(moving, torch.Size([3, 2, 3]))
     assert places.nonzero().tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
-def test_the_advantage_of_a_point_is_a_mean_over_its_own_seeds(
-    study: dict[str, ModuleType], tmp_path: Path
-) -> None:
+def test_the_advantage_of_a_point_is_a_mean_over_its_own_seeds(tmp_path: Path) -> None:
     file = tmp_path / "clips.csv"
     rows = [
         f"arms-{seed},{arm},{clip},{int(arm == 'videojam' and seed < good)},2"
@@ -235,15 +213,16 @@ def test_the_advantage_of_a_point_is_a_mean_over_its_own_seeds(
     ]  # fmt: skip
     grid = "grid,videojam-w1-m1,a,1,2"  # no arm of the study
     file.write_text("\n".join(["bench,arm,clip,coherent,broken_laws", *rows, grid]) + "\n")
-    seeds = study["points"].read_seeds(file)
-    assert study["points"].advantage(seeds, "coherent").tolist() == [0.5, 1.0]
+    seeds = points.read_seeds(file)
+    assert points.advantage(seeds, "coherent").tolist() == [0.5, 1.0]
 
 
-def test_what_a_point_of_the_world_asks(study: dict[str, ModuleType], tmp_path: Path) -> None:
+def test_what_a_point_of_the_world_asks(tmp_path: Path) -> None:
     out = tmp_path / "worlds.json"
     command = [
         sys.executable,
-        FOLDER / "worlds.py",
+        "-m",
+        "studies.controlled.worlds",
         "tiny:base",
         "--out",
         out,
@@ -260,8 +239,7 @@ def test_what_a_point_of_the_world_asks(study: dict[str, ModuleType], tmp_path: 
     assert all(0 < share["mean"] < 1 for share in found["static_share"].values())
 
 
-def test_a_row_of_the_picture_says_what_the_scorer_found(study: dict[str, ModuleType]) -> None:
-    picture = study["picture"]
+def test_a_row_of_the_picture_says_what_the_scorer_found() -> None:
     clip = picture.sample_clip(3, picture.TINY_WORLD, "wheel")
     good = picture.scored("True clip", clip.video, clip.caption)
     assert (good.verdict, good.good) == ("coherent", True)
@@ -275,12 +253,12 @@ def test_a_row_of_the_picture_says_what_the_scorer_found(study: dict[str, Module
     assert strip.getpixel((14 + 100 + 48, 34 + 96 + 4 + 10)) != (255, 255, 255)
 
 
-def test_thirds_are_by_size_within_each_kind(study: dict[str, ModuleType]) -> None:
+def test_thirds_are_by_size_within_each_kind() -> None:
     # Every wheel is larger than every ball; still each third holds as many of both.
     rows = [{"kind": "ball", "size": i} for i in range(6)] + [
         {"kind": "wheel", "size": 10 + i} for i in range(6)
     ]
-    found = study["zoom"].thirds(reversed(rows))
+    found = zoom.thirds(reversed(rows))
     assert {name: sorted(row["size"] for row in part) for name, part in found.items()} == {
         "small": [0, 1, 10, 11], "middle": [2, 3, 12, 13], "large": [4, 5, 14, 15],
     }  # fmt: skip

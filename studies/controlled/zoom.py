@@ -1,6 +1,6 @@
 """Zoom-out study (the counterpart of Fig. 7a): is motion lost where the moving parts are small?
 
-    python scripts/study/zoom.py [--clips 32] [--arms benchmarks/results/tiny_arms.jsonl]
+    python -m studies.controlled.zoom [--clips 32] [--arms benchmarks/results/tiny_arms.jsonl]
 
 Clips are put into thirds by the size of their parts, within each kind. Three questions:
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -28,10 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))
-from measure import TEST_SEED, read_rows, seeds_of, through_autoencoder
-from tiny_world import TINY_WORLD
-
+from studies.tiny.measure import TEST_SEED, read_rows, seeds_of, through_autoencoder
+from studies.tiny.tiny_world import TINY_WORLD
 from videojam.evaluation.intervals import bootstrap_mean, share
 from videojam.files import write_text
 from videojam.models.load import load_model

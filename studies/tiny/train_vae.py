@@ -1,6 +1,6 @@
 """Train the tiny pipeline's autoencoder (a stock AutoencoderKLWan) on clips and motion videos of the world.
 
-    python scripts/tiny/train_vae.py OUT [--clips 1200] [--seed 0]
+    python -m studies.tiny.train_vae OUT [--clips 1200] [--seed 0]
 
 One network codes both halves of a joint latent, so it learns both: each batch is half appearance, half
 motion video. Parts that move weigh more, since they are a tenth of the picture and all of its coherence.
@@ -20,8 +20,8 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanResample, patchify, unpatchify
 from safetensors.torch import load_file, save_file
-from tiny_world import TINY_WORLD
 
+from studies.tiny.tiny_world import TINY_WORLD
 from videojam.files import renamed, write_text
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import motion_video

@@ -1,6 +1,6 @@
 """Regenerate the scorer's validation table: the share of clips called coherent, for each kind and damage.
 
-    python scripts/world_validation.py [--clips 64] [--seed 20000] [--out FILE.json]
+    python -m studies.world_validation [--clips 64] [--seed 20000] [--out FILE.json]
 
 Prints the table as Markdown. Exit code 1 when a row is not as required.
 """
@@ -48,7 +48,7 @@ def main() -> None:
         "grain_and_clutter": validation_table(max(args.clips // 4, 1), args.seed, HARD),
     }
     result = {
-        "command": f"python scripts/world_validation.py --clips {args.clips} --seed {args.seed}",
+        "command": f"python -m studies.world_validation --clips {args.clips} --seed {args.seed}",
         "date": datetime.date.today().isoformat(),
         "world_version": WORLD_VERSION,
         "versions": {

@@ -1,6 +1,6 @@
 """What a point of the world asks: what its autoencoder lets through, and where its base's loss lies.
 
-    python scripts/study/worlds.py BASE --out JSON [--clips 64] [--clutter 0]
+    python -m studies.controlled.worlds BASE --out JSON [--clips 64] [--clutter 0]
 
 coherent      share of true clips that are judged coherent after encoding and decoding, by kind: the ceiling of any arm
 static share  of the base's appearance loss at each t, the part on latent places where no pixel moves
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date
@@ -24,14 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
+from studies.tiny.measure import TIMES, seeds_of, world_of
 from videojam.evaluation.intervals import ratio_of_sums, share
 from videojam.files import write_text
 from videojam.models.load import LoadedModel, load_model
 from videojam.objective.draws import fixed_draws
 from videojam.world import KINDS, sample_clip, score_clip
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))
-from measure import TIMES, seeds_of, world_of
 
 
 def moving_places(moving: Tensor, latent_shape: torch.Size) -> Tensor:

@@ -1,6 +1,6 @@
 """Draw what the study's clips look like: of each kind the first prompt, the true clip and three arms, with verdicts.
 
-    python scripts/study/picture.py BASE RUNS/arms-0 OUT.png [--prompt 0] [--clutter 0]
+    python -m studies.controlled.picture BASE RUNS/arms-0 OUT.png [--prompt 0] [--clutter 0]
 
 The small-scale counterpart of the paper's Fig. 2. The prompt is taken by number, good or bad; the true clip is the
 scene of the world from which the prompt was written, also shown as BASE's autoencoder gives it back; verdicts are the
@@ -10,24 +10,20 @@ scorer's, of the arms read from their mp4 files.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from studies.strips import Row, draw_strip, save_stack
+from studies.tiny.measure import through_autoencoder
+from studies.tiny.tiny_world import TINY_WORLD
 from videojam.bench.make.suites import Prompt, load_suite
 from videojam.demo.result import ARMS
 from videojam.models.load import LoadedModel, load_model
 from videojam.motion.video import read_video
 from videojam.world import KINDS, sample_clip, score_clip
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tiny"))
-from measure import through_autoencoder
-from strips import Row, draw_strip, save_stack
-from tiny_world import TINY_WORLD
 
 NUM_FRAMES, LABEL_PX = 9, 250
 

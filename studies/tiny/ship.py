@@ -1,6 +1,6 @@
 """Copy the trained pipelines of runs/tiny into the package: the base whole, of the others what differs.
 
-    python scripts/tiny/ship.py [--runs runs/tiny]
+    python -m studies.tiny.ship [--runs runs/tiny]
 
 Into benchmarks/results/tiny_runs go the log, the curve and the run.json (recipe, versions, revision) of each run.
 """

@@ -1,6 +1,6 @@
 """The controlled study of docs/study.md, stage by stage; a stage that is done is not done again.
 
-    python scripts/study/run.py [--point plain] [--minutes 8] [--until arms-0]
+    python -m studies.controlled.run [--point plain] [--minutes 8] [--until arms-0]
 
 Every stage is a command of this project that resumes by itself, so stopping at any time loses minutes at most.
 """
@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from scales import chosen_scales
-
+from studies.controlled.scales import chosen_scales
 from videojam.files import write_text
 from videojam.world import KINDS, sample_caption
 
@@ -95,8 +94,8 @@ def at_once(name: str, stages: list[Stage]) -> Stage:
     return Stage(name, [commands], [file for stage in stages for file in stage.done])
 
 
-def script(path: str, *arguments: str | Path) -> Command:
-    return [sys.executable, f"scripts/{path}", *arguments]
+def module(name: str, *arguments: str | Path) -> Command:
+    return [sys.executable, "-m", f"studies.{name}", *arguments]
 
 
 def train(recipe: str, point: str, out: Path, base: Path, **changes: float | str) -> Stage:
@@ -199,9 +198,9 @@ def stages(point: str, root: Path) -> Iterator[Stage]:
     if point == "plain":
         yield from changed(root)
     yield from probed(point, root)
-    yield Stage("report", [[script("study/report.py", root / point, RESULTS / point)]], [])
+    yield Stage("report", [[module("controlled.report", root / point, RESULTS / point)]], [])
     if point == "clutter":
-        yield Stage("points", [[script("study/points.py", RESULTS)]], [])
+        yield Stage("points", [[module("controlled.points", RESULTS)]], [])
 
 
 def base_of(point: str, root: Path) -> Path:
@@ -211,10 +210,10 @@ def base_of(point: str, root: Path) -> Path:
 def trained(point: str, root: Path) -> Iterator[Stage]:
     """Autoencoder and base, then a control and a VideoJAM of each seed."""
     vae, plain, runs = root / "vae", root / "plain", root / point
-    yield single("vae", script("tiny/train_vae.py", vae), vae / "vae/config.json")
+    yield single("vae", module("tiny.train_vae", vae), vae / "vae/config.json")
     if point == "plain":
         init = plain / "init"
-        yield single("init", script("tiny/build_base.py", vae / "vae", init), init / "model_index.json")
+        yield single("init", module("tiny.build_base", vae / "vae", init), init / "model_index.json")
         yield train("base", point, plain / "base", init)
         yield train("base_muon", point, plain / "base_muon", plain / "base/model")
     else:
@@ -257,7 +256,7 @@ def probed(point: str, root: Path) -> Iterator[Stage]:
     """What a point asks of its base, the paper's probes of three models, its clips, and w* of each joint model."""
     runs, out, base = root / point, RESULTS / point, base_of(point, root)
     clutter = ("--clutter", str(CLUTTER[point]))
-    worlds = script("study/worlds.py", base, "--out", out / "worlds.json", *clutter)
+    worlds = module("controlled.worlds", base, "--out", out / "worlds.json", *clutter)
     yield single("worlds", worlds, out / "worlds.json")
     models = {"base": base} | {name: runs / f"{name}-0/model" for name in ("control", "videojam")}
     for probe, clips in PROBES[point].items():
@@ -269,12 +268,12 @@ def probed(point: str, root: Path) -> Iterator[Stage]:
         labels = [part for name in models for part in ("--label", name)]
         plot: Command = [VIDEOJAM, "probe", "plot", *files.values(), *labels, "--out", out / f"{probe}.png"]
         yield single(f"{probe}-plot", plot, out / f"{probe}.png")
-    picture = script("study/picture.py", base, runs / "arms-0", out / "clips.png", *clutter)
+    picture = module("controlled.picture", base, runs / "arms-0", out / "clips.png", *clutter)
     yield single("clips", picture, out / "clips.png")
     joint = [f"videojam-{seed}" for seed in SEEDS]
     for name in joint + [f"change-{name}" for name in CHANGES if point == "plain"]:
         file = out / f"direction-{name}.json"
-        command = script("study/direction.py", runs / name / "model", "--out", file, *clutter)
+        command = module("controlled.direction", runs / name / "model", "--out", file, *clutter)
         yield single(f"direction-{name}", command, file)
 
 

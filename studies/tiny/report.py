@@ -1,21 +1,18 @@
 """Write the measured tables of benchmarks/results/tiny.json into docs/evaluation.md.
 
-python scripts/tiny/report.py [--check]    (--check: exit 1 if the page does not hold what the file says)
+python -m studies.tiny.report [--check]    (--check: exit 1 if the page does not hold what the file says)
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from studies.pages import per_cent, signed, with_block
 from videojam.files import write_text
 from videojam.world import KINDS
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from pages import per_cent, signed, with_block
 
 RESULTS = Path("benchmarks/results/tiny.json")
 PAGE = Path("docs/evaluation.md")
@@ -87,8 +84,8 @@ def section(result: dict[str, Any]) -> list[str]:
         "Paired differences in coherent clips and in broken laws (bootstrap over prompts):", "",
         *differences(result), "", *autoencoder_table(result), "", *motion_table(result), "",
         "The predicted motion against the clip that it came with:", "", *predicted, "",
-        f"Measured {result['date']} by `scripts/tiny/measure.py` ([figures](../benchmarks/results/tiny.json), each "
-        "clip beside it).",
+        f"Measured {result['date']} by `python -m studies.tiny.measure` "
+        "([figures](../benchmarks/results/tiny.json), each clip beside it).",
     ]  # fmt: skip
 
 
@@ -100,7 +97,7 @@ def main() -> None:
     args = parser.parse_args()
     text = with_block(PAGE, "results", section(json.loads(RESULTS.read_text())))
     if args.check and text != PAGE.read_text():
-        raise SystemExit(f"{PAGE} does not hold what {RESULTS} says: run scripts/tiny/report.py")
+        raise SystemExit(f"{PAGE} does not hold what {RESULTS} says: run python -m studies.tiny.report")
     write_text(PAGE, text)
 
 

@@ -1,6 +1,6 @@
 """Does guidance push towards the data? On clips the model has not seen, at each t.
 
-    python scripts/study/direction.py MODEL --out JSON [--clips 64] [--clutter 0]
+    python -m studies.controlled.direction MODEL --out JSON [--clips 64] [--clutter 0]
 
 With u the prediction from text and true motion, r = target − u what it lacks of the appearance, and g = u − (u without
 its text, or without its motion) the direction in which guidance pushes: w* = Σ⟨r, g⟩ / Σ⟨g, g⟩ over clips is the scale
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from studies.tiny.measure import TEST_SEED, TIMES, world_of
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import EncodedClip, EncodedData, prepare, read_batch
 from videojam.evaluation.intervals import ratio_of_sums
@@ -29,9 +29,6 @@ from videojam.joint.latents import join, null_motion, split
 from videojam.models.load import LoadedModel, load_model
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import fixed_draws
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tiny"))
-from measure import TEST_SEED, TIMES, world_of
 
 WITHOUT = ("text", "motion")
 

@@ -1,6 +1,6 @@
 """Draw the README's picture from a finished demo: frames of each arm side by side, and VideoJAM's motion.
 
-    python scripts/demo_picture.py out/demo docs/demo.png [--prompts 0 3] [--frames 8]
+    python -m studies.demo_picture out/demo docs/demo.png [--prompts 0 3] [--frames 8]
 
 Prompts are taken by number, so that the caller's choice is visible in the command; by default they are the
 first of each kind, good or bad. The verdict under each strip is the demo's own.
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from strips import Row, draw_strip, save_stack
 
+from studies.strips import Row, draw_strip, save_stack
 from videojam.demo.result import ARMS
 from videojam.motion.video import read_video
 

@@ -1,6 +1,6 @@
 """Measure the shipped pipelines and write benchmarks/results/tiny.json (and per-clip rows beside it).
 
-    python scripts/tiny/measure.py [--clips 64] [--stage vae|motion|arms|summary ...]
+    python -m studies.tiny.measure [--clips 64] [--stage vae|motion|arms|summary ...]
 
 vae      ground truth through the autoencoder: coherence by kind, and the decoded flow's error on moving parts
 motion   is motion used: appearance loss with true, null and another clip's d, by t
@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny_world import TINY_WORLD
 from torch import Tensor
 
+from studies.tiny.tiny_world import TINY_WORLD
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
 from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference, share

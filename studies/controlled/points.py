@@ -1,6 +1,6 @@
 """Does VideoJAM's advantage over its control grow with the share of the loss that static detail takes?
 
-    python scripts/study/points.py [benchmarks/results/study]
+    python -m studies.controlled.points [benchmarks/results/study]
 
 Reads what report.py wrote of each point (study.json, clips.csv), writes points.json beside them, and the table into
 README.md and docs/study.md.
@@ -11,20 +11,17 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import JUDGE, difference, over_seeds
-from run import CLUTTER
 
+from studies.controlled.report import JUDGE, difference, over_seeds
+from studies.controlled.run import CLUTTER
+from studies.pages import per_cent, with_block
 from videojam.evaluation.intervals import paired_difference
 from videojam.files import write_text
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from pages import per_cent, with_block
 
 MEASURES = ("coherent", "broken_laws")
 SHOWN = ("base", "control", "videojam")

@@ -1,6 +1,6 @@
 """Gather one point of the study: its arms over seeds, paired contrasts, the cost of guidance, and single changes.
 
-    python scripts/study/report.py RUNS OUT
+    python -m studies.controlled.report RUNS OUT
 
 Reads the benches RUNS/arms-SEED, RUNS/grid and, if it is there, RUNS/changes. Writes into OUT: study.json,
 clips.csv (what each contrast is computed from), study.md, pareto.png, and in runs/ the recipe, log and curve of each
@@ -14,7 +14,6 @@ import argparse
 import csv
 import json
 import shutil
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import date
@@ -23,15 +22,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from run import SEEDS
-from scales import JUDGE, chosen_scales
 
+from studies.controlled.run import SEEDS
+from studies.controlled.scales import JUDGE, chosen_scales
+from studies.pages import per_cent, signed, with_block
 from videojam.evaluation.intervals import bootstrap_mean, paired_difference
 from videojam.files import write_text
 from videojam.world import KINDS
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from pages import per_cent, signed, with_block
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

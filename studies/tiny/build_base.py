@@ -1,6 +1,6 @@
 """Assemble the tiny base pipeline, its transformer still random, from a trained autoencoder.
 
-    python scripts/tiny/build_base.py VAE_DIR OUT [--width 192] [--layers 6] [--seed 0]
+    python -m studies.tiny.build_base VAE_DIR OUT [--width 192] [--layers 6] [--seed 0]
 
 The text encoder is a stock UMT5 trained here (a minute) to tell, at each word of a caption, which word it is
 and which part of the scene it speaks of; without that, cross-attention could not tell the colour of the left
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
-from tiny_world import TINY_WORLD
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
+from studies.tiny.tiny_world import TINY_WORLD
 from videojam.models.record import SamplingDefaults, save_defaults
 from videojam.world.caption import TEMPLATES, slot_values, vocabulary
 
