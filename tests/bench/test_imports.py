@@ -103,7 +103,7 @@ def test_no_clips_a_bad_table_or_a_generated_arm_are_refused(bench, tmp_path):
     clip(tmp_path / "in" / "p1.mp4")
     table = tmp_path / "t.csv"
     table.write_text("name,id\np1.mp4,p1\n")
-    with pytest.raises(VideoJamError, match="no column 'file'"):
+    with pytest.raises(VideoJamError, match="Name the column 'file' in the first line"):
         import_clips(bench, tmp_path / "in", "x", table=table)
     import_clips(bench, tmp_path / "in", "x")
     path = bench.arm_folder("x") / "manifest.json"

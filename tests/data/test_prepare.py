@@ -180,7 +180,7 @@ def test_an_unusable_clip_stops_or_is_left_out_with_its_reason(model, clips, tmp
 
 def test_a_folder_that_is_missing_or_empty(tmp_path):
     source = {"num_frames": 5, "height": 32, "width": 32, "fps": 8}
-    with pytest.raises(VideoJamError, match="found nothing"):
+    with pytest.raises(VideoJamError, match="found no such folder"):
         list_clips(FolderSource(path=tmp_path / "absent", **source))
     with pytest.raises(VideoJamError, match="found none"):
         list_clips(FolderSource(path=tmp_path, **source))

@@ -75,7 +75,7 @@ def test_what_can_not_be_scored_is_counted_with_its_reason(tmp_path: Path) -> No
 def test_no_folder_and_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VideoJamError, match="no such folder"):
         score_folder(tmp_path / "nowhere")
-    with pytest.raises(VideoJamError, match="no mp4"):
+    with pytest.raises(VideoJamError, match="no clip"):
         score_folder(tmp_path)
 
 

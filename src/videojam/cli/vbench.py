@@ -43,8 +43,9 @@ def vbench_official(
     """Score a folder's clips with the official package."""
     from videojam.evaluation.vbench.aggregate import DIMENSIONS
     from videojam.evaluation.vbench.official import run_official
+    from videojam.motion.clips import find_clips
 
-    results = run_official(env, sorted(clips.glob("*.mp4")), out, dimension or DIMENSIONS, device, local)
+    results = run_official(env, find_clips(clips, deep=False), out, dimension or DIMENSIONS, device, local)
     typer.echo(_told(results, as_json))
 
 

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from videojam.data.config import FolderSource, WorldSource
 from videojam.errors import VideoJamError
+from videojam.motion.clips import CAPTION_FIX, find_clips, read_caption
 from videojam.motion.video import read_video
 from videojam.world import WORLD_VERSION, sample_caption, sample_clip
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 
 @dataclass(frozen=True)
@@ -72,21 +71,7 @@ def _world_clips(source: WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
 
 
 def _folder_clips(source: FolderSource) -> tuple[list[ClipEntry], dict[str, str]]:
-    if not source.path.is_dir():
-        raise VideoJamError(
-            expected="a folder of video files",
-            found="a file" if source.path.exists() else "nothing",
-            where=f"data.source.path: {source.path}",
-            fix="Give the folder that holds the clips.",
-        )
-    files = sorted(p for p in source.path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
-    if not files:
-        raise VideoJamError(
-            expected=f"files ending in {', '.join(VIDEO_SUFFIXES)}",
-            found="none",
-            where=f"data.source.path: {source.path}",
-            fix="Put clips into the folder, each with its caption in a .txt file of the same name.",
-        )
+    files = find_clips(source.path, "data.source.path")
     entries, left_out = [], {}
     for file in files:
         try:
@@ -111,35 +96,22 @@ def _file_clip(file: Path, source: FolderSource) -> ClipEntry:
         return ClipContent(clip.frames, None)
 
     how = source.model_dump_json(exclude={"path", "on_error"})
-    with file.open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ClipEntry(str(file), _digest(f"{content} {how}".encode()), read_caption(file), read)
+    caption = read_caption(file, f"{CAPTION_FIX[:-1]}, or set data.source.on_error=skip.")
+    return ClipEntry(str(file), _digest(f"{_content(file)} {how}".encode()), caption, read)
 
 
-def read_caption(file: Path) -> str:
-    """Read the caption beside a video: `clip.txt` for `clip.mp4`.
-
-    Raises:
-        VideoJamError: the caption is missing, empty or not text.
-    """
-    path = file.with_suffix(".txt")
+def _content(file: Path) -> str:
+    """Return the hash of a file's bytes."""
     try:
-        caption = " ".join(path.read_text(encoding="utf-8").split())
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
         raise VideoJamError(
-            expected=f"a caption in {path.name}",
-            found="no such file" if isinstance(error, FileNotFoundError) else "bytes that are not UTF-8 text",
+            expected="a video file that can be read",
+            found=error.strerror or str(error),
             where=str(file),
-            fix="Write one line of text that describes the clip, or set data.source.on_error=skip.",
+            fix="Change its permissions or its link, or remove it from the folder.",
         ) from None
-    if not caption:
-        raise VideoJamError(
-            expected=f"a caption in {path.name}",
-            found="an empty file",
-            where=str(file),
-            fix="Write one line of text that describes the clip, or set data.source.on_error=skip.",
-        )
-    return caption
 
 
 def _digest(content: bytes) -> str:

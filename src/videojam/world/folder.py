@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed
+from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import read_video, write_video
+from videojam.reading import same_form
 from videojam.world.appearance import appearance_measures
 from videojam.world.caption import parse_caption
 from videojam.world.clip import WORLD_VERSION, WorldClip, sample_clip
@@ -81,13 +84,13 @@ def _write_clip(stem: Path, clip: WorldClip, fps: float) -> None:
 
 
 def score_folder(folder: str | Path, on_clip: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Score each mp4 of a folder against the caption beside it; nothing else is read.
+    """Score each clip of a folder against the caption beside it; nothing else is read.
 
-    A clip that can't be scored (no caption, an empty one, one outside the grammar, an unreadable mp4, a
-    caption without its mp4) is listed under `problems` with its reason and is counted; it is in no rate.
+    A clip that can't be scored (no caption, an empty one, one outside the grammar, an unreadable clip, a
+    caption without its clip) is listed under `problems` with its reason and is counted; it is in no rate.
 
     Args:
-        folder: holds NAME.mp4 and NAME.txt pairs.
+        folder: holds pairs of NAME.mp4 (or another video suffix) and NAME.txt.
         on_clip: called with the number of clips done and the number of all.
 
     Returns:
@@ -96,24 +99,24 @@ def score_folder(folder: str | Path, on_clip: Callable[[int, int], None] | None 
         kind), `clips` (one dict each, with reasons and measures) and `problems`.
 
     Raises:
-        VideoJamError: the folder is missing or holds no mp4 and no caption.
+        VideoJamError: the folder is missing or holds no clip and no caption.
     """
     folder = Path(folder)
-    names = _names(folder)
+    items = _items(folder)
     clips: list[dict[str, Any]] = []
     problems: list[dict[str, str]] = []
-    for i, name in enumerate(names):
+    for i, (name, path) in enumerate(items):
         try:
-            clips.append({"name": name, **_score_item(folder, name)})
+            clips.append({"name": name, **_score_item(path)})
         except VideoJamError as error:
             problems.append({"name": name, "reason": str(error)})
         if on_clip is not None:
-            on_clip(i + 1, len(names))
+            on_clip(i + 1, len(items))
     kinds = {kind: rates for kind in KINDS if (rates := _rates([c for c in clips if c["kind"] == kind]))}
     rates = _rates(clips) or {"num_scored": 0, "coherent": None, "follows_prompt": None}
     return {
         "world_version": WORLD_VERSION,
-        "num_clips": len(names),
+        "num_clips": len(items),
         **rates,
         "num_problems": len(problems),
         "kinds": kinds,
@@ -122,33 +125,33 @@ def score_folder(folder: str | Path, on_clip: Callable[[int, int], None] | None 
     }
 
 
-def _names(folder: Path) -> list[str]:
-    if not folder.is_dir():
+def _items(folder: Path) -> list[tuple[str, Path]]:
+    """Return name and file of each clip, and of each caption whose clip is not there."""
+    clips = find_clips(folder, deep=False, may_be_empty=True)
+    stems = Counter(clip.stem for clip in clips)
+    items = [(clip.stem if stems[clip.stem] == 1 else clip.name, clip) for clip in clips]
+    known = {same_form(stem) for stem in stems}
+    alone = (p for p in folder.iterdir() if p.suffix.lower() == ".txt" and not p.name.startswith("."))
+    items += [(p.stem, p.with_suffix(".mp4")) for p in alone if same_form(p.stem) not in known]
+    if not items:
         raise VideoJamError(
-            expected="a folder of mp4 files with captions",
-            found="no such folder",
+            expected="clips with captions: NAME.mp4 with NAME.txt",
+            found="no clip and no txt file",
             where=str(folder),
-            fix="Check the path, or write one with `videojam world render`.",
+            fix="Give the folder that holds the clips themselves, or write one with `videojam world render`.",
         )
-    found = {p.stem for p in folder.iterdir() if p.suffix in (".mp4", ".txt") and not p.name.startswith(".")}
-    if not found:
-        raise VideoJamError(
-            expected="NAME.mp4 with NAME.txt",
-            found="no mp4 and no txt file",
-            where=str(folder),
-            fix="Point at the folder that holds the clips themselves.",
-        )
-    return sorted(found)
+    return sorted(items)
 
 
-def _score_item(folder: Path, name: str) -> dict[str, Any]:
-    path, text = folder / f"{name}.mp4", folder / f"{name}.txt"
-    caption = _read_caption(text)
-    if not path.is_file():
+def _score_item(path: Path) -> dict[str, Any]:
+    caption = read_caption(path)
+    if parse_caption(caption) is None:
         raise VideoJamError(
-            expected="the clip of this caption", found="no such file", where=str(path),
-            fix="Put the mp4 there, or take its caption away.",
-        )  # fmt: skip
+            expected="a caption of the world's grammar",
+            found=repr(caption[:120]),
+            where=str(path.with_suffix(".txt")),
+            fix="Use the clip's own caption: the scorer knows only the sentences that `videojam world render` writes.",
+        )
     video = read_video(path).frames
     score = score_clip(video, caption)
     return {
@@ -160,24 +163,6 @@ def _score_item(folder: Path, name: str) -> dict[str, Any]:
         "appearance": _finite(appearance_measures(video, caption)),
         "caption": caption,
     }
-
-
-def _read_caption(path: Path) -> str:
-    try:
-        caption = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise VideoJamError(
-            expected="a caption in UTF-8", found=found, where=str(path), fix="Write the clip's caption there."
-        ) from error
-    if parse_caption(caption) is None:
-        raise VideoJamError(
-            expected="a caption of the world's grammar",
-            found=repr(caption[:120]) if caption else "an empty file",
-            where=str(path),
-            fix="The scorer knows only the sentences that `videojam world render` writes.",
-        )
-    return caption
 
 
 def _finite(measures: dict[str, float]) -> dict[str, float | None]:

@@ -56,7 +56,7 @@ def test_clips_with_prompts(folder, clips, tmp_path):
     (tmp_path / "lone.mp4").write_bytes(b"")
     with pytest.raises(VideoJamError, match=r"lone\.txt"):
         clips_of_folder(tmp_path)
-    with pytest.raises(VideoJamError, match="mp4 files"):
+    with pytest.raises(VideoJamError, match="no such folder"):
         clips_of_folder(tmp_path / "empty")
 
 

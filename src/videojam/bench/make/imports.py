@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import shutil
 from collections import Counter
@@ -16,10 +15,11 @@ from videojam.bench.make.suites import normalise
 from videojam.bench.manifest import begin, read_manifest, write_manifest
 from videojam.errors import VideoJamError
 from videojam.files import renamed
+from videojam.motion.clips import find_clips
 from videojam.motion.decode import decode_frames, open_video
 from videojam.motion.video import VideoInfo, probe_video, read_video, write_video
+from videojam.reading import read_table, same_form
 
-SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".m4v")
 SEED_SUFFIX = re.compile(r"[-_ ]s?(\d{1,3})$")
 
 
@@ -58,7 +58,7 @@ def import_clips(
     """
     clips = Path(clips)
     spec = ArmSpec(name=name, source=str(clips), fps=fps)
-    paths = {str(path.relative_to(clips)): path for path in _videos(clips)}
+    paths = {same_form(str(path.relative_to(clips))): path for path in find_clips(clips)}
     old = read_manifest(bench, name)
     if old is not None and old.kind != "import":
         raise VideoJamError(
@@ -67,7 +67,7 @@ def import_clips(
             where=f"--name {name}",
             fix="Choose another name.",
         )
-    matches, unmatched = _match(bench, paths, _read_table(table) if table else {})
+    matches, unmatched = _match(bench, paths, _read_prompts(table) if table else {})
     infos: list[VideoInfo] = []
     for key, file in matches.items():
         try:
@@ -85,38 +85,20 @@ def import_clips(
     return ImportReport(len(bench.items) - len(missing), unmatched, missing)
 
 
-def _videos(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    found = [path for path in found if not path.name.startswith(".")]
-    if not found:
-        raise VideoJamError(
-            expected=f"a folder with clips ({', '.join(SUFFIXES)})",
-            found="none" if folder.is_dir() else "no such folder",
-            where=str(folder),
-            fix="Check the path.",
-        )
-    return found
-
-
-def _read_table(path: Path) -> dict[str, tuple[str, int]]:
+def _read_prompts(table: Path) -> dict[str, tuple[str, int]]:
     """Return (id or prompt, seed) by file name."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {
-            row["file"].strip(): (
-                (row.get("id") or row.get("prompt") or "").strip(),
-                int(row.get("seed") or 0),
+    asked = {}
+    for row in read_table(table, ("file",)):
+        seed = row.get("seed") or "0"
+        if not seed.isdecimal():
+            raise VideoJamError(
+                expected="a whole number as seed",
+                found=repr(seed),
+                where=f"{table}: {row['file']}",
+                fix="Write 0, 1, … in the column seed, or leave it empty.",
             )
-            for row in rows
-        }
-    except (OSError, KeyError, ValueError, csv.Error, AttributeError) as error:
-        raise VideoJamError(
-            expected="a CSV with columns file, id or prompt, and maybe seed",
-            found=f"no column {error}" if isinstance(error, KeyError) else str(error),
-            where=str(path),
-            fix="Write a header line with these names.",
-        ) from None
+        asked[same_form(row["file"])] = (row.get("id") or row.get("prompt") or "", int(seed))
+    return asked
 
 
 def _match(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Iterable
@@ -13,9 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed
+from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import probe_video
+from videojam.reading import read_table, read_text, same_form
 
 RECORD = "export.json"
+NO_PROMPT_FIX = "Write its prompt there, or give a CSV with the columns file and prompt (--table)."
 
 
 @dataclass(frozen=True)
@@ -51,32 +53,17 @@ def clips_of_folder(folder: str | Path, table: str | Path | None = None) -> list
     """Find the clips of a folder with their prompts: from a table, or from a .txt beside each.
 
     Args:
-        folder: Holds mp4 files.
+        folder: Holds the clips themselves.
         table: CSV with the columns `file` and `prompt`.
 
     Raises:
         VideoJamError: no clips, a clip without a prompt, or a table of other columns.
     """
-    folder = Path(folder)
     prompts = _prompts_of_table(Path(table)) if table else {}
     clips = []
-    for path in sorted(p for p in folder.glob("*.mp4") if not p.name.endswith(".motion.mp4")):
-        caption = path.with_suffix(".txt")
-        prompt = prompts.get(path.name, prompts.get(path.stem))
-        if prompt is None and caption.is_file():
-            prompt = caption.read_text(encoding="utf-8").strip()
-        if prompt is None:
-            raise VideoJamError(
-                expected="a prompt for each clip",
-                found="none",
-                where=str(path),
-                fix=f"Write it into {caption.name} beside the clip, or give a CSV with the columns file and prompt.",
-            )
-        clips.append(ExportClip(path, prompt))
-    if not clips:
-        raise VideoJamError(
-            expected="mp4 files", found="none", where=str(folder), fix="Give the folder that holds the clips."
-        )
+    for path in find_clips(folder, deep=False):
+        prompt = prompts.get(same_form(path.name), prompts.get(same_form(path.stem)))
+        clips.append(ExportClip(path, read_caption(path, NO_PROMPT_FIX) if prompt is None else prompt))
     return clips
 
 
@@ -152,30 +139,6 @@ def copy_clips(files: Iterable[tuple[str, ExportClip]], folder: Path) -> dict[st
     return rates
 
 
-def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """Read a table that has certain columns.
-
-    Raises:
-        VideoJamError: no such file, or columns are missing.
-    """
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise VideoJamError(
-            expected="a CSV file", found=error.strerror or str(error), where=str(path), fix="Check the path."
-        ) from error
-    missing = set(columns) - set(rows[0] if rows else ())
-    if missing:
-        raise VideoJamError(
-            expected=f"the columns {', '.join(columns)}",
-            found=", ".join(rows[0]) if rows else "no rows",
-            where=str(path),
-            fix="Give the file that the judge wrote or reads.",
-        )
-    return rows
-
-
 def read_json(path: str | Path) -> object:
     """Read JSON.
 
@@ -183,8 +146,8 @@ def read_json(path: str | Path) -> object:
         VideoJamError: no such file, or no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(read_text(path, "a JSON file"))
+    except ValueError as error:
         raise VideoJamError(
             expected="a JSON file",
             found=str(error),
@@ -194,4 +157,4 @@ def read_json(path: str | Path) -> object:
 
 
 def _prompts_of_table(table: Path) -> dict[str, str]:
-    return {row["file"]: row["prompt"] for row in read_csv(table, ("file", "prompt"))}
+    return {same_form(row["file"]): row["prompt"] for row in read_table(table, ("file", "prompt"))}

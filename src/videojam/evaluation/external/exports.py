@@ -11,11 +11,11 @@ from videojam.evaluation.external.clips import (
     ExportClip,
     ExportRecord,
     copy_clips,
-    read_csv,
     read_json,
     write_record,
 )
 from videojam.motion.video import read_video, write_video
+from videojam.reading import read_table
 
 PHYSICS_IQ_S = 5
 """Physics-IQ takes clips of exactly five seconds."""
@@ -86,7 +86,7 @@ def export_physics_iq(
         VideoJamError: a table of other columns, or no clip that fits.
     """
     out = Path(out)
-    rows = read_csv(descriptions, ("description", "generated_video_name"))
+    rows = read_table(descriptions, ("description", "generated_video_name"))
     names = [row["generated_video_name"].removesuffix(".mp4") for row in rows]
     by_number = {name[:4]: name for name in names}
     by_prompt = {_folded(row["description"]): name for row, name in zip(rows, names, strict=True)}

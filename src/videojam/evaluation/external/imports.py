@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from videojam.errors import VideoJamError
-from videojam.evaluation.external.clips import ExportRecord, read_csv, read_json, read_record
+from videojam.evaluation.external.clips import ExportRecord, read_json, read_record
+from videojam.reading import read_table
 
 VMBENCH = (
     "perceptible_amplitude_score",
@@ -81,7 +82,7 @@ def _videophy(record: ExportRecord, results: list[Path]) -> ImportedScores:
     paths = _exactly(record, results, "the CSV of semantic adherence", "the CSV of physical commonsense")
     found: dict[str, dict[str, float]] = {}
     for measure, path in zip(VIDEOPHY, paths, strict=True):
-        for row in read_csv(path, ("videopath", "score")):
+        for row in read_table(path, ("videopath", "score")):
             name = _stem(row["videopath"])
             found.setdefault(name, {})[measure] = _number(row["score"], f"{path}: {name}")
     for scores in found.values():
@@ -104,7 +105,7 @@ def _physics_iq(record: ExportRecord, results: list[Path]) -> ImportedScores:
 def _trajan(record: ExportRecord, results: list[Path]) -> ImportedScores:
     (path,) = _exactly(record, results, "a CSV with file and average_jaccard")
     found = {}
-    for row in read_csv(path, ("file", "average_jaccard")):
+    for row in read_table(path, ("file", "average_jaccard")):
         name = _stem(row["file"])
         found[name] = {"average_jaccard": _number(row["average_jaccard"], f"{path}: {name}")}
     return _by_clip(record, found)

@@ -144,7 +144,7 @@ def run_official(
 
 def _stage(clips: list[Path], folder: Path) -> Path:
     names = [clip.stem for clip in clips]
-    wrong = [str(clip) for clip in clips if clip.suffix != ".mp4" or not clip.is_file()]
+    wrong = [str(clip) for clip in clips if clip.suffix.lower() != ".mp4" or not clip.is_file()]
     wrong += [f"{name} twice" for name in sorted(set(names)) if names.count(name) > 1]
     if wrong or not clips:
         raise VideoJamError(
@@ -156,7 +156,7 @@ def _stage(clips: list[Path], folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for clip in clips:
-        (folder / clip.name).symlink_to(clip.resolve())
+        (folder / f"{clip.stem}.mp4").symlink_to(clip.resolve())
     return folder
 
 
