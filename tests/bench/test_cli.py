@@ -106,7 +106,7 @@ def test_a_judge_that_ran_elsewhere_stands_in_the_report(tmp_path):
     assert done.stderr.count("no result: ") == 1
     report = call("report", "--out", out)
     assert report.exit_code == 1
-    assert "average jaccard (trajan)\n  truth  0.650" in report.stdout
+    assert "average Jaccard (TRAJAN)\n  truth  0.650" in report.stdout
     assert "n = 4" in report.stdout
     assert "trajan: no result for average_jaccard" in report.stderr
     with pytest.raises(VideoJamError, match="--bench and --arm together"):

@@ -16,10 +16,10 @@ from videojam.bench.make.arms import parse_arm
 from videojam.bench.report.probes import COLOURS
 from videojam.bench.report.report import write_report
 from videojam.bench.run import run_bench
-from videojam.bench.score.judges import build_judges
 from videojam.data.config import WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import share
+from videojam.evaluation.judges import build_judges
 from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe
 from videojam.models.load import load_model
 from videojam.world import WorldConfig
@@ -138,19 +138,17 @@ def test_another_order_and_reference(finished):
 
 
 def test_the_papers_rows_stand_in_grey_beside_measures_that_match(bench, tmp_path):
-    """A judge of VBench's name and dimensions; figures of the paper are those of Table 4."""
+    """A judge with VBench's measures; figures of the paper are those of Table 4."""
     from videojam.bench.make.generate import generate_arm
     from videojam.bench.score.scoring import score_arm
     from videojam.evaluation.vbench.aggregate import DIMENSIONS
+    from videojam.evaluation.vbench.judge import VBenchJudge
 
-    class Stub:
-        name, measures = "vbench", DIMENSIONS
-
-        def score(self, video, fps, prompt):
-            return dict.fromkeys(DIMENSIONS, 0.8)
-
+    judge = VBenchJudge.__new__(VBenchJudge)  # without the networks
+    judge.name = "vbench"
+    judge.take({name: lambda video, fps: 0.8 for name in DIMENSIONS})
     generate_arm(bench, parse_arm("truth=world:truth"))
-    score_arm(bench, "truth", [Stub()])
+    score_arm(bench, "truth", [judge])
     results = write_report(bench)
     # (0.8 + 0.8 + (0.8 − 0.1462)/0.8538 + (0.8 − 0.2615)/0.7385)/4 and ((0.8 − 0.706)/0.2915 + 0.4)/1.5
     assert results.table["truth"]["vbench.appearance"].mean == pytest.approx(0.773732, abs=1e-5)

@@ -14,12 +14,13 @@ from videojam.bench.make.generate import Rank, generate_arm
 from videojam.bench.make.imports import import_clips
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.bench.manifest import read_manifest, write_manifest
+from videojam.bench.report.collect import collect
 from videojam.bench.score import scoring
-from videojam.bench.score.judges import build_judges
 from videojam.bench.score.scoring import read_scores, score_arm
-from videojam.bench.score.world_judge import WorldJudge
 from videojam.errors import VideoJamError
-from videojam.evaluation.judge import Judge
+from videojam.evaluation.judge import Judge, Measure
+from videojam.evaluation.judges import build_judges
+from videojam.evaluation.world_judge import WorldJudge
 from videojam.motion.video import read_video, write_video
 from videojam.world import appearance_measures, score_clip
 
@@ -28,7 +29,7 @@ class Brightness:
     """A judge of one's own."""
 
     name = "brightness"
-    measures = ("mean", "odd")
+    measures = (Measure(name="mean", title="mean"), Measure(name="odd", title="odd"))
 
     def __init__(self):
         self.calls = []
@@ -61,7 +62,7 @@ def test_world_judge_says_of_the_file_what_the_world_says(truth):
         assert scores["coherent"] == score_clip(video, item.prompt.text).coherent == 1
         for name, value in appearance_measures(video, item.prompt.text).items():
             assert scores[name] == pytest.approx(value)
-        assert list(scores) == list(WorldJudge.measures)
+        assert list(scores) == [measure.name for measure in WorldJudge.measures]
 
 
 def test_a_clip_is_decoded_once_for_all_judges_and_never_again(truth, monkeypatch):
@@ -176,10 +177,27 @@ def test_resuming_a_finished_arm_of_a_thousand_clips_reads_no_clip(tmp_path, mon
     assert time.process_time() - start < 5
 
 
+def test_what_a_judge_declares_stays_with_its_scores(truth):
+    judge = Brightness()
+    judge.measures = (Measure(name="mean", title="mean level", kind="px", better="lower"), judge.measures[1])
+    judge.note = "Levels of 255."
+    for _ in range(2):
+        score_arm(truth, "truth", [judge])
+    assert len(list(read_lines(truth.folder / "scores" / "judges.jsonl"))) == 1
+    found = collect(truth)
+    assert found.notes == {"brightness": "Levels of 255."}
+    measure = found.measures["brightness.mean"]
+    assert (measure.title, measure.shown_unit, measure.better) == ("mean level", "px", "lower")
+    # A judge that says more of itself later is taken at its last word, without another look at the clips.
+    judge.measures = (Measure(name="mean", title="brightness", kind="score"), judge.measures[1])
+    assert score_arm(truth, "truth", [judge]) == 0
+    assert collect(truth).measures["brightness.mean"].title == "brightness"
+
+
 def test_judges_by_name_and_by_module():
     assert build_judges(["world"])[0].name == "world-v1"
-    assert build_judges(["videojam.bench.score.world_judge:WorldJudge"])[0].name == "world-v1"
-    for bad in ("beauty", "videojam.bench.score.world_judge:Nothing", "no_such_module:X"):
+    assert build_judges(["videojam.evaluation.world_judge:WorldJudge"])[0].name == "world-v1"
+    for bad in ("beauty", "videojam.evaluation.world_judge:Nothing", "no_such_module:X"):
         with pytest.raises(VideoJamError, match="one of world"):
             build_judges([bad])
 

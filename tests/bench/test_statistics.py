@@ -19,28 +19,35 @@ def test_seeds_of_a_prompt_are_averaged_first():
     assert by_prompt({"a_s0": 0.0, "a_s1": 1.0, "b_s_s0": 3.0}) == {"a": 0.5, "b_s": 3}
     # One prompt with many seeds has no more weight than another with one.
     many = {f"a_s{i}": 1.0 for i in range(9)} | {"b_s0": 0.0}
-    assert mean_interval(many).mean == 0.5
-    assert mean_interval(many).n == 2
+    assert mean_interval(many, True).mean == 0.5
+    assert mean_interval(many, True).n == 2
 
 
 def test_a_share_has_wilsons_interval():
-    none = mean_interval(clips([0] * 20))
+    none = mean_interval(clips([0] * 20), True)
     z2 = 1.959964**2
     assert (none.mean, none.low) == (0, pytest.approx(0, abs=1e-12))
     assert none.high == pytest.approx(z2 / (20 + z2), rel=1e-5)
 
 
+def test_counts_and_seconds_that_happen_to_be_0_and_1_are_no_share():
+    half = mean_interval(clips([0, 1] * 50), False)
+    assert half.low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.015)  # normal: deviation ½ over √100
+    none = mean_interval(clips([0] * 20), False)
+    assert (none.low, none.mean, none.high) == (0, 0, 0)  # Wilson would say up to 0.16
+
+
 def test_an_interval_of_means_has_the_width_of_the_normal_one():
     values = np.random.default_rng(0).normal(3, 2, 400)
-    found = mean_interval(clips(values))
+    found = mean_interval(clips(values), False)
     half = 1.96 * values.std(ddof=1) / 20
     assert found.low == pytest.approx(values.mean() - half, abs=0.02)
     assert found.high == pytest.approx(values.mean() + half, abs=0.02)
 
 
 def test_nothing_and_a_single_prompt():
-    assert mean_interval({}) is None
-    one = mean_interval({"a_s0": 0.3})
+    assert mean_interval({}, False) is None
+    one = mean_interval({"a_s0": 0.3}, False)
     assert (one.low, one.mean, one.high, one.n) == (0.3, 0.3, 0.3, 1)
 
 

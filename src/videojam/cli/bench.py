@@ -256,7 +256,7 @@ def _work(
 
 
 def _judges(bench: Bench, names: list[str] | None, vbench_parts: Path | None, work: Work) -> list[Judge]:
-    from videojam.bench.score.judges import DEFAULTS, build_judges
+    from videojam.evaluation.judges import DEFAULTS, build_judges
 
     names = names or DEFAULTS.get(bench.file.suite.name, DEFAULTS[""])
     return build_judges(names, work.device, vbench_parts)

@@ -1,25 +1,85 @@
-"""What a judge of clips is: pixels, frame rate and prompt in, named numbers out."""
+"""What a judge of clips is: pixels, frame rate and prompt in, named numbers out, each of them declared."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import UInt8
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+
+Kind = Literal["share", "count", "score", "seconds", "px"]
+"""What a measure's values are; see `Measure.kind`."""
+
+Better = Literal["higher", "lower", "neither"]
+
+_UNITS: dict[Kind, str] = {"share": "%", "seconds": "s", "px": "px"}
+
+
+class Measure(BaseModel):
+    """One number of a judge, declared so that tables, plots and intervals need to know nothing else of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, description="Its key in the scores, as coherent.")
+    title: str = Field(min_length=1, description="For people, in lower case: a column's head.")
+    kind: Kind = Field(
+        "score",
+        description="share: 0 or 1 for each clip, so that the mean is a share of clips; count: a whole number of "
+        "things; seconds; px; score: any other number.",
+    )
+    unit: str = Field(
+        "", description="Where the kind does not say it. % means that values in 0..1 are shown times 100."
+    )
+    better: Better = Field("neither", description="Which way is better.")
+    headline: bool = Field(False, description="Whether it stands in the first table of a report.")
+    paper: str | None = Field(None, description="The column of the paper's tables that it is, if any.")
+    judge: str = Field("", description="The judge's name, where measures of several judges stand together.")
+
+    @property
+    def key(self) -> str:
+        """Name that is unique in a bench."""
+        return f"{self.judge}.{self.name}"
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit as it is printed; empty if there is none."""
+        return self.unit or _UNITS.get(self.kind, "")
+
+    @property
+    def percent(self) -> bool:
+        """Whether 0..1 is shown as 0..100 %."""
+        return self.shown_unit == "%"
+
+    def show(self, value: float, signed: bool = False) -> str:
+        """Return a value as people read it, without its unit."""
+        digits = f"{'+' if signed else ''}.{1 if self.percent else 3}f"
+        return format(100 * value if self.percent else value, digits).replace("-", "−")
+
+
+class Declaration(BaseModel):
+    """What a judge says of itself, kept beside its scores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    judge: str = Field(description="Its name.")
+    note: str = Field("", description="What a reader of its figures must know.")
+    measures: tuple[Measure, ...] = Field(min_length=1, description="In the order in which they are shown.")
 
 
 @runtime_checkable
 class Judge(Protocol):
     """Scores one clip at a time; every judge of a bench gets the same decoded clip.
 
-    A measure that can't be taken is NaN, and a clip that can't be judged at all raises `VideoJamError`: both are
-    recorded for that clip as a problem, and neither is in any mean.
+    A measure that can't be taken is NaN (`NoValue` says why), and a clip that can't be judged at all raises
+    `VideoJamError`: both are recorded for that clip as a problem, and neither is in any mean.
 
     Attributes:
         name: Short and stable; part of the key under which its scores are kept, so a judge whose arithmetic or
             weights change takes another name.
-        measures: Names of the numbers that `score` returns, in the order in which they are shown.
+        measures: What `score` returns, in the order in which it is shown.
+        note: Optional: one or two sentences that stand under the tables with its figures.
     """
 
     @property
@@ -28,12 +88,12 @@ class Judge(Protocol):
         ...
 
     @property
-    def measures(self) -> tuple[str, ...]:
+    def measures(self) -> tuple[Measure, ...]:
         """See above."""
         ...
 
     def score(self, video: UInt8[Tensor, "t 3 h w"], fps: float, prompt: str) -> dict[str, float]:
-        """Return one number for each of `measures`.
+        """Return one number for each of `measures`, by its name.
 
         Args:
             video: Pixels, uint8.
@@ -46,6 +106,31 @@ class Judge(Protocol):
         ...
 
 
-def missing(scores: dict[str, float], judge: Judge) -> list[str]:
-    """Return the measures of a judge that a clip lacks: not there, NaN or infinite."""
-    return [name for name in judge.measures if not math.isfinite(scores.get(name, math.nan))]
+class NoValue(float):
+    """NaN that says why a measure could not be taken.
+
+    Args:
+        reason: In words.
+    """
+
+    def __new__(cls, reason: str) -> NoValue:
+        """Make a NaN; the reason is kept by `__init__`."""
+        return super().__new__(cls, math.nan)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def declaration(judge: Judge) -> Declaration:
+    """Return what a judge declares: its name, its note where it has one, its measures.
+
+    Raises:
+        ValidationError: it declares no measures, or something else than measures.
+    """
+    return Declaration(judge=judge.name, note=getattr(judge, "note", ""), measures=tuple(judge.measures))
+
+
+def missing(scores: dict[str, float], judge: Judge) -> dict[str, str]:
+    """Return the measures of a judge that a clip lacks (absent, NaN or infinite), each with its reason or ""."""
+    values = {measure.name: scores.get(measure.name, math.nan) for measure in judge.measures}
+    return {name: getattr(v, "reason", "") for name, v in values.items() if not math.isfinite(v)}

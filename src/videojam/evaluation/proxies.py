@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.evaluation.judge import Measure
 from videojam.evaluation.vbench.dynamic_degree import (
     TOP_SHARE,
     frame_interval,
@@ -19,7 +20,13 @@ from videojam.evaluation.vbench.dynamic_degree import (
 )
 from videojam.motion.estimators import FlowEstimator, build_estimator
 
-MEASURES = ("proxy_dynamic", "proxy_speed", "proxy_acceleration", "proxy_frozen_tail_s", "proxy_cuts")
+MEASURES = (
+    Measure(name="proxy_dynamic", title="dynamic (proxy)", kind="share"),
+    Measure(name="proxy_speed", title="speed (proxy)", unit="short sides/s"),
+    Measure(name="proxy_acceleration", title="acceleration (proxy)"),
+    Measure(name="proxy_frozen_tail_s", title="frozen tail (proxy)", kind="seconds"),
+    Measure(name="proxy_cuts", title="cuts (proxy)", kind="count"),
+)
 
 STILL_LEVELS = 0.5
 """Frames that differ by less than this on average, of 255 levels, are taken as the same: a codec's noise."""
@@ -47,6 +54,10 @@ class ProxyJudge:
     """
 
     measures = MEASURES
+    note = (
+        "Proxies are a sanity panel of classical flow, to be read together: a clip that freezes half-way is smoother "
+        "than the truth. None of them says which arm is better."
+    )
 
     def __init__(self, estimator: FlowEstimator | str = "dis") -> None:
         self.estimator = build_estimator(estimator) if isinstance(estimator, str) else estimator

@@ -10,8 +10,8 @@ from pathlib import Path
 from videojam.bench.folder import Bench, Item
 from videojam.bench.report.results import Results
 from videojam.bench.report.tables import colour_of
-from videojam.bench.score.measures import Measure
 from videojam.errors import VideoJamError
+from videojam.evaluation.judge import Measure
 from videojam.motion.video import probe_video, read_video, write_video
 
 MAX_BYTES = 300_000
@@ -74,13 +74,13 @@ def _verdicts(results: Results, measures: list[Measure], arm: str, clip: str) ->
         values = results.values[arm].get(measure.key, {})
         if clip not in values:
             continue
-        if all(value in (0, 1) for value in values.values()):
+        if measure.kind == "share":
             yes = values[clip] == 1
             words.append(
-                f'<li class="{"yes" if yes else "no"}">{"✓" if yes else "✗"} {escape(measure.label)}</li>'
+                f'<li class="{"yes" if yes else "no"}">{"✓" if yes else "✗"} {escape(measure.title)}</li>'
             )
         else:
-            words.append(f"<li>{escape(measure.label)} {measure.show(values[clip])}</li>")
+            words.append(f"<li>{escape(measure.title)} {measure.show(values[clip])}</li>")
     return f"<ul>{''.join(words)}</ul>" if words else ""
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from videojam.bench.folder import Bench
 from videojam.bench.manifest import Manifest, read_manifest
-from videojam.bench.score.measures import Measure, measure_of
-from videojam.bench.score.scoring import CLIP, scores_by_clip, stamp_of
-from videojam.evaluation.vbench.aggregate import APPEARANCE, MOTION, appearance, motion
+from videojam.bench.score.scoring import CLIP, declarations, scores_by_clip, stamp_of
+from videojam.evaluation.judge import Declaration, Measure
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Collected:
         manifests: What made each arm.
         values: By arm, then by measure's key, then by clip.
         measures: By key, in the order in which the judges give them.
+        notes: What the judges say of their figures, by judge.
         problems: In the order of arms and clips.
         num_clips: Clips of each arm that are there and fit.
     """
@@ -45,22 +45,25 @@ class Collected:
     manifests: dict[str, Manifest] = field(default_factory=dict)
     values: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     measures: dict[str, Measure] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     num_clips: dict[str, int] = field(default_factory=dict)
 
 
 def collect(bench: Bench, arms: Sequence[str] | None = None) -> Collected:
     """Gather the scores of some arms, of all if not given; only scores of the clips as they are now count."""
-    found = Collected()
+    found, declared = Collected(), declarations(bench)
     for arm in arms or bench.arms:
         manifest = read_manifest(bench, arm)
         if manifest is not None:
             found.manifests[arm] = manifest
-            _collect_arm(bench, arm, manifest, found)
+            _collect_arm(bench, arm, manifest, found, declared)
     return found
 
 
-def _collect_arm(bench: Bench, arm: str, manifest: Manifest, found: Collected) -> None:
+def _collect_arm(
+    bench: Bench, arm: str, manifest: Manifest, found: Collected, declared: dict[str, Declaration]
+) -> None:
     lines: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for (clip, judge, scored), line in scores_by_clip(bench, arm).items():
         lines.setdefault(clip, {})[judge, scored] = line
@@ -88,7 +91,7 @@ def _collect_arm(bench: Bench, arm: str, manifest: Manifest, found: Collected) -
         for judge, line in by_judge.items():
             if line["problem"]:
                 found.problems.append(Problem(arm, item.key, f"{judge}: {line['problem']}", True))
-            _add(found, values, judge, item.key, line["scores"])
+            _add(found, values, declared.get(judge), judge, item.key, line["scores"])
     found.values[arm], found.num_clips[arm] = values, num_fit
     for file, reason in manifest.facts.get("unmatched", {}).items():
         found.problems.append(Problem(arm, file, f"not imported: {reason}", True))
@@ -97,19 +100,18 @@ def _collect_arm(bench: Bench, arm: str, manifest: Manifest, found: Collected) -
 def _add(
     found: Collected,
     values: dict[str, dict[str, float]],
+    declared: Declaration | None,
     judge: str,
     clip: str,
     scores: dict[str, float | None],
 ) -> None:
-    """Add a clip's scores, and the paper's aggregates where VBench measured all of their dimensions."""
-    known = {name: value for name, value in scores.items() if value is not None}
-    if judge.startswith("vbench"):
-        # Linear in the dimensions, so the mean of clips' aggregates is the aggregate of means.
-        for name, dimensions, formula in (("appearance", APPEARANCE, appearance), ("motion", MOTION, motion)):
-            if all(dimension in known for dimension in dimensions):
-                known[name] = formula({dimension: known[dimension] for dimension in dimensions})
-    for name in (*scores, *(name for name in known if name not in scores)):
-        measure = measure_of(judge, name)
+    """Add a clip's scores; a measure that its judge has not declared is shown as it is."""
+    known = {measure.name: measure for measure in declared.measures} if declared else {}
+    if declared and declared.note:
+        found.notes[judge] = declared.note
+    for name, value in scores.items():
+        measure = known.get(name) or Measure(name=name, title=f"{name.replace('_', ' ')} ({judge})")
+        measure = measure.model_copy(update={"judge": judge})
         found.measures.setdefault(measure.key, measure)
-        if name in known:
-            values.setdefault(measure.key, {})[clip] = known[name]
+        if value is not None:
+            values.setdefault(measure.key, {})[clip] = value

@@ -64,7 +64,7 @@ def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> s
         title=escape(f"{results.suite['name']}: {', '.join(results.arms) or 'no arms'}"),
         suite=escape(results.suite["name"]),
         lede=_lede(results),
-        headline=headline_table(results, first) + _paper_note(results) + _proxy_note(results),
+        headline=headline_table(results, first) + _paper_note(results) + _judges_notes(results),
         means=mean_plots(results, first),
         differences=differences or '<p class="note">One arm alone: nothing to compare.</p>',
         against=escape(results.against or ""),
@@ -110,12 +110,10 @@ def _paper_note(results: Results) -> str:
     )
 
 
-def _proxy_note(results: Results) -> str:
-    if not any(measure.judge.startswith("proxies") for measure in results.measures.values()):
-        return ""
-    return (
-        '<p class="note"><b>Proxies</b> are a sanity panel of classical flow, to be read together: a clip that freezes '
-        "half-way is smoother than the truth. None of them says which arm is better.</p>"
+def _judges_notes(results: Results) -> str:
+    """What the judges say of their own figures."""
+    return "".join(
+        f'<p class="note"><b>{escape(judge)}</b>: {escape(note)}</p>' for judge, note in results.notes.items()
     )
 
 

@@ -16,8 +16,8 @@ from videojam.bench.manifest import PACKAGES, Manifest
 from videojam.bench.report.collect import Problem, collect
 from videojam.bench.report.probes import Probe, find_probes
 from videojam.bench.report.statistics import Comparison, compare, mean_interval
-from videojam.bench.score.measures import PAPER_NAMES, Measure
 from videojam.evaluation.intervals import Interval
+from videojam.evaluation.judge import Measure
 from videojam.evaluation.paper import paper_source, paper_tables
 
 FORMAT = 1
@@ -33,7 +33,7 @@ class PaperLine:
         method: Its name there.
         table: Where, as "Table 1".
         benchmark: On which prompts.
-        values: In per cent, by the measure's name.
+        values: In per cent, by the column's name there (`Measure.paper`).
     """
 
     method: str
@@ -53,6 +53,7 @@ class Results:
         manifests: What made each arm, in the order of the report.
         num_clips: Clips of each arm that are there and fit.
         measures: By key.
+        notes: What the judges say of their figures, by judge.
         table: Means with intervals.
         categories: The same for each category of prompts.
         comparisons: By measure.
@@ -70,6 +71,7 @@ class Results:
     manifests: dict[str, Manifest]
     num_clips: dict[str, int]
     measures: dict[str, Measure]
+    notes: dict[str, str]
     table: Table
     categories: dict[str, Table]
     comparisons: dict[str, list[Comparison]]
@@ -94,7 +96,7 @@ class Results:
             "format": FORMAT,
             "arms": {name: manifest.model_dump(mode="json") for name, manifest in self.manifests.items()},
             **content,
-            "measures": {key: asdict(measure) for key, measure in self.measures.items()},
+            "measures": {key: measure.model_dump() for key, measure in self.measures.items()},
             "table": _plain_table(self.table),
             "categories": {name: _plain_table(table) for name, table in self.categories.items()},
             "comparisons": {key: [asdict(one) for one in found] for key, found in self.comparisons.items()},
@@ -132,9 +134,10 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
         manifests=found.manifests,
         num_clips=found.num_clips,
         measures=found.measures,
-        table=_table(found.values, None),
+        notes=found.notes,
+        table=_table(found.values, found.measures, None),
         categories={
-            name: _table(found.values, {p.id for p in suite.prompts if p.category == name})
+            name: _table(found.values, found.measures, {p.id for p in suite.prompts if p.category == name})
             for name in suite.categories
         },
         comparisons={
@@ -150,13 +153,15 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
     )
 
 
-def _table(values: dict[str, dict[str, dict[str, float]]], prompts: set[str] | None) -> Table:
+def _table(
+    values: dict[str, dict[str, dict[str, float]]], measures: dict[str, Measure], prompts: set[str] | None
+) -> Table:
     table: Table = {}
-    for arm, measures in values.items():
+    for arm, row in values.items():
         table[arm] = {}
-        for key, clips in measures.items():
+        for key, clips in row.items():
             mine = {c: v for c, v in clips.items() if prompts is None or c.rpartition("_s")[0] in prompts}
-            interval = mean_interval(mine)
+            interval = mean_interval(mine, measures[key].kind == "share")
             if interval is not None:
                 table[arm][key] = interval
     return table
@@ -176,7 +181,7 @@ def _tables_beside(suite: str, arms: Sequence[str]) -> list[str]:
 
 def _paper(measures: list[Measure], tables: Sequence[str]) -> list[PaperLine]:
     """Return the paper's rows for the measures that are its own, each method once."""
-    wanted = {m.name for m in measures if m.judge.startswith("vbench")} & set(PAPER_NAMES)
+    wanted = {m.paper for m in measures if m.paper}
     lines: dict[str, PaperLine] = {}
     for table in (paper_tables()[name] for name in tables):
         for method, row in table.rows.items():

@@ -50,7 +50,7 @@ def by_prompt(values: Mapping[str, float]) -> dict[str, float]:
     return {prompt: float(np.mean(found)) for prompt, found in seeds.items()}
 
 
-def mean_interval(values: Mapping[str, float], seed: int = 0) -> Interval | None:
+def mean_interval(values: Mapping[str, float], is_share: bool, seed: int = 0) -> Interval | None:
     """Return the mean over prompts with its interval; none without values.
 
     Prompts are resampled, not clips: several seeds of one prompt are no independent evidence. A share of successes
@@ -58,12 +58,13 @@ def mean_interval(values: Mapping[str, float], seed: int = 0) -> Interval | None
 
     Args:
         values: By clip.
+        is_share: Whether each clip is a success or none, 1 or 0.
         seed: Of the resampling.
     """
     means = np.array(list(by_prompt(values).values()))
     if len(means) == 0:
         return None
-    if np.isin(means, (0, 1)).all():
+    if is_share and np.isin(means, (0, 1)).all():
         return share(int(means.sum()), len(means))
     if len(means) == 1 or np.ptp(means) == 0:
         return Interval(float(means.mean()), float(means.min()), float(means.max()), len(means))

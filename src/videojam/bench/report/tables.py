@@ -8,11 +8,11 @@ from html import escape
 from videojam.bench.report.plots import Row, fitted_axis, interval_plot, share_axis
 from videojam.bench.report.results import Results
 from videojam.bench.report.statistics import Comparison
-from videojam.bench.score.measures import Measure
 from videojam.evaluation.intervals import Interval
+from videojam.evaluation.judge import Measure
 
 NUM_COLOURS = 8
-ARROWS = {"higher": "↑", "lower": "↓", "unknown": ""}
+ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 
 def colour_of(results: Results, arm: str) -> str:
@@ -29,18 +29,16 @@ def shown_first(results: Results) -> list[Measure]:
 def headline_table(results: Results, measures: Sequence[Measure], with_paper: bool = True) -> str:
     """Return a row for each arm and, in grey, for each method of the paper that has one of the measures."""
     heads = "".join(
-        f'<th scope="col">{escape(m.label)}{f" {ARROWS[m.better]}" if ARROWS[m.better] else ""}'
-        f"{' <small>%</small>' if m.percent else ''}</th>"
+        f'<th scope="col">{escape(m.title)}{f" {ARROWS[m.better]}" if ARROWS[m.better] else ""}'
+        f"{f' <small>{escape(m.shown_unit)}</small>' if m.shown_unit else ''}</th>"
         for m in measures
     )
     rows = [_arm_row(results, arm, measures) for arm in results.arms]
-    names = {m.name for m in measures}
+    names = {m.paper for m in measures if m.paper}
     for line in results.paper if with_paper else ():
         if names & line.values.keys():
             cells = "".join(
-                f"<td>{line.values[m.name]:.1f}</td>"
-                if m.judge.startswith("vbench") and m.name in line.values
-                else "<td>–</td>"
+                f"<td>{line.values[m.paper]:.1f}</td>" if m.paper and m.paper in line.values else "<td>–</td>"
                 for m in measures
             )
             where = f"{line.table}, {line.benchmark}"
@@ -84,7 +82,7 @@ def mean_plots(results: Results, measures: Iterable[Measure]) -> str:
             Row(arm, i, _unit(m.show(i.mean), m), colour_of(results, arm), f"n = {i.n}") for arm, i in found
         ]
         ends = (_unit(m.show(axis.low), m), _unit(m.show(axis.high), m))
-        blocks.append(f"<h3>{escape(_title(m))}</h3>\n{interval_plot(m.label, rows, axis, ends)}")
+        blocks.append(f"<h3>{escape(_title(m))}</h3>\n{interval_plot(m.title, rows, axis, ends)}")
     return "\n".join(blocks)
 
 
@@ -110,8 +108,8 @@ def difference_plots(results: Results, measures: Iterable[Measure]) -> str:
 
 
 def _title(measure: Measure) -> str:
-    better = {"higher": ", higher is better", "lower": ", lower is better", "unknown": ""}[measure.better]
-    return measure.label[0].upper() + measure.label[1:] + better
+    better = {"higher": ", higher is better", "lower": ", lower is better", "neither": ""}[measure.better]
+    return measure.title[0].upper() + measure.title[1:] + better
 
 
 def _unit(text: str, measure: Measure, unit: str = " %") -> str:

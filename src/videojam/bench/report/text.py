@@ -13,7 +13,7 @@ def table_lines(results: Results) -> list[str]:
     width = max((len(arm) for arm in results.arms), default=0)
     lines = []
     for measure in shown_first(results):
-        lines.append(f"{measure.label}{' (%)' if measure.percent else ''}")
+        lines.append(f"{measure.title}{f' ({measure.shown_unit})' if measure.shown_unit else ''}")
         differences = {c.arm: c for c in results.comparisons.get(measure.key, [])}
         for arm in results.arms:
             i = results.table[arm].get(measure.key)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from videojam.bench.folder import Bench, append_line
-from videojam.bench.score.scoring import score_arm, stamp_of
+from videojam.bench.score.scoring import declare, score_arm, stamp_of
 from videojam.errors import VideoJamError
 from videojam.evaluation.external.clips import ExportClip
-from videojam.evaluation.external.imports import ImportedScores
+from videojam.evaluation.external.imports import MEASURES, ImportedScores
+from videojam.evaluation.judge import Declaration
 
 
 def clips_of_arm(bench: Bench, arm: str) -> list[ExportClip]:
@@ -49,6 +50,7 @@ def take_scores(bench: Bench, arm: str, scores: ImportedScores) -> None:
             fix="Export the arm with `videojam judges export`, and give that export and its results.",
         )
     score_arm(bench, arm, [])
+    declare(bench, Declaration(judge=scores.judge, measures=MEASURES[scores.judge]))
     measures = list(dict.fromkeys(name for values in scores.clips.values() for name in values))
     for key, item in keys.items():
         values, stamp = scores.clips.get(key, {}), stamp_of(bench.clip(arm, item))

@@ -12,11 +12,14 @@ from videojam.bench.make.checks import notice_of, problem_of
 from videojam.bench.make.generate import Rank
 from videojam.bench.manifest import Manifest, read_manifest
 from videojam.errors import VideoJamError
-from videojam.evaluation.judge import Judge, missing
+from videojam.evaluation.judge import Declaration, Judge, declaration, missing
 from videojam.motion.video import Clip, read_video
 
 CLIP = "clip"
 """In the place of a judge's name, on the line that tells of the clip itself."""
+
+DECLARED = "judges.jsonl"
+"""Beside the scores: what each judge declares of its measures."""
 
 
 def score_arm(
@@ -57,6 +60,7 @@ def score_arm(
     num_there = sum(bench.clip(arm, item).exists() for item in rank.share(bench.items))
     num_done, listen = num_there - len(todo), on_clip or (lambda done, total: None)
     listen(num_done, num_there)
+    declare(bench, *map(declaration, judges))
     out = bench.folder / "scores" / f"{arm}.{rank.number}.jsonl"
     paths = [bench.clip(arm, item) for item, _ in todo]
     for (item, judges_left), (stamp, clip) in zip(todo, _decoded(paths), strict=True):
@@ -72,6 +76,26 @@ def read_scores(bench: Bench, arm: str) -> Iterator[dict[str, Any]]:
     paths = (bench.folder / "scores").glob(f"{arm}.*.jsonl")
     for path in sorted(p for p in paths if p.name.removeprefix(f"{arm}.").split(".")[0].isdigit()):
         yield from read_lines(path)
+
+
+def declare(bench: Bench, *judges: Declaration) -> None:
+    """Keep what judges say of their measures beside the scores, unless it is there already.
+
+    Raises:
+        VideoJamError: no room or permission.
+    """
+    known = declarations(bench)
+    for judge in judges:
+        if known.get(judge.judge) != judge:
+            append_line(
+                bench.folder / "scores" / DECLARED, judge.model_dump(mode="json", exclude_defaults=True)
+            )
+
+
+def declarations(bench: Bench) -> dict[str, Declaration]:
+    """Return what the judges of a bench declare, by the judge's name; the last word counts."""
+    found = (Declaration.model_validate(line) for line in read_lines(bench.folder / "scores" / DECLARED))
+    return {judge.judge: judge for judge in found}
 
 
 def scores_by_clip(bench: Bench, arm: str) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -106,7 +130,7 @@ def _left(
 
 
 def _has_scored(judge: Judge, line: dict[str, Any] | None) -> bool:
-    return line is not None and set(judge.measures) <= line["scores"].keys()
+    return line is not None and {measure.name for measure in judge.measures} <= line["scores"].keys()
 
 
 def _decoded(paths: Sequence[Path]) -> Iterator[tuple[str | None, Clip | VideoJamError]]:
@@ -147,10 +171,11 @@ def _ask(judge: Judge, clip: Clip, prompt: str) -> dict[str, Any]:
         scores = judge.score(clip.frames, clip.fps, prompt)
     except VideoJamError as error:
         return {
-            "scores": dict.fromkeys(judge.measures),
+            "scores": {measure.name: None for measure in judge.measures},
             "problem": f"{error.found} (expected {error.expected})",
         }
     gone = missing(scores, judge)
     # JSON has no NaN.
-    finite = {name: None if name in gone else float(scores[name]) for name in judge.measures}
-    return {"scores": finite, "problem": f"no value for {', '.join(gone)}" if gone else None}
+    finite = {m.name: None if m.name in gone else float(scores[m.name]) for m in judge.measures}
+    reasons = [f"{name}: {reason}" if reason else name for name, reason in gone.items()]
+    return {"scores": finite, "problem": f"no value for {'; '.join(reasons)}" if gone else None}

@@ -10,6 +10,7 @@ from typing import Any
 
 from videojam.errors import VideoJamError
 from videojam.evaluation.external.clips import ExportRecord, read_json, read_record
+from videojam.evaluation.judge import Measure
 from videojam.reading import read_table
 
 VMBENCH = (
@@ -25,6 +26,29 @@ VMBENCH_SPELLINGS = {"perceptible_amplitude_socre": VMBENCH[0]}
 VIDEOPHY = ("semantic_adherence", "physical_commonsense")
 VIDEOPHY_HIGH = 4
 """VideoPhy-2 counts a clip as a success if both are at least this, of 1..5."""
+
+MEASURES = {
+    "vmbench": tuple(
+        Measure(name=name, title=f"{name.replace('_', ' ')} (VMBench)", better="higher", headline=True)
+        for name in VMBENCH
+    ),
+    "videophy": (
+        *(
+            Measure(
+                name=name,
+                title=f"{name.replace('_', ' ')} (VideoPhy)",
+                unit="of 5",
+                better="higher",
+                headline=True,
+            )
+            for name in VIDEOPHY
+        ),
+        Measure(name="joint", title="joint (VideoPhy)", kind="share", better="higher", headline=True),
+    ),
+    "trajan": (
+        Measure(name="average_jaccard", title="average Jaccard (TRAJAN)", better="higher", headline=True),
+    ),
+}
 
 PHYSICS_IQ = {"final_score_view": "physics_iq_verified", "final_score_orig": "physics_iq"}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -12,7 +10,15 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.evaluation.vbench.aggregate import DIMENSIONS, Dimension
+from videojam.evaluation.judge import Kind, Measure, NoValue
+from videojam.evaluation.vbench.aggregate import (
+    APPEARANCE,
+    DIMENSIONS,
+    MOTION,
+    Dimension,
+    appearance,
+    motion,
+)
 from videojam.evaluation.vbench.consistency import ClipFeatures, DinoFeatures, consistency
 from videojam.evaluation.vbench.dynamic_degree import DynamicDegree
 from videojam.evaluation.vbench.quality import (
@@ -32,8 +38,16 @@ FREE: tuple[Dimension, ...] = (
 )
 """Dimensions whose code and weights have no non-commercial licence."""
 
+AGGREGATES = (("appearance", APPEARANCE, appearance), ("motion", MOTION, motion))
+"""The paper's two figures. They are linear in the dimensions, so their mean over clips is that of the means."""
+
 Scorer = Callable[[Tensor, float], float]
-log = logging.getLogger(__name__)
+
+
+def _measure(name: str) -> Measure:
+    kind: Kind = "share" if name == "dynamic_degree" else "score"
+    title = f"VBench {name.replace('_', ' ')}"
+    return Measure(name=name, title=title, kind=kind, unit="%", better="higher", headline=True, paper=name)
 
 
 class VBenchJudge:
@@ -65,14 +79,18 @@ class VBenchJudge:
                 where="VBench",
                 fix="Correct the names.",
             )
-        self.measures: tuple[str, ...] = tuple(name for name in DIMENSIONS if name in wanted)
         self.name = _name(parts)
-        self.scorers: dict[str, Scorer] = {
-            name: _BUILDERS[name](parts, torch.device(device)) for name in DIMENSIONS if name in wanted
-        }
+        self.take({n: _BUILDERS[n](parts, torch.device(device)) for n in DIMENSIONS if n in wanted})
+
+    def take(self, scorers: dict[Dimension, Scorer]) -> None:
+        """Measure by these scorers, and declare them and the aggregates that follow from them."""
+        self.scorers = scorers
+        self.aggregates = [one for one in AGGREGATES if scorers.keys() >= set(one[1])]
+        names = [*scorers, *(name for name, _, _ in self.aggregates)]
+        self.measures: tuple[Measure, ...] = tuple(map(_measure, names))
 
     def score(self, video: UInt8[Tensor, "t 3 h w"], fps: float | int, prompt: str) -> dict[str, float]:
-        """Score a clip; a dimension that can't be measured is NaN, and the log says why.
+        """Score a clip; a dimension that can't be measured is a `NoValue`: NaN with its reason.
 
         Args:
             video: Pixels.
@@ -80,16 +98,20 @@ class VBenchJudge:
             prompt: Not used: these dimensions see pixels alone.
 
         Returns:
-            Raw values in 0..1, not normalised; dynamic degree is 0 or 1.
+            Raw values in 0..1, not normalised; dynamic degree is 0 or 1. Where all of their dimensions are measured,
+            the paper's Appearance and Motion too.
         """
-        scores = {}
+        scores: dict[Dimension, float] = {}
         for name, scorer in self.scorers.items():
             try:
                 scores[name] = scorer(video, float(fps))
             except VideoJamError as error:
-                log.warning("%s", error)
-                scores[name] = math.nan
-        return scores
+                scores[name] = NoValue(f"{error.found} (expected {error.expected})")
+        found: dict[str, float] = dict(scores.items())
+        for title, dimensions, formula in self.aggregates:
+            gone = [name for name in dimensions if isinstance(scores[name], NoValue)]
+            found[title] = NoValue(f"it needs {', '.join(gone)}") if gone else formula(scores)
+        return found
 
 
 def _name(parts: VBenchParts) -> str:

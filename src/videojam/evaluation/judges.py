@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from videojam.evaluation.vbench.weights import VBenchParts
 
 JUDGES = {
-    "world": "videojam.bench.score.world_judge:WorldJudge",
+    "world": "videojam.evaluation.world_judge:WorldJudge",
     "proxies": "videojam.evaluation.proxies:ProxyJudge",
-    "proxies-raft": "videojam.bench.score.judges:raft_proxies",
+    "proxies-raft": "videojam.evaluation.judges:raft_proxies",
     "vbench": "videojam.evaluation.vbench.judge:VBenchJudge",
-    "vbench-all": "videojam.bench.score.judges:all_of_vbench",
+    "vbench-all": "videojam.evaluation.judges:all_of_vbench",
 }
 """Factories by name, as MODULE:NAME."""
 
