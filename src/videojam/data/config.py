@@ -69,7 +69,19 @@ class DataConfig(_Strict):
     cache: Path = Field(
         Path("runs/cache"), description="Folder of encoded clips; safe to share between runs."
     )
-    num_heldout: int = Field(16, description="Clips kept from training, to measure the losses on.", ge=1)
+    num_heldout: int | None = Field(
+        None,
+        description="Clips kept from training, to measure the losses on; default: a tenth of them, 1 to 16.",
+        ge=1,
+    )
     max_sequence_length: int | None = Field(
         None, description="Text tokens, padding included; the base's own default if none.", ge=1
     )
+
+    def num_heldout_of(self, num_clips: int) -> int:
+        """Return how many of a number of clips are held out.
+
+        Args:
+            num_clips: Clips that can be used.
+        """
+        return min(max(num_clips // 10, 1), 16) if self.num_heldout is None else self.num_heldout

@@ -28,6 +28,8 @@ from videojam.motion.rgb import magnitude_report
 
 CACHE_VERSION = 1
 BATCH_CLIPS = 4
+NULL_PROMPT = ""
+"""The null text of training: the empty prompt, whatever negative prompt a folder asks of sampling."""
 
 Progress = Callable[[int, int], None]
 
@@ -84,6 +86,7 @@ def prepare(
     )  # refuses odd sizes
     entries, left_out = list_clips(source)
     unusable_before = len(left_out)
+    check_enough(len(entries), len(entries) + unusable_before, data, left_out)
     folder = data.cache / _config_key(model, data, code, estimator)
     folder.mkdir(parents=True, exist_ok=True)
     length = data.max_sequence_length or model.defaults.max_sequence_length
@@ -116,15 +119,8 @@ def prepare(
         progress(done + 1, len(entries))
     flush()
 
-    if len(encoded) <= data.num_heldout:
-        raise VideoJamError(
-            expected=f"more clips than the {data.num_heldout} held out (data.num_heldout)",
-            found=f"{len(encoded)} usable of {len(entries) + unusable_before}",
-            where="data.source",
-            fix="Add clips, or lower data.num_heldout." + _first_reason(left_out),
-        )
-    null_prompt = model.defaults.negative_prompt or ""
-    null_text = model.family.encode_prompts(model.pipeline, [null_prompt], length)
+    check_enough(len(encoded), len(entries) + unusable_before, data, left_out)
+    null_text = model.family.encode_prompts(model.pipeline, [NULL_PROMPT], length)
     return EncodedData(encoded, null_text, left_out, _magnitude_notes(magnitudes, data, code))
 
 
@@ -254,6 +250,30 @@ def _magnitude_notes(magnitudes: list[Tensor], data: DataConfig, code: MotionCod
 def _for_size(code: MotionCode, data: DataConfig) -> MotionCode:
     """Return the code for every fourth pixel: the same full scale in px on a grid a quarter as large."""
     return code.model_copy(update={"scale": code.scale * 4})
+
+
+def check_enough(num_usable: int, num_found: int, data: DataConfig, left_out: dict[str, str]) -> None:
+    """Refuse a source with no clip left for training; called before the first clip is encoded, and after the last.
+
+    Args:
+        num_usable: Clips that can be used.
+        num_found: Clips that were found.
+        data: How many are held out.
+        left_out: Clips that can't be used, with the reason.
+
+    Raises:
+        VideoJamError: as many clips are held out as there are, or more.
+    """
+    num_heldout = data.num_heldout_of(num_usable)
+    if num_usable <= num_heldout:
+        raise VideoJamError(
+            expected=f"at least {num_heldout + 1} clips: {num_heldout} held out (data.num_heldout), 1 to train on",
+            found=f"{num_usable} usable of {num_found}",
+            where="data.source",
+            fix="Add clips"
+            + (", or lower data.num_heldout." if num_heldout > 1 else ".")
+            + _first_reason(left_out),
+        )
 
 
 def _first_reason(left_out: dict[str, str]) -> str:

@@ -74,7 +74,7 @@ def train(
     code = _motion_code(config, model)
     with accelerator.main_process_first():  # the others find the clips in the cache
         data = _prepare(config, model, say)
-    clips, heldout = split_heldout(data.clips, config.data.num_heldout)
+    clips, heldout = split_heldout(data.clips, config.data.num_heldout_of(len(data.clips)))
     if accelerator.is_main_process:
         _start_folder(config, data, accelerator.num_processes)
     say("note", f"{len(clips)} clips for training, {len(heldout)} held out, {len(data.left_out)} left out")
