@@ -7,34 +7,100 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from videojam.errors import VideoJamError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ELSEWHERE = "Free space or choose another place; nothing was left behind."
 
 
-@contextmanager
-def written_whole(out: Path, fix: str = ELSEWHERE) -> Iterator[Path]:
-    """Yield a temporary folder's name beside `out`; it takes the place of `out` when the block ends well.
-
-    Args:
-        out: Folder to write; an older one of that name is replaced.
-        fix: What to tell the user to do when writing fails.
+def require_new(out: Path) -> None:
+    """Refuse a folder to write that exists already.
 
     Raises:
-        VideoJamError: no room or permission; what was there before still is.
+        VideoJamError: `out` exists.
     """
-    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    if os.path.lexists(out):
+        raise VideoJamError(
+            expected="the name of a folder that doesn't exist yet",
+            found="a folder of that name" if out.is_dir() else "a file of that name",
+            where=str(out),
+            fix="Choose another name; nothing that exists is overwritten.",
+        )
+
+
+def require_replaceable(out: Path, record: str | None) -> None:
+    """Refuse a folder that `written_whole` would not replace, so that a long run is refused at its start.
+
+    Args:
+        out: Folder that will be written.
+        record: File in it by which a folder that an earlier run wrote is known; None: no folder is replaced.
+
+    Raises:
+        VideoJamError: `out` is a file, or a folder that holds files but no such record.
+    """
+    if record is None:
+        require_new(out)
+    elif out.is_dir():
+        if any(out.iterdir()) and not (out / record).is_file():
+            raise VideoJamError(
+                expected=f"no folder, or one that videojam wrote, with {record} in it",
+                found="a folder with other files, which would be lost",
+                where=str(out),
+                fix="Choose another output folder, or move this one away.",
+            )
+    else:
+        require_new(out)
+
+
+@contextmanager
+def written_whole(out: Path, fix: str = ELSEWHERE, *, replaces: str | None = None) -> Iterator[Path]:
+    """Yield a temporary folder's name beside `out`; it takes the place of `out` when the block ends well.
+
+    The older folder is renamed, not removed, until the new one stands, and is put back if that fails. The
+    mode of all files follows the umask, whatever wrote or copied them.
+
+    Args:
+        out: Folder to write.
+        fix: What the user is asked to do when writing fails.
+        replaces: File by which an older folder that may be replaced is known; None: none is replaced.
+
+    Raises:
+        VideoJamError: a folder that may not be replaced, no room or no permission; what was there before
+            still is.
+    """
+    require_replaceable(out, replaces)
+    target = Path(os.path.realpath(out))  # a link to a folder elsewhere stays a link
+    temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+    made = missing(target.parent)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(temporary, out)
+        _follow_umask(temporary)
+        _put_in_place(temporary, target)
     except OSError as error:
         raise refused(out, error, fix) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        remove_empty(made)
+
+
+def _put_in_place(new: Path, target: Path) -> None:
+    """Rename `new` to `target`; an older folder is removed last, and comes back if the renaming fails."""
+    if not target.exists():
+        os.replace(new, target)
+        return
+    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    os.replace(target, old)
+    try:
+        os.replace(new, target)
+    except BaseException:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str, fix: str = ELSEWHERE) -> Path:
@@ -43,12 +109,38 @@ def write_text(path: Path, text: str, fix: str = ELSEWHERE) -> Path:
     Args:
         path: File to write; an older one of that name is replaced.
         text: Its content.
-        fix: What to tell the user to do when writing fails.
+        fix: What the user is asked to do when writing fails.
 
     Raises:
         VideoJamError: no room or permission; what was there before still is.
     """
     return write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), fix)
+
+
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, fix: str = ELSEWHERE
+) -> Path:
+    """Write a safetensors file whole or not at all, readable for whom the umask says.
+
+    Args:
+        path: File to write; an older one of that name is replaced.
+        tensors: Contiguous tensors by name.
+        metadata: Words for the file's header.
+        fix: What the user is asked to do when writing fails.
+
+    Raises:
+        VideoJamError: no room or permission; what was there before still is.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    def write(unfinished: Path) -> None:
+        try:
+            save_file(tensors, unfinished, metadata=metadata)
+        except SafetensorError as error:  # a full disk, in the library's own words
+            raise OSError(str(error)) from error
+
+    return write_file(path, write, fix)
 
 
 def write_file(path: Path, write: Callable[[Path], object], fix: str = ELSEWHERE) -> Path:
@@ -57,17 +149,20 @@ def write_file(path: Path, write: Callable[[Path], object], fix: str = ELSEWHERE
     Args:
         path: File to write; an older one of that name is replaced.
         write: Called with the temporary file to write.
-        fix: What to tell the user to do when writing fails.
+        fix: What the user is asked to do when writing fails.
 
     Raises:
         VideoJamError: no room or permission; what was there before still is.
     """
+    made = missing(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with renamed(path) as unfinished:
             write(unfinished)
     except OSError as error:
         raise refused(path, error, fix) from error
+    finally:
+        remove_empty(made)
     return path
 
 
@@ -77,6 +172,7 @@ def renamed(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         yield unfinished
+        unfinished.chmod(0o666 & ~_umask())  # safetensors makes its files private
         os.replace(unfinished, path)
     finally:
         with suppress(OSError):
@@ -91,3 +187,32 @@ def refused(path: Path, error: OSError, fix: str) -> VideoJamError:
         where=str(path),
         fix=fix,
     )
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove folders that hold nothing, from the last on; the first that holds something ends it."""
+    with suppress(OSError):
+        for folder in reversed(folders):
+            folder.rmdir()
+
+
+def missing(folder: Path) -> list[Path]:
+    """Return a folder and those above it that don't exist yet, from the top down."""
+    return [parent for parent in reversed((folder, *folder.parents)) if not parent.exists()]
+
+
+def _follow_umask(folder: Path) -> None:
+    """Give all files below a folder the mode of newly made ones: copies keep that of what they were copied from."""
+    umask = _umask()
+    for directory, _, names in os.walk(folder):
+        os.chmod(directory, 0o777 & ~umask)
+        for name in names:
+            path = Path(directory, name)
+            if not path.is_symlink():
+                path.chmod(0o666 & ~umask)
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(umask)
+    return umask

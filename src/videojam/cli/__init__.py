@@ -6,12 +6,23 @@ Everything heavy is imported inside the verbs, so that `videojam --help` answers
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from videojam.cli.bench import bench_app
-from videojam.cli.common import print_error
+from videojam.cli.common import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_USER_ERROR,
+    Terminated,
+    memory_explained,
+    print_error,
+    say,
+    stop_on_sigterm,
+    stoppable,
+)
 from videojam.cli.demo import demo_app
 from videojam.cli.generate import generate_app
 from videojam.cli.judges import judges_app
@@ -22,10 +33,19 @@ from videojam.cli.vbench import vbench_app
 from videojam.cli.world import world_app
 from videojam.errors import VideoJamError
 
-EXIT_USER_ERROR = 2
+
+class Verbs(TyperGroup):
+    """The verbs, which all say that they were stopped."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; Ctrl-C and SIGTERM end it without a traceback."""
+        with stoppable(""):
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="videojam",
+    cls=Verbs,
     help="A motion prior for pretrained text-to-video diffusion transformers (VideoJAM, arXiv 2502.02492).",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -53,11 +73,17 @@ def main(
 
 
 def run() -> None:
-    """Run the command line; a `VideoJamError` is told without a traceback and exits with 2."""
+    """Run the command line; a `VideoJamError` is shown without a traceback and exits with 2.
+
+    Ctrl-C exits with 130 and SIGTERM with 143, after a verb has saved and said what it has to.
+    """
+    stop_on_sigterm()
     try:
-        app()
+        with memory_explained("this model and request", "the size, the length or the number of clips"):
+            app()
     except VideoJamError as error:
         print_error(error)
         sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:  # outside of a verb: during imports
-        sys.exit(130)
+    except KeyboardInterrupt as stopped:  # outside of a verb: during imports
+        say("Stopped.")
+        sys.exit(EXIT_TERMINATED if isinstance(stopped, Terminated) else EXIT_INTERRUPTED)

@@ -1,9 +1,12 @@
-"""What the verbs share: configs from flags, devices, and how errors are told."""
+"""What the verbs share: configs from flags, the first line, devices, stopping, and how errors are shown."""
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -11,15 +14,27 @@ import typer
 from videojam.errors import VideoJamError
 
 if TYPE_CHECKING:
+    import torch
+
     from videojam.guidance.config import GuidanceConfig
     from videojam.models.load import LoadedModel
 
 MODEL_HELP = "Pipeline folder, hub id, or a shipped model: tiny:base, tiny:control, tiny:videojam."
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+"""Where none of these is, Linux has no CUDA or ROCm device, which is known before torch is imported."""
+
 Config = TypeVar("Config")
 
 
-def build(kind: Callable[..., Config], where: str, **fields: Any) -> Config:
-    """Build a config from flags, telling a value that doesn't fit as every other error is told."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a verb as Ctrl-C does."""
+
+
+def build(kind: Callable[..., Config], where: str, **fields: object) -> Config:
+    """Build a config from flags, showing a value that doesn't fit as every other error is shown."""
     from pydantic import ValidationError
 
     try:
@@ -33,6 +48,157 @@ def build(kind: Callable[..., Config], where: str, **fields: Any) -> Config:
             where=where,
             fix="Correct the flag; --help describes it.",
         ) from None
+
+
+def named_path(text: str) -> Path:
+    """Parse a path that a flag names, and refuse an empty one, which would be the current folder.
+
+    Use as `Annotated[Path, typer.Option(parser=named_path, metavar="DIR")]`.
+    """
+    if not text.strip():
+        raise typer.BadParameter("expected the name of a folder or file, found an empty one.")
+    return Path(text)
+
+
+# --- what runs where ---
+
+
+def start(doing: str, device: str | None, dtype: str | None = None) -> str:
+    """Say within a second what runs on which device in which type, and return the device.
+
+    Without a flag the device is the GPU; where there is none, that is said, and the CPU is taken.
+
+    Args:
+        doing: What is done with which model, as "generate with tiny:videojam".
+        device: The `--device` flag.
+        dtype: The `--dtype` flag.
+    """
+    no_gpu = sys.platform == "linux" and not any(Path(file).exists() for file in GPU_FILES)
+    if device is None and not no_gpu:
+        say(f"{doing}: looking for a GPU")  # importing torch takes seconds
+    found = "cpu" if device is None and no_gpu else device_of(device)
+    kind = dtype or ("float32" if found == "cpu" else "bfloat16")
+    missing = "no GPU found: running " if device is None and found == "cpu" else ""
+    say(f"{doing}: {missing}on {'the CPU' if found == 'cpu' else found} in {kind}")
+    return found
+
+
+def device_of(name: str | None) -> str:
+    """Return the device of a `--device` flag: the GPU where there is one, if not given.
+
+    Raises:
+        VideoJamError: torch can't use it here.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise VideoJamError(
+            expected="a device that torch can use here",
+            found=str(error).splitlines()[0],
+            where=f"--device {name}",
+            fix="Choose cpu, or leave --device out.",
+        ) from None
+    return name
+
+
+def torch_dtype_of(name: str | None) -> torch.dtype | None:
+    """Return the torch dtype of a `--dtype` flag."""
+    import torch
+
+    return None if name is None else getattr(torch, name)
+
+
+# --- stopping and running out of memory ---
+
+
+@contextmanager
+def stoppable(how_to_go_on: str | Callable[[], str]) -> Iterator[None]:
+    """Say where a verb stands and how to go on when Ctrl-C or SIGTERM stops it; exit with 130 or 143.
+
+    Args:
+        how_to_go_on: Sentences, or a function that returns them when the verb has been stopped.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        how = how_to_go_on if isinstance(how_to_go_on, str) else how_to_go_on()
+        say(f"Stopped. {how}".rstrip())
+        code = EXIT_TERMINATED if isinstance(stopped, Terminated) else EXIT_INTERRUPTED
+        raise typer.Exit(code) from None
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM stop the process as Ctrl-C does, so that what is open is closed and saved."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+@contextmanager
+def memory_explained(asked: str, lower: str) -> Iterator[None]:
+    """Turn running out of memory into an error that says what was asked, what is free, and what to lower.
+
+    Args:
+        asked: What was asked, as "2 clips of 49 frames of 480×720 px together".
+        lower: Flags or keys to lower, as "--batch-size, --frames, --height or --width; or use --offload".
+
+    Raises:
+        VideoJamError: the block ran out of memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        words = (str(error).strip().splitlines() or ["out of memory"])[0]
+        raise VideoJamError(
+            expected=f"memory for {asked}",
+            found=f"{free_memory()} ({words[:200]})",
+            where="memory of the device",
+            fix=f"Lower {lower}.",
+        ) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the CPU's or a device's memory is not enough."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    signs = (
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "Storage size calculation overflowed",
+    )
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def free_memory() -> str:
+    """Write how much memory is free, of the GPU if one is in use, and of the machine."""
+    import os
+
+    import torch
+
+    free = [f"{os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB free"]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        here, total = torch.cuda.mem_get_info()
+        free.insert(0, f"{here / 2**30:.1f} of {total / 2**30:.1f} GiB free on the GPU")
+    return ", ".join(free) + (" in the machine" if len(free) > 1 else "")
+
+
+# --- what is shown ---
+
+
+def say(line: str) -> None:
+    """Print a line for people on stderr; stdout is for results."""
+    typer.echo(line, err=True)
 
 
 def print_error(error: VideoJamError) -> None:
@@ -52,36 +218,6 @@ def print_error(error: VideoJamError) -> None:
     for name, text in parts:
         rows.add_row(Text(name, style="bold"), Text(text))
     console.print(Panel(rows, title="error", title_align="left", border_style="red"))
-
-
-def device_of(name: str | None) -> str:
-    """The device of a `--device` flag: the GPU where there is one, if not given."""
-    import torch
-
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise VideoJamError(
-            expected="a device that torch can use here",
-            found=str(error).splitlines()[0],
-            where=f"--device {name}",
-            fix="Choose cpu, or leave --device out.",
-        ) from None
-    return name
-
-
-def torch_dtype_of(name: str | None) -> Any:
-    """The torch dtype of a `--dtype` flag."""
-    import torch
-
-    return None if name is None else getattr(torch, name)
-
-
-def say(line: str) -> None:
-    """Tell the user something on stderr; stdout is for results."""
-    typer.echo(line, err=True)
 
 
 def guidance_of(model: LoadedModel, asked: dict[str, Any]) -> GuidanceConfig:

@@ -7,8 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from videojam.errors import VideoJamError
-from videojam.files import written_whole
+from videojam.files import require_new, written_whole
 from videojam.joint.widen import OutputInit, widened_tensor
 from videojam.models.check import TransformerFolder, find_transformers, read_json
 from videojam.models.record import FINGERPRINT_NAME, MotionRecord, save_record
@@ -46,13 +45,7 @@ def convert(
         VideoJamError: base missing, broken, unknown or already joint; out exists; no room or permission.
     """
     out = Path(out)
-    if out.exists():
-        raise VideoJamError(
-            expected="a folder that doesn't exist yet",
-            found="it exists",
-            where=str(out),
-            fix="Choose another name or remove it.",
-        )
+    require_new(out)
     folder = resolve(base, revision)
     transformers = find_transformers(folder)
     record = MotionRecord(

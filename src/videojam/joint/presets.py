@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.files import written_whole
+from videojam.files import require_new, written_whole
 from videojam.models.check import read_json
 from videojam.models.resolve import resolve
 
@@ -106,13 +106,7 @@ def init_pipeline(
         VideoJamError: out exists, a component is missing or of another class, or there is no room.
     """
     out = Path(out)
-    if out.exists():
-        raise VideoJamError(
-            expected="a folder that doesn't exist yet",
-            found="it exists",
-            where=str(out),
-            fix="Choose another name or remove it.",
-        )
+    require_new(out)
     parts = {
         "vae": _component(vae, "vae", "AutoencoderKLWan"),
         "text_encoder": _component(text_encoder, "text_encoder", "UMT5EncoderModel"),

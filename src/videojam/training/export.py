@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
-from videojam.files import renamed, written_whole
+from videojam.files import write_tensors, written_whole
 from videojam.joint.convert import copy_rest
 from videojam.joint.widen import OutputInit, widen_transformer
 from videojam.models.check import read_json
 from videojam.models.load import LoadedModel
-from videojam.models.record import RECORD_NAME, MotionRecord, save_record
+from videojam.models.record import FINGERPRINT_NAME, RECORD_NAME, MotionRecord, save_record
 from videojam.models.resolve import resolve
 from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
 from videojam.training.config import TrainConfig
@@ -47,7 +46,8 @@ def export_model(
 
     folder, out = resolve(config.base), config.out / "model"
     dtype = torch.bfloat16 if config.save_dtype == "bf16" else torch.float32
-    with written_whole(out, fix="Free space and start again: the last checkpoint stands.") as temporary:
+    fix = "Free space and start again: the last checkpoint stands."
+    with written_whole(out, fix, replaces=FINGERPRINT_NAME) as temporary:
         # DiffusionPipeline would ignore a component that is given; the folder's own class does not
         pipeline_class = getattr(diffusers, read_json(folder / "model_index.json")["_class_name"])
         parts = {component: transformer, "torch_dtype": torch.float32, "local_files_only": True}
@@ -99,8 +99,8 @@ def export_lora(transformer: Any, projections: dict[str, torch.Tensor], out: Pat
     folder.mkdir(parents=True, exist_ok=True)
     transformer.save_lora_adapter(folder, weight_name=ADAPTERS_NAME, safe_serialization=True)
     transformer.save_config(folder)  # by which another base is told
-    with renamed(folder / "projections.safetensors") as unfinished:
-        save_file({k: v.detach().cpu().contiguous() for k, v in projections.items()}, unfinished)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in projections.items()}
+    write_tensors(folder / "projections.safetensors", tensors)
 
 
 def load_lora(transformer: Any, folder: str | Path) -> None:

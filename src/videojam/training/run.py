@@ -18,10 +18,10 @@ from torch import Tensor
 from videojam import __version__
 from videojam.data.encode import EncodedData, prepare, read_encoded
 from videojam.errors import VideoJamError
-from videojam.files import renamed
+from videojam.files import renamed, require_replaceable
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import LoadedModel, load_model, with_image
-from videojam.models.record import MotionRecord, check_motion_code
+from videojam.models.record import FINGERPRINT_NAME, MotionRecord, check_motion_code
 from videojam.motion.estimators import build_estimator
 from videojam.objective.denoiser import Denoiser
 from videojam.sampling.verify import VerifyReport, verify
@@ -65,6 +65,7 @@ def train(
     """
     config = recipe if isinstance(recipe, TrainConfig) else load_recipe(recipe, overrides)
     _check_resume(config)
+    require_replaceable(config.out / "model", FINGERPRINT_NAME)
     accelerator = Accelerator()
     check_processes(config, accelerator.num_processes, accelerator.distributed_type)
     say = listen if listen and accelerator.is_main_process else (lambda kind, content: None)

@@ -1,0 +1,5 @@
+"""`python -m videojam`: the command line."""
+
+from videojam.cli import run
+
+run()

@@ -1,0 +1,124 @@
+"""What every verb shares: the first line, stopping, running out of memory, progress in logs."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from rich.console import Console
+
+import videojam
+from videojam.cli import common
+from videojam.cli.progress import ProgressDisplay, duration
+from videojam.errors import VideoJamError
+
+SLEEPER = (
+    "import sys, time\n"
+    "from videojam import cli\n"
+    "from videojam.cli.common import say, stoppable\n"
+    "@cli.app.command()\n"
+    "def sleeper():\n"
+    "    with stoppable(lambda: 'Go on with: videojam sleeper'):\n"
+    "        say('ready')\n"
+    "        time.sleep(60)\n"
+    "@cli.app.command()\n"
+    "def plain():\n"
+    "    say('ready')\n"
+    "    time.sleep(60)\n"
+    "cli.run()\n"
+)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("verb", "said"), [("sleeper", "Stopped. Go on with: videojam sleeper"), ("plain", "Stopped.")]
+)
+def test_ctrl_c_and_sigterm_say_where_it_stands(sent, code, verb, said):
+    process = subprocess.Popen([sys.executable, "-c", SLEEPER, verb], stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline() == "ready\n"
+    process.send_signal(sent)
+    _, shown = process.communicate(timeout=20)
+    assert (process.returncode, shown) == (code, said + "\n")
+
+
+def test_the_module_is_the_command_line():
+    done = subprocess.run([sys.executable, "-m", "videojam", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, videojam.__version__)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="device files are of Linux")
+def test_a_missing_gpu_is_said_before_torch_is_imported():
+    code = (
+        "import sys\n"
+        "from videojam.cli import common\n"
+        "common.GPU_FILES = ('/dev/no-such-gpu',)\n"
+        "assert common.start('generate with tiny:base', None) == 'cpu'\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "generate with tiny:base: no GPU found: running on the CPU in float32\n"
+
+
+def test_a_device_that_is_asked_for_is_named(capsys):
+    assert common.start("verify tiny:base", "cpu", "bfloat16") == "cpu"
+    assert capsys.readouterr().err == "verify tiny:base: on the CPU in bfloat16\n"
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [
+        lambda: torch.empty(2**50, dtype=torch.float32),
+        lambda: torch.empty(2**40, 2**40),
+        lambda: bytearray(2**60),
+    ],
+)
+def test_running_out_of_memory_names_what_was_asked_and_what_to_lower(allocate):
+    with pytest.raises(VideoJamError) as error, common.memory_explained("4 clips", "--batch-size"):
+        allocate()
+    assert "memory for 4 clips" in error.value.expected
+    assert "GiB free" in error.value.found
+    assert error.value.fix == "Lower --batch-size."
+
+
+def test_other_errors_stay_as_they_are():
+    with pytest.raises(RuntimeError, match="shape"), common.memory_explained("4 clips", "--batch-size"):
+        raise RuntimeError("shape mismatch")
+
+
+def test_progress_in_a_log_is_whole_lines_with_the_time_left(monkeypatch):
+    clock = iter([0.0, 1.0, 20.0, 21.0, 40.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    log = Console(file=io.StringIO(), force_terminal=False)
+    progress = ProgressDisplay("generating", "clips", log)
+    for done in (0, 10, 11, 20):
+        progress(done, 20)
+    assert log.file.getvalue().splitlines() == [
+        "generating: 10 of 20 clips, 20 s left",
+        "generating: 20 of 20 clips, 40 s",
+    ]
+
+
+def test_clips_of_an_earlier_run_say_nothing_of_the_speed(monkeypatch):
+    clock = iter([0.0, 1.0, 20.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    log = Console(file=io.StringIO(), force_terminal=False)
+    progress = ProgressDisplay("generating", "clips", log)
+    progress(50, 100)
+    progress(60, 100)
+    assert log.file.getvalue() == "generating: 60 of 100 clips, 1 min 20 s left\n"
+
+
+def test_durations():
+    assert [duration(s) for s in (0.0, 59.6, 200.0, 7260.0, 90000.0)] == [
+        "0 s",
+        "1 min 0 s",
+        "3 min 20 s",
+        "2 h 1 min",
+        "1 d 1 h",
+    ]
