@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import av
+import numpy as np
 import pytest
 import torch
 
@@ -111,3 +113,19 @@ def test_no_clips_a_bad_table_or_a_generated_arm_are_refused(bench, tmp_path):
     with pytest.raises(VideoJamError, match="an arm whose clips were made by"):
         import_clips(bench, tmp_path / "in", "x")
     shutil.rmtree(bench.arm_folder("x"))
+
+
+def test_held_and_dropped_frames_keep_their_time(bench, tmp_path):
+    """A gif whose last picture is held for two seconds lasts as long as in a player."""
+    (tmp_path / "in").mkdir()
+    with av.open(str(tmp_path / "in" / "p1.gif"), "w", options={"final_delay": "200"}) as container:
+        stream = container.add_stream("gif", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "rgb8"
+        for i in range(5):
+            image = np.full((32, 32, 3), 50 * i, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    import_clips(bench, tmp_path / "in", "web")
+    info = probe_video(bench.arm_folder("web") / "p1_s0.mp4")
+    assert (info.fps, info.num_frames) == (10, 24)
+    assert read_manifest(bench, "web").num_frames == 24

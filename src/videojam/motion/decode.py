@@ -1,4 +1,4 @@
-"""Decoding a video file frame by frame: its true times, its rotation, and what can be wrong with it."""
+"""Decoding a video file frame by frame, at its true times, and what can be wrong with it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,16 @@ from pathlib import Path
 
 import av
 import av.error
-import torch
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
-from torch import Tensor
-from torch.nn import functional
 
 from videojam.errors import VideoJamError
-from videojam.motion.scaling import ROUNDED_SCALING
 
 # Demuxers of bare frames: the rate that they report is a default (25), not the file's.
 _RATELESS_FORMATS = frozenset(
     {"h264", "hevc", "av1", "obu", "m4v", "mjpeg", "mpegvideo", "rawvideo", "image2"}
 )
-# Players take untagged video of at least this height for bt709 and smaller for bt601.
-_HD_HEIGHT_PX = 720
-_UNSPECIFIED_COLORSPACE = 2
 
 
 @dataclass(frozen=True)
@@ -57,6 +49,12 @@ class VideoSource:
         if len(self.container.streams) == 1 and self.container.duration:
             return self.container.duration / av.time_base
         return None
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width over height of a pixel as stored; 1 where nothing in the file tells it."""
+        aspect = self.stream.sample_aspect_ratio
+        return float(aspect) if aspect else 1.0
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def decode_frames(source: VideoSource, fallback_fps: float | None = None) -> Ite
                 yield TimedFrame(image, time_s - first_s, duration_s)
     except (av.error.FFmpegError, OSError) as error:
         raise _cut_short(source, num_frames, _reason(error)) from error
-    if num_frames == 0 or num_packets < source.stream.frames:
+    if num_frames == 0 or (num_packets < source.stream.frames and not _is_whole_avi(source)):
         raise _cut_short(source, num_frames, f"{num_packets} of {source.stream.frames} packets are there")
     # Matroska counts no frames; the margin spares files whose last frame lasts longer than it says.
     if source.stream.frames == 0 and source.duration_s and end_s < 0.95 * source.duration_s - 2 * period_s:
@@ -173,43 +171,6 @@ def sample_at(frames: Iterator[TimedFrame], fps: float, start_s: float) -> Itera
         index += 1
 
 
-def to_rgb(frame: TimedFrame) -> Tensor:
-    """Convert to uint8 RGB [3, H, W], upright: colour tags and rotation of the file are applied."""
-    image = frame.image
-    # PyAV reads the tag as an int that need not be a member of its enum.
-    colorspace = int(image.colorspace)
-    if colorspace == _UNSPECIFIED_COLORSPACE:
-        colorspace = int(Colorspace.ITU709 if image.height >= _HD_HEIGHT_PX else Colorspace.ITU601)
-    rgb = image.reformat(
-        format="rgb24",
-        src_colorspace=colorspace,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=ROUNDED_SCALING,
-        threads=1,
-    )
-    pixels = torch.from_numpy(rgb.to_ndarray()).permute(2, 0, 1)
-    quarter_turns = round(image.rotation / 90)
-    return pixels.rot90(quarter_turns, dims=(1, 2)) if quarter_turns else pixels
-
-
-def cover(pixels: Tensor, height: int, width: int) -> Tensor:
-    """Resize (antialiased, aspect kept) until the size is covered, then crop its centre.
-
-    Args:
-        pixels: uint8 [3, H, W].
-        height: Height wanted, in px.
-        width: Width wanted, in px.
-    """
-    _, own_height, own_width = pixels.shape
-    if (own_height, own_width) == (height, width):
-        return pixels
-    ratio = max(height / own_height, width / own_width)
-    size = (max(height, round(own_height * ratio)), max(width, round(own_width * ratio)))
-    resized = functional.interpolate(pixels[None].contiguous(), size=size, mode="bicubic", antialias=True)[0]
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return resized[:, top : top + height, left : left + width]
-
-
 def _rate(container: InputContainer, stream: VideoStream) -> tuple[float | None, bool]:
     """Frame rate, and whether the container's timestamps are the file's own."""
     name = container.format.name
@@ -218,6 +179,15 @@ def _rate(container: InputContainer, stream: VideoStream) -> tuple[float | None,
         return (float(rate) if rate else None), False
     measured = stream.average_rate or stream.guessed_rate
     return (float(measured) if measured else None), True
+
+
+def _is_whole_avi(source: VideoSource) -> bool:
+    """Whether a file is an AVI as long as its header says: it counts the empty chunks of held frames as frames."""
+    if source.container.format.name != "avi":
+        return False
+    with source.path.open("rb") as file:
+        riff_bytes = int.from_bytes(file.read(8)[4:], "little") + 8
+    return abs(source.path.stat().st_size - riff_bytes) < 8
 
 
 def _cut_short(source: VideoSource, num_frames: int, reason: str) -> VideoJamError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,16 +19,10 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed
-from videojam.motion.decode import (
-    TimedFrame,
-    VideoSource,
-    cover,
-    decode_frames,
-    open_video,
-    sample_at,
-    to_rgb,
-)
+from videojam.motion.decode import TimedFrame, VideoSource, decode_frames, open_video, sample_at
 from videojam.motion.scaling import ROUNDED_SCALING
+from videojam.motion.timing import Timing, read_timing
+from videojam.motion.upright import shown
 
 CRF = 16
 """x264's constant rate factor, 0 (lossless) to 51: 16 is visually lossless."""
@@ -51,7 +46,7 @@ class VideoInfo(NamedTuple):
     Attributes:
         num_frames: Frames counted in the container; None when it does not say.
         fps: True (average) frame rate; None when nothing in the file tells it.
-        height: Height as displayed, rotation applied, in px.
+        height: Height as displayed, in px: turned, and in square pixels.
         width: Width as displayed, in px.
         duration_s: Duration of the video stream; None when unknown.
         has_audio: Whether there is sound too.
@@ -75,7 +70,7 @@ def probe_video(path: str | Path) -> VideoInfo:
         VideoJamError: If the file is missing, empty, unreadable, or has no video in it.
     """
     with open_video(path) as source:
-        _, height, width = to_rgb(next(decode_frames(source))).shape
+        _, height, width = shown(next(decode_frames(source)).image, source.pixel_aspect).shape
         return VideoInfo(
             num_frames=source.stream.frames or None,
             fps=source.fps,
@@ -94,10 +89,11 @@ def read_video(
     width: int | None = None,
     start_s: float | int = 0.0,
 ) -> Clip:
-    """Decode a video file to RGB frames.
+    """Decode a video file to RGB frames of a constant rate, as they are meant to be seen.
 
-    With `fps`, frame i is the one whose timestamp is nearest to start_s + i/fps, so a variable frame rate
-    becomes a constant one. Without, frames are taken as stored and the rate is the file's average.
+    Frame i is the one whose timestamp is nearest to start_s + i/fps. Without `fps`, a file of a constant rate gives its
+    frames as stored; one of a variable rate, or with held frames, is sampled at the rate of its short intervals, and so
+    lasts as long as in a player. The display matrix (turned, mirrored) and the shape of the pixels are applied.
 
     Args:
         path: A video file.
@@ -113,29 +109,26 @@ def read_video(
     """
     fps, start_s = None if fps is None else float(fps), float(start_s)
     _check_request(path, num_frames, fps, height, width, start_s)
+    timing = Timing(fps, False, num_frames or 0) if fps else read_timing(path)
+    if timing.fps is None:
+        raise VideoJamError(
+            expected="a frame rate",
+            found="none, neither in the container nor in the stream",
+            where=str(path),
+            fix="Pass fps (frames per second), or remux the file to mp4 at its true rate.",
+        )
+    size = None if height is None or width is None else (height, width)
     with open_video(path) as source:
-        rate = fps or source.fps
-        if rate is None:
-            raise VideoJamError(
-                expected="a frame rate",
-                found="none, neither in the container nor in the stream",
-                where=str(path),
-                fix="Pass fps (frames per second), or remux the file to mp4 at its true rate.",
-            )
-        frames: list[Tensor] = []
-        for frame in _choose(source, fps, start_s):
-            pixels = to_rgb(frame)
-            frames.append(pixels if height is None or width is None else cover(pixels, height, width))
-            if len(frames) == num_frames:
-                break
+        chosen = islice(_choose(source, timing, start_s), num_frames)
+        frames = _stacked(_pixels(chosen, source, size), num_frames or timing.num_frames)
     if len(frames) < (num_frames or 1):
         raise VideoJamError(
-            expected=f"at least {num_frames or 1} frames at {rate:g} fps from {start_s:g} s on",
-            found=f"{len(frames)} ({len(frames) / rate:.2f} s)",
+            expected=f"at least {num_frames or 1} frames at {timing.fps:g} fps from {start_s:g} s on",
+            found=f"{len(frames)} ({len(frames) / timing.fps:.2f} s)",
             where=str(path),
             fix="Ask for fewer frames, a higher fps or an earlier start, or leave the clip out.",
         )
-    return Clip(torch.stack(frames), float(rate))
+    return Clip(frames, timing.fps)
 
 
 def write_video(path: str | Path, frames: UInt8[Tensor, "t 3 h w"], fps: float | int, crf: int = CRF) -> None:
@@ -167,12 +160,38 @@ def write_video(path: str | Path, frames: UInt8[Tensor, "t 3 h w"], fps: float |
         ) from error
 
 
-def _choose(source: VideoSource, fps: float | None, start_s: float) -> Iterator[TimedFrame]:
-    decoded = decode_frames(source, fallback_fps=fps)
-    if fps is not None:
-        return sample_at(decoded, fps, start_s)
+def _choose(source: VideoSource, timing: Timing, start_s: float) -> Iterator[TimedFrame]:
+    decoded = decode_frames(source, fallback_fps=timing.fps)
+    if not timing.is_constant:
+        assert timing.fps is not None
+        return sample_at(decoded, timing.fps, start_s)
     # A microsecond, because a start computed as i/fps may round to just after frame i.
     return (frame for frame in decoded if frame.time_s >= start_s - 1e-6)
+
+
+def _pixels(
+    frames: Iterator[TimedFrame], source: VideoSource, size: tuple[int, int] | None
+) -> Iterator[Tensor]:
+    """Convert frames; one that is shown twice is converted once."""
+    last: TimedFrame | None = None
+    pixels = torch.empty(0)
+    for frame in frames:
+        if frame is not last:
+            last, pixels = frame, shown(frame.image, source.pixel_aspect, size)
+        yield pixels
+
+
+def _stacked(frames: Iterator[Tensor], expected: int) -> Tensor:
+    """Stack frames into one tensor as they come, so that they are never held twice."""
+    stack, num = torch.empty(0, 3, 0, 0, dtype=torch.uint8), 0
+    for pixels in frames:
+        if num == 0:
+            stack = pixels.new_empty((max(expected, 1), *pixels.shape))
+        elif num == len(stack):
+            stack = torch.cat([stack, torch.empty_like(stack)])
+        stack[num] = pixels
+        num += 1
+    return stack if num == len(stack) else stack[:num].clone()
 
 
 def _encode(path: Path, frames: Tensor, rate: Fraction, crf: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from videojam.bench.make.arms import ArmSpec
 from videojam.bench.make.suites import normalise
 from videojam.bench.manifest import begin, read_manifest, write_manifest
 from videojam.errors import VideoJamError
-from videojam.files import renamed
+from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips
-from videojam.motion.decode import decode_frames, open_video
-from videojam.motion.video import VideoInfo, probe_video, read_video, write_video
+from videojam.motion.video import VideoInfo
 from videojam.reading import read_table, same_form
 
 SEED_SUFFIX = re.compile(r"[-_ ]s?(\d{1,3})$")
@@ -71,7 +69,7 @@ def import_clips(
     infos: list[VideoInfo] = []
     for key, file in matches.items():
         try:
-            infos.append(_copy(paths[file], bench.arm_folder(name) / f"{key}.mp4", fps))
+            infos.append(copy_as_mp4(paths[file], bench.arm_folder(name) / f"{key}.mp4", fps))
         except VideoJamError as error:
             unmatched[file] = f"{error.found} (expected {error.expected})"
     manifest = old or begin(spec, "import", "imported")
@@ -160,24 +158,3 @@ def _by_prefix(index: dict[tuple[str, int], list[Item]], stem: str) -> list[Item
         if seed == 0 and name.startswith(words)
         for item in items
     ]
-
-
-def _copy(source: Path, target: Path, fps: float | None) -> VideoInfo:
-    """Put a clip in its place: the same file where it is an mp4, else encoded again at its true rate."""
-    info = probe_video(source)
-    if source.suffix.lower() != ".mp4" or fps is not None or info.fps is None or info.num_frames is None:
-        clip = read_video(source, fps=None if info.fps else fps)
-        frames = clip.frames[:, :, : clip.frames.shape[2] // 2 * 2, : clip.frames.shape[3] // 2 * 2]
-        write_video(target, frames, fps or clip.fps)
-        return probe_video(target)
-    num_frames = _count(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with renamed(target) as unfinished:
-        shutil.copy2(source, unfinished)  # with its time: the same file imported again is not scored again
-    return info._replace(num_frames=num_frames)
-
-
-def _count(path: Path) -> int:
-    """Count the frames that decode: what a container says of itself may be another number."""
-    with open_video(path) as source:
-        return sum(1 for _ in decode_frames(source))

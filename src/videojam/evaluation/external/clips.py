@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed
+from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import probe_video
 from videojam.reading import read_table, read_text, same_form
@@ -131,11 +131,10 @@ def copy_clips(files: Iterable[tuple[str, ExportClip]], folder: Path) -> dict[st
     Returns:
         Frame rate by new name.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     rates = {}
     for name, clip in files:
-        rates[name] = frame_rate(clip.path)
-        shutil.copyfile(clip.path, folder / f"{name}.mp4")
+        frame_rate(clip.path)  # refuses a file that tells none, by its own name
+        rates[name] = copy_as_mp4(clip.path, folder / f"{name}.mp4").fps or 0.0
     return rates
 
 
