@@ -1,7 +1,12 @@
 # make demo   sets everything up and shows VideoJAM at work
 # make test   sets everything up and runs the tests
 # make study  the controlled study of docs/study.md, stage by stage (MINUTES=8 stops by itself; hours in all)
-# make lint   ruff, mypy, import-linter
+# make lint   ruff, mypy, import-linter, codespell
+#
+# make coverage     the tests, and which lines no test runs
+# make test-sdist   the tests from the unpacked source distribution
+# make test-lowest  the tests with the lowest versions that pyproject.toml allows, in a venv of their own (6 GB)
+# make test-newest  the tests with the newest released versions, in a venv of their own (6 GB)
 #
 # PYTHON=python3.12 chooses the interpreter; PIP_ARGS="…" is passed to pip (for instance an index with CPU wheels).
 
@@ -12,7 +17,7 @@ DEMO_OUT ?= out/demo
 MINUTES ?=
 BIN := $(VENV)/bin
 
-.PHONY: help install install-dev demo test study lint clean
+.PHONY: help install install-dev demo test coverage test-sdist test-lowest test-newest study lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +49,30 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest
 
+coverage: $(VENV)/.installed-dev
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+
+test-sdist: $(VENV)/.installed-dev
+	rm -rf build/sdist
+	$(BIN)/hatchling build --target sdist --directory build/sdist
+	tar --extract --gzip --file build/sdist/*.tar.gz --strip-components 1 --directory build/sdist
+	cd build/sdist && PYTHONPATH=src $(abspath $(BIN))/pytest
+
+# $(1): name of the venv beside $(VENV); $(2): pip's choice of versions
+define test-with
+$(PYTHON) -m venv $(VENV)-$(1)
+$(VENV)-$(1)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+$(VENV)-$(1)/bin/python .ci/lowest.py > $(VENV)-$(1)/lowest.txt
+$(VENV)-$(1)/bin/python -m pip install --quiet $(PIP_ARGS) $(2) -e . --group test
+$(VENV)-$(1)/bin/pytest
+endef
+
+test-lowest: $(BIN)/python
+	$(call test-with,lowest,--constraint $(VENV)-lowest/lowest.txt)
+
+test-newest: $(BIN)/python
+	$(call test-with,newest,--upgrade --upgrade-strategy eager)
+
 study: $(VENV)/.installed-dev
 	$(BIN)/python -m studies.controlled.run $(if $(MINUTES),--minutes $(MINUTES))
 
@@ -52,6 +81,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build out

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers.models import WanTransformer3DModel
 
 from videojam.files import write_text
 from videojam.joint.widen import widen_transformer
@@ -69,7 +69,8 @@ def paired_ratio(
     base: Callable[[], None], joint: Callable[[], None], num_pairs: int, device: str
 ) -> dict[str, object]:
     """Time A B B A … and return the median of joint/base over the pairs, with a 95 % bootstrap interval."""
-    base(), joint()
+    base()
+    joint()
     pairs = []
     for i in range(num_pairs):
         order = (base, joint) if i % 2 == 0 else (joint, base)

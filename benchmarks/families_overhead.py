@@ -150,7 +150,7 @@ def samplers(model: LoadedModel, row: Row, num_steps: int) -> dict[str, Callable
         return family.unpack(pipe.transformer, out.frames, noise)
 
     def ours() -> Tensor:
-        options = {**size, "num_steps": num_steps, "max_sequence_length": TEXT_LENGTH}
+        options: dict[str, Any] = {**size, "num_steps": num_steps, "max_sequence_length": TEXT_LENGTH}
         return sample(
             model, [PROMPT], seeds=SEED, guidance=guidance, image=first, decode=False, **options
         ).latents

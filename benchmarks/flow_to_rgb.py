@@ -16,6 +16,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ def measure() -> dict[str, object]:
     for style in ("value", "saturation"):
         for curve in ("linear", "sqrt", "log"):
             code = MotionCode(style=style, curve=curve)
-            arms[f"videojam 8-bit {style} {curve}"] = lambda code=code: flow_to_rgb8(flow, code)
+            arms[f"videojam 8-bit {style} {curve}"] = partial(flow_to_rgb8, flow, code)
     arms["videojam float32 value linear"] = lambda: flow_to_rgb(flow, MotionCode())
     arms["copy of the same bytes"] = lambda: target.copy_(source)
 

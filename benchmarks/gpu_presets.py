@@ -35,7 +35,7 @@ TEXT = (1, 512, 4096)
 GIB = 2**30
 
 
-def joint_transformer(preset: str, dtype: torch.dtype, **overrides: int) -> Any:
+def joint_transformer(preset: str, dtype: torch.dtype, **overrides: Any) -> Any:
     """Return a preset's joint transformer with random weights, drawn on the GPU in its own type."""
     base = build_preset(preset, **overrides)
     config = family_of(base).joint_config(dict(base.config))

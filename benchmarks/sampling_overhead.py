@@ -40,12 +40,9 @@ GOAL = 1.03
 
 def random_joint_model(width: int, num_layers: int) -> LoadedModel:
     """Return a converted random Wan pipeline in memory; its autoencoder and text encoder are small."""
-    from diffusers import (
-        AutoencoderKLWan,
-        FlowMatchEulerDiscreteScheduler,
-        WanPipeline,
-        WanTransformer3DModel,
-    )
+    from diffusers import FlowMatchEulerDiscreteScheduler
+    from diffusers.models import AutoencoderKLWan, WanTransformer3DModel
+    from diffusers.pipelines import WanPipeline
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
@@ -98,7 +95,7 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def one_run(model: LoadedModel, size: dict[str, int], device: str) -> dict[str, float]:
+def one_run(model: LoadedModel, size: dict[str, Any], device: str) -> dict[str, float]:
     forwards: list[float] = []
     decodes: list[float] = []
     pipe = model.pipeline

@@ -21,8 +21,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +42,12 @@ from videojam.world import KINDS, WorldConfig, sample_clip
 
 GOAL = 1.5
 TOLERANCE = 1e-3
-TINY = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 96}
+TINY: dict[str, Any] = {
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 96,
+}
 
 
 def official_dynamic(
@@ -123,7 +130,7 @@ def write_random(folder: Path, tiny: bool) -> tuple[str, str]:
     return str(folder / "dino"), str(folder / "clip")
 
 
-def measure(options: argparse.Namespace) -> dict[str, object]:
+def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     config = WorldConfig(num_frames=max(options.frames, 9), height=options.side, width=options.side, fps=8.0)
     videos = [
         sample_clip(i, config, KINDS[i % len(KINDS)]).video[: options.frames] for i in range(options.clips)
@@ -187,7 +194,7 @@ def compare(
     for video in videos:
         results = []
         for name, function in (("own", own), ("official", official)):
-            result, wall, cpu = timed(lambda function=function, video=video: function(video), device)
+            result, wall, cpu = timed(partial(function, video), device)
             seconds[f"{name}_s"] += wall / len(videos)
             seconds[f"{name}_cpu_s"] += cpu / len(videos)
             results.append(np.atleast_1d(np.asarray(result, dtype=np.float64)))

@@ -17,6 +17,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 
 from videojam.files import write_text
-from videojam.world import KINDS, WorldConfig, sample_clip, score_clip
+from videojam.world import KINDS, WorldClip, WorldConfig, sample_clip, score_clip
 
 NUM_ROUNDS, CLIPS_A_ROUND = 7, 20
 
@@ -51,16 +52,20 @@ def touch_bytes(config: WorldConfig) -> None:
     np.zeros((config.num_frames - 1, 2, config.height, config.width), dtype=np.float32).fill(0)
 
 
+def score_again(clip: WorldClip, _: int) -> object:
+    return score_clip(clip.video, clip.caption)
+
+
 def measure() -> dict[str, object]:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     config = WorldConfig()
     arms: dict[str, Callable[[int], object]] = {
-        f"render {kind}": lambda seed, kind=kind: sample_clip(seed, config, kind) for kind in KINDS
+        f"render {kind}": partial(sample_clip, config=config, kind=kind) for kind in KINDS
     }
     clips = {kind: sample_clip(0, config, kind) for kind in KINDS}
     for kind, clip in clips.items():
-        arms[f"score {kind}"] = lambda _, clip=clip: score_clip(clip.video, clip.caption)
+        arms[f"score {kind}"] = partial(score_again, clip)
     arms["write the same bytes"] = lambda _: touch_bytes(config)
     for function in arms.values():
         function(0)

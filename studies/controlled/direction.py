@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--clutter", type=int, default=0)
     args = parser.parse_args()
     model = load_model(args.model)
+    if model.record is None:
+        parser.error(f"{args.model} is no joint model")
     world = world_of(model).model_copy(update={"clutter": args.clutter})
     source = WorldSource(num_clips=args.clips, seed=TEST_SEED + 1_000_000, world=world)
     data = prepare(model, DataConfig(source=source, cache=args.cache), model.record.motion)

@@ -122,7 +122,7 @@ def main() -> None:
         size = row["appearance"]["part_area_share"]
         if np.isfinite(size):
             generated[row["arm"]].append(row | {"size": size})
-    result = {
+    result: dict[str, Any] = {
         "date": date.today().isoformat(),
         "clips": {"first_seed": TEST_SEED, "codes": args.clips * len(KINDS)},
         "codes": code_errors(args.clips),

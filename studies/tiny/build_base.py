@@ -14,7 +14,9 @@ import random
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.models import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.pipelines import WanPipeline
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
@@ -123,7 +125,7 @@ def main() -> None:
     )
     pipeline = WanPipeline(
         tokenizer=tokenizer,
-        text_encoder=text_encoder.to(torch.bfloat16),  # as they ship
+        text_encoder=text_encoder.to(dtype=torch.bfloat16),  # as they ship
         vae=vae.to(torch.bfloat16),
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=args.shift),
