@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -93,7 +94,8 @@ def measure(
     width: int, num_layers: int, num_pairs: int, latent: tuple[int, int, int], device: str
 ) -> dict[str, object]:
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    base = base_transformer(width, num_layers).to(device, dtype)
+    base: Any = base_transformer(width, num_layers)
+    base = base.to(device, dtype)
     joint = widen_transformer(base)
     text = torch.randn(1, 64, 256, device=device, dtype=dtype)
     timestep = torch.tensor([500.0], device=device)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
@@ -110,7 +111,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     tokenizer = build_tokenizer()
     text_encoder = train_text_encoder(tokenizer, args.seed)
-    vae = AutoencoderKLWan.from_pretrained(args.vae)
+    vae: Any = AutoencoderKLWan.from_pretrained(args.vae)
     transformer = WanTransformer3DModel(
         patch_size=(1, 1, 1),
         num_attention_heads=args.width // args.head_dim,
@@ -123,9 +124,9 @@ def main() -> None:
         num_layers=args.layers,
         rope_max_seq_len=64,
     )
-    pipeline = WanPipeline(
+    pipeline: Any = WanPipeline(
         tokenizer=tokenizer,
-        text_encoder=text_encoder.to(dtype=torch.bfloat16),  # as they ship
+        text_encoder=text_encoder.bfloat16(),  # as they ship
         vae=vae.to(torch.bfloat16),
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=args.shift),

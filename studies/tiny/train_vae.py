@@ -169,9 +169,9 @@ def reconstruct(
     The stock `encode` and `decode` go through a clip four frames at a time to save memory, at four times the
     time; and `decode` ends in a clamp, which has no gradient where a young decoder overshoots.
     """
-    z = vae.quant_conv(vae.encoder(patchify(video, vae.config.patch_size))).chunk(2, dim=1)[0]
+    z = vae.quant_conv(vae.encoder(patchify(video, vae.config["patch_size"]))).chunk(2, dim=1)[0]
     decoded = vae.decoder(vae.post_quant_conv(z + noise))
-    return z, unpatchify(decoded, vae.config.patch_size)
+    return z, unpatchify(decoded, vae.config["patch_size"])
 
 
 def save_state(
