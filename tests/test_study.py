@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from studies.controlled import direction, picture, points, report, run, scales, worlds, zoom
+from studies.controlled import direction, figures, picture, points, report, run, scales, tables, worlds, zoom
+from studies.pages import with_block
 from videojam.evaluation.intervals import ratio_of_sums
 
 ROOT = Path(__file__).parent.parent
@@ -46,8 +47,8 @@ def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm() -> None:
     chosen = scales.chosen_scales({"table": {name: measured(0.5, 0.5) for name in grid}})
     assert set(chosen) == {"base", "control", "videojam-cfg", "videojam"}
     arms = run.study_arms(Path("runs"), Path("base"), 0, chosen)
-    assert {a for pair in report.CONTRASTS for a in pair} <= set(arms)
-    assert set(report.FORWARDS) <= set(arms)
+    assert {a for pair in figures.CONTRASTS for a in pair} <= set(arms)
+    assert set(figures.FORWARDS) <= set(arms)
 
     from videojam.bench.make.arms import parse_arms
 
@@ -82,13 +83,13 @@ def test_a_contrast_is_paired_and_tells_whether_seeds_agree() -> None:
         better = {clip: value + gain for clip, value in base.items()}
         return {"values": {"control": {key: base}, "videojam": {key: better}}}
 
-    same = report.contrast([found(0.1), found(0.2)], "videojam", "control", "coherent")
+    same = figures.contrast([found(0.1), found(0.2)], "videojam", "control", "coherent")
     assert same["pooled"]["mean"] == pytest.approx(0.15)
     assert same["pooled"]["high"] - same["pooled"]["low"] < 1e-9  # what is common to a pair drops out
     assert same["agree_in_sign"]
-    mixed = report.contrast([found(0.1), found(-0.2)], "videojam", "control", "coherent")
+    mixed = figures.contrast([found(0.1), found(-0.2)], "videojam", "control", "coherent")
     assert not mixed["agree_in_sign"]
-    nothing = report.contrast([found(0.0)], "videojam", "control", "coherent")
+    nothing = figures.contrast([found(0.0)], "videojam", "control", "coherent")
     assert not nothing["agree_in_sign"]
 
 
@@ -97,14 +98,10 @@ def test_pages_hold_what_the_result_files_say(monkeypatch: pytest.MonkeyPatch) -
     files = sorted((ROOT / "benchmarks/results/study").glob("*/study.json"))
     assert files
     for file in files:
-        for page, shown in report.blocks(json.loads(file.read_text()), file.parent.name).items():
-            block = report.with_block(page, f"study-{file.parent.name}", shown)
-            assert block == page.read_text(), f"{page} does not hold what {file} says"
-    points_file = ROOT / "benchmarks/results/study/points.json"
-    for name in ("README.md", "docs/study.md"):
-        page = ROOT / name
-        shown = points.table(json.loads(points_file.read_text()))
-        assert points.with_block(page, "study-points", shown) == page.read_text()
+        for page, name, shown in tables.blocks(json.loads(file.read_text()), file.parent.name):
+            assert with_block(page, name, shown) == page.read_text(), f"{name}: not what {file} says"
+    shown = points.table(json.loads((ROOT / "benchmarks/results/study/points.json").read_text()))
+    assert with_block(tables.SUMMARY, "study-points", shown) == tables.SUMMARY.read_text()
     done = subprocess.run(
         [sys.executable, "-m", "studies.tiny.report", "--check"], capture_output=True, text=True
     )
@@ -119,14 +116,14 @@ def test_laws_are_also_compared_where_both_clips_follow_the_prompt() -> None:
     lost = values([1, 1, 1, 0], [3, 3, 3, 1])  # the clip that lost its parts is asked fewer laws
     kept = values([1, 1, 1, 1], [2, 2, 2, 6])
     seed = {"values": {"videojam": lost, "control": kept}}
-    every = report.contrast([seed], "videojam", "control", "broken_laws")
-    both = report.contrast([seed], "videojam", "control", "broken_laws_if_followed")
+    every = figures.contrast([seed], "videojam", "control", "broken_laws")
+    both = figures.contrast([seed], "videojam", "control", "broken_laws_if_followed")
     assert every["pooled"]["mean"] == -0.5
     assert (both["pooled"]["mean"], both["pooled"]["n"]) == (1.0, 3)
 
 
 def test_the_report_of_a_point_from_made_up_benches(tmp_path: Path) -> None:
-    measures = ("coherent", "broken_laws", *report.MUST_NOT_FALL)
+    measures = ("coherent", "broken_laws", *figures.MUST_NOT_FALL)
     rng = np.random.default_rng(0)
 
     def bench(arms: list[str]) -> dict[str, object]:
@@ -137,35 +134,34 @@ def test_the_report_of_a_point_from_made_up_benches(tmp_path: Path) -> None:
             for arm in arms
         }
         table = {arm: measured(0.5, 0.5) for arm in arms}
-        categories = {kind: table for kind in report.KINDS}
+        categories = {kind: table for kind in figures.KINDS}
         return {"values": values, "table": table, "categories": categories, "versions": {}}
 
-    seed_arms = list(report.ARMS) + list(report.FORWARDS)
+    seed_arms = list(figures.ARMS) + list(figures.FORWARDS)
     seeds = [bench(seed_arms), bench([arm for arm in seed_arms if not arm.startswith("base")])]
     grid = {"table": run.grid_arms("plain", Path("runs"), Path("base"))}
     grid["table"] = {name: measured(0.5, 0.5) for name in grid["table"]}
     changed = ["longer", "longer-cfg", "longer-control", "longer-control-same-w1", "lambda-0.2"]
-    found = report.gather(seeds, grid, bench(changed))
+    found = figures.gather(seeds, grid, bench(changed))
     # A whole bench's values stand in the table, and the difference to the unchanged arm is theirs.
     mean = np.mean(list(seeds[0]["values"]["videojam"]["world-v1.coherent"].values()))
     assert found["arms"]["videojam"]["coherent"]["seeds"][0] == pytest.approx(mean)
     assert len(found["arms"]["base"]["coherent"]["seeds"]) == 1
-    assert found["cost"]["videojam"]["coherent less exact"]["mean"] == 0
+    assert found["cost"]["videojam"]["coherent minus exact"]["mean"] == 0
     changes = found["changes"]
     assert set(changes) == set(changed)
     # A change with a control of its own is compared with that one.
-    assert changes["longer"]["coherent less control"]["mean"] == pytest.approx(
+    assert changes["longer"]["coherent minus control"]["mean"] == pytest.approx(
         changes["longer"]["coherent"]["mean"] - changes["longer-control"]["coherent"]["mean"]
     )
     same_w1 = (
         changes["longer-cfg"]["coherent"]["mean"] - changes["longer-control-same-w1"]["coherent"]["mean"]
     )
-    assert changes["longer-cfg"]["coherent less control-same-w1"]["mean"] == pytest.approx(same_w1)
-    assert changes["lambda-0.2"]["coherent less control"]["mean"] == pytest.approx(
+    assert changes["longer-cfg"]["coherent minus control-same-w1"]["mean"] == pytest.approx(same_w1)
+    assert changes["lambda-0.2"]["coherent minus control"]["mean"] == pytest.approx(
         changes["lambda-0.2"]["coherent"]["mean"] - found["arms"]["control"]["coherent"]["seeds"][0]
     )
-    lines = report.tables(found)
-    assert sum(line.startswith("|---") for line in lines) == 7
+    assert len(tables.tables(found)) == 7
     report.plot_cost(found, tmp_path)
     report.keep_clips({"arms-0": seeds[0]}, tmp_path)
     assert len((tmp_path / "clips.csv").read_text().splitlines()) == 1 + 20 * len(set(seed_arms))

@@ -3,7 +3,7 @@
     python -m studies.controlled.points [benchmarks/results/study]
 
 Reads what report.py wrote of each point (study.json, clips.csv), writes points.json beside them, and the table into
-README.md and docs/study.md.
+docs/study.md.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from studies.controlled.report import JUDGE, difference, over_seeds
+from studies.controlled.figures import over_seeds
 from studies.controlled.run import CLUTTER
+from studies.controlled.scales import JUDGE
+from studies.controlled.tables import SUMMARY, difference
 from studies.pages import per_cent, with_block
 from videojam.evaluation.intervals import paired_difference
 from videojam.files import write_text
@@ -40,7 +42,7 @@ def read_seeds(file: Path) -> list[dict[str, Any]]:
 
 
 def advantage(seeds: list[dict[str, Any]], measure: str) -> np.ndarray:
-    """VideoJAM less control by clip `[clips]`, mean over the fine-tune seeds."""
+    """VideoJAM minus control by clip `[clips]`, mean over the fine-tune seeds."""
     videojam, control = over_seeds(seeds, ("videojam", "control"), measure).mean(axis=0)
     return videojam - control
 
@@ -94,8 +96,7 @@ def main() -> None:
     report = gather(args.results)
     write_text(args.results / "points.json", json.dumps(report, indent=1) + "\n")
     shown = table(report)
-    for page in (Path("README.md"), Path("docs/study.md")):
-        write_text(page, with_block(page, "study-points", shown))
+    write_text(SUMMARY, with_block(SUMMARY, "study-points", shown))
     print("\n".join(shown))
 
 
