@@ -19,7 +19,7 @@ from videojam.training.config import load_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -53,11 +53,23 @@ def test_commands_of_the_docs_parse(page, words):
     assert parse(words)
 
 
-def test_the_readme_shows_every_verb_and_the_parser_can_fail():
-    readme = (ROOT / "README.md").read_text()
-    models = ("demo", "convert", "families", "inspect", "init", "train", "generate", "verify")
-    for verb in (*models, "world render", "world score"):
-        assert f"`videojam {verb} " in readme
+def verbs(command=None, names: tuple[str, ...] = ()) -> list[str]:
+    """Every verb of the command line, as `bench run`."""
+    command = command or typer.main.get_command(app)
+    if not hasattr(command, "commands"):
+        return [" ".join(names)]
+    return [verb for name, inner in command.commands.items() for verb in verbs(inner, (*names, name))]
+
+
+def test_the_page_of_commands_shows_every_verb_and_the_parser_can_fail():
+    rows = re.findall(
+        r"^\| `videojam ([a-z ]+[a-z])([^|]*)\|", (ROOT / "docs/commands.md").read_text(), re.MULTILINE
+    )
+    shown = set()
+    for name, rest in rows:
+        group = name.rsplit(" ", 1)[0]
+        shown |= {name, *(f"{group} {more}" for more in re.findall(r", `([a-z]+)`", rest))}
+    assert set(verbs()) == shown
     assert {"convert", "train", "generate", "verify"} <= {parse(words) for _, words in COMMANDS}
     with pytest.raises(Exception, match="--no-such-flag"):
         parse(["convert", "a", "b", "--no-such-flag"])
@@ -65,8 +77,10 @@ def test_the_readme_shows_every_verb_and_the_parser_can_fail():
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_targets_of_the_docs_exist_and_do_what_they_say():
-    said = {word for page in PAGES for word in re.findall(r"^\s*make (\w+)", page.read_text(), re.MULTILINE)}
-    assert {"demo", "test", "lint"} <= said
+    said = {
+        word for page in PAGES for word in re.findall(r"^\s*make ([\w-]+)", page.read_text(), re.MULTILINE)
+    }
+    assert {"install", "demo", "test", "lint", "coverage", "test-sdist", "test-lowest", "test-newest"} <= said
     for target in said:
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -75,21 +89,39 @@ def test_make_targets_of_the_docs_exist_and_do_what_they_say():
         ) in done.stdout
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name after `#`, as GitHub makes it of headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page):
-    for target in re.findall(r"\]\(([^)#\s]+)\)|src=\"([^\"]+)\"", page.read_text()):
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", page.read_text()):
         link = target[0] or target[1]
         if not link.startswith(("http://", "https://")):
-            assert (page.parent / link).exists(), link
+            name, _, anchor = link.partition("#")
+            file = page.parent / name if name else page
+            assert file.exists(), link
+            assert not anchor or anchor in anchors(file), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_scripts_that_are_named_exist(page):
+    text = page.read_text()
+    for module in re.findall(r"python\s-m\s(studies[\w.]+\w)", text):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+    for script in re.findall(r"(?:benchmarks|studies)/[\w/]+\.py", text):
+        assert (ROOT / script).is_file(), script
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_recipes_that_are_named_exist(page):
-    for name in re.findall(r"recipes/[\w-]+\.yaml", page.read_text()):
+    for name in re.findall(r"recipes/[\w/-]+\.yaml", page.read_text()):
         assert (ROOT / name).is_file(), name
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: str(recipe.relative_to(ROOT)))
 def test_every_recipe_loads(recipe):
     assert load_recipe(recipe).num_steps >= 1
 

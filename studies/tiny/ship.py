@@ -22,7 +22,7 @@ from videojam.tiny import PACKAGE_FOLDER, PREFIX, TINY_NAMES
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-LIMIT_MB = 25
+LIMIT_MB = 30  # see CONTRIBUTING, "What ships"
 RUNS = {"base": "base_muon", "control": "control", "videojam": "videojam"}
 EVIDENCE = ("base", "base_muon", "control", "videojam")
 SHARED = ("vae", "text_encoder", "tokenizer", "scheduler")
