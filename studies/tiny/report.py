@@ -63,7 +63,7 @@ def autoencoder_table(result: dict[str, Any]) -> list[str]:
 
 def motion_table(result: dict[str, Any]) -> list[str]:
     lines = [
-        "| t | appearance loss, true d | with null d: more by | with another clip's d: more by |",
+        "| t | appearance loss, true d | difference with null d | difference with another clip's d |",
         "|---|---|---|---|",
     ]
     for t, row in result["motion_used"].items():
