@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from videojam.bench.folder import Bench, append_line, read_lines
+from videojam.bench.folder import Bench
 from videojam.bench.make.arms import parse_arm
 from videojam.bench.make.generate import Rank, generate_arm
 from videojam.bench.make.imports import import_clips
@@ -22,6 +22,7 @@ from videojam.evaluation.judge import Judge, Measure
 from videojam.evaluation.judges import build_judges
 from videojam.evaluation.world_judge import WorldJudge
 from videojam.motion.video import read_video, write_video
+from videojam.store import append_row, read_rows
 from videojam.world import appearance_measures, score_clip
 
 
@@ -99,15 +100,15 @@ def test_a_killed_run_goes_on_after_its_last_whole_line(truth):
     path = truth.folder / "scores" / "truth.0.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])  # the line of the last clip itself is torn
-    assert len(list(read_lines(path))) == 7
+    assert len(list(read_rows(path))) == 7
     assert score_arm(truth, "truth", [judge]) == 1
     assert len(judge.calls) == 4
-    assert len(list(read_lines(path))) == 8
+    assert len(list(read_rows(path))) == 8
     path.write_bytes(whole[: len(whole) // 2])
     assert score_arm(truth, "truth", [judge]) >= 1
     assert set(lines(truth, "truth", "brightness")) == {item.key for item in truth.items}
-    append_line(path, {"more": 1})
-    assert list(read_lines(path))[-1] == {"more": 1}
+    append_row(path, {"more": 1})
+    assert list(read_rows(path))[-1] == {"more": 1}
 
 
 def test_ranks_score_each_clip_once(truth):
@@ -183,7 +184,7 @@ def test_what_a_judge_declares_stays_with_its_scores(truth):
     judge.note = "Levels of 255."
     for _ in range(2):
         score_arm(truth, "truth", [judge])
-    assert len(list(read_lines(truth.folder / "scores" / "judges.jsonl"))) == 1
+    assert len(list(read_rows(truth.folder / "scores" / "judges.jsonl"))) == 1
     found = collect(truth)
     assert found.notes == {"brightness": "Levels of 255."}
     measure = found.measures["brightness.mean"]

@@ -12,8 +12,6 @@ OUT/results.json, OUT/index.html
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from videojam import files
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.errors import VideoJamError
+from videojam.store import WRITE_FIX, read_rows
 
 FORMAT = 1
-WRITE_FIX = "Free space or choose another folder with --out; what is finished is kept."
 
 
 @dataclass(frozen=True)
@@ -138,41 +136,12 @@ class Bench:
 
     def failures(self, arm: str) -> dict[str, str]:
         """Return the reasons of clips that could not be made, by clip."""
-        lines = (line for path in self.arm_folder(arm).glob("failed.*.jsonl") for line in read_lines(path))
+        lines = (
+            line
+            for path in self.arm_folder(arm).glob("failed.*.jsonl")
+            for line in read_rows(path, ("clip", "reason"))
+        )
         return {line["clip"]: line["reason"] for line in lines}
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSONL file; a last line that a killed run left unfinished is passed over."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n") and line.strip():
-                yield json.loads(line)
-
-
-def append_line(path: Path, content: dict[str, Any]) -> None:
-    """Append an object to a JSONL file in one write; an unfinished line before it is closed off first."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
-            torn = file.tell() > 0 and _last_byte(file) != b"\n"
-            if torn:
-                _drop_last_line(file)
-            file.write(json.dumps(content).encode() + b"\n")
-    except OSError as error:
-        raise files.refused(path, error, WRITE_FIX) from error
-
-
-def _last_byte(file: Any) -> bytes:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1)
-
-
-def _drop_last_line(file: Any) -> None:
-    file.seek(0)
-    file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from videojam import __version__
+from videojam import __version__, store
 from videojam.bench.folder import Bench, write_json
 from videojam.bench.make.arms import ArmSpec
 from videojam.errors import VideoJamError
@@ -83,18 +82,14 @@ def check_same(bench: Bench, old: Manifest, new: Manifest) -> None:
     Raises:
         VideoJamError: names the field that differs.
     """
-    for field, before, now in (
-        ("kind", old.kind, new.kind),
-        *((key, old.asked.get(key), new.asked.get(key)) for key in sorted(old.asked.keys() | new.asked)),
-        ("the model's files", old.fingerprint, new.fingerprint),
-    ):
-        if before != now:
-            raise VideoJamError(
-                expected=f"{field} = {json.dumps(before)}, as the clips of arm {old.name!r} were made with",
-                found=json.dumps(now),
-                where=str(bench.arm_folder(old.name)),
-                fix="Name the new arm otherwise (NAME=MODEL), or remove that folder.",
-            )
+    before, now = ({"kind": m.kind, **m.asked, "the model's files": m.fingerprint} for m in (old, new))
+    store.check_same(
+        before,
+        now,
+        what=f"as the clips of arm {old.name!r} were made with",
+        where=bench.arm_folder(old.name),
+        fix="Name the new arm otherwise (NAME=MODEL), or remove that folder.",
+    )
 
 
 def fingerprint(folder: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from videojam.bench.folder import Bench, Item, append_line
+from videojam.bench.folder import Bench, Item
 from videojam.bench.make.arms import ArmSpec
 from videojam.bench.make.sampler import Made, Sampler
 from videojam.bench.make.sources import find_source, load_sampler
@@ -15,6 +15,7 @@ from videojam.bench.manifest import Manifest, begin, check_same, read_manifest, 
 from videojam.errors import VideoJamError
 from videojam.models.load import LoadedModel
 from videojam.motion.video import write_video
+from videojam.store import append_row
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _make(
         if not may_fail:  # nothing worked yet, so it isn't this one clip
             raise
         reason = {"clip": items[0].key, "reason": f"could not be made: {error.found}"}
-        append_line(bench.arm_folder(arm) / f"failed.{rank.number}.jsonl", reason)
+        append_row(bench.arm_folder(arm) / f"failed.{rank.number}.jsonl", reason)
         return []
 
 

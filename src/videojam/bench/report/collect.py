@@ -8,8 +8,9 @@ from typing import Any
 
 from videojam.bench.folder import Bench
 from videojam.bench.manifest import Manifest, read_manifest
-from videojam.bench.score.scoring import CLIP, declarations, scores_by_clip, stamp_of
+from videojam.bench.score.scoring import CLIP, declarations, scores_by_clip
 from videojam.evaluation.judge import Declaration, Measure
+from videojam.store import stamp_of
 
 
 @dataclass(frozen=True)

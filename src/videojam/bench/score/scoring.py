@@ -7,16 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from videojam.bench.folder import Bench, Item, append_line, read_lines
+from videojam.bench.folder import Bench, Item
 from videojam.bench.make.checks import notice_of, problem_of
 from videojam.bench.make.generate import Rank
 from videojam.bench.manifest import Manifest, read_manifest
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Declaration, Judge, declaration, missing
 from videojam.motion.video import Clip, read_video
+from videojam.store import append_row, read_rows, stamp_of
 
 CLIP = "clip"
 """In the place of a judge's name, on the line that tells of the clip itself."""
+
+LINE_KEYS = ("clip", "stamp", "judge", "scores", "problem")
 
 DECLARED = "judges.jsonl"
 """Beside the scores: what each judge declares of its measures."""
@@ -65,7 +68,7 @@ def score_arm(
     paths = [bench.clip(arm, item) for item, _ in todo]
     for (item, judges_left), (stamp, clip) in zip(todo, _decoded(paths), strict=True):
         for line in _judge(item, clip, manifest, judges_left):
-            append_line(out, {"clip": item.key, "stamp": stamp, **line})
+            append_row(out, {"clip": item.key, "stamp": stamp, **line})
         num_done += 1
         listen(num_done, num_there)
     return len(todo)
@@ -75,7 +78,7 @@ def read_scores(bench: Bench, arm: str) -> Iterator[dict[str, Any]]:
     """Yield every line of an arm's scores, of all ranks, the older ones first."""
     paths = (bench.folder / "scores").glob(f"{arm}.*.jsonl")
     for path in sorted(p for p in paths if p.name.removeprefix(f"{arm}.").split(".")[0].isdigit()):
-        yield from read_lines(path)
+        yield from read_rows(path, LINE_KEYS)
 
 
 def declare(bench: Bench, *judges: Declaration) -> None:
@@ -87,14 +90,14 @@ def declare(bench: Bench, *judges: Declaration) -> None:
     known = declarations(bench)
     for judge in judges:
         if known.get(judge.judge) != judge:
-            append_line(
+            append_row(
                 bench.folder / "scores" / DECLARED, judge.model_dump(mode="json", exclude_defaults=True)
             )
 
 
 def declarations(bench: Bench) -> dict[str, Declaration]:
     """Return what the judges of a bench declare, by the judge's name; the last word counts."""
-    found = (Declaration.model_validate(line) for line in read_lines(bench.folder / "scores" / DECLARED))
+    found = (Declaration.model_validate(line) for line in read_rows(bench.folder / "scores" / DECLARED))
     return {judge.judge: judge for judge in found}
 
 
@@ -106,15 +109,6 @@ def scores_by_clip(bench: Bench, arm: str) -> dict[tuple[str, str, str], dict[st
         before = known.get(key)
         known[key] = line if before is None else {**line, "scores": {**before["scores"], **line["scores"]}}
     return known
-
-
-def stamp_of(path: Path) -> str | None:
-    """Return what changes when a file is written anew; none if it isn't there."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def _left(

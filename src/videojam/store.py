@@ -1,0 +1,118 @@
+"""Work that is kept as it is done, so that a run that was stopped goes on: rows in JSONL files, settings that agree."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from videojam import files
+from videojam.errors import VideoJamError
+
+WRITE_FIX = "Free space or choose another --out; what is finished is kept."
+MAX_SHOWN = 80
+
+
+def read_rows(path: Path, keys: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a JSONL file; a last line that a killed run left unfinished is passed over.
+
+    Args:
+        path: The file; no rows where there is none.
+        keys: What each row must have.
+
+    Raises:
+        VideoJamError: names the line that is no such row.
+    """
+    keys = set(keys)
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n") and line.strip():
+                yield _row(line, keys, f"{path}, line {number}")
+
+
+def append_row(path: Path, row: Mapping[str, Any], fix: str = WRITE_FIX) -> None:
+    """Append a row to a JSONL file in one write; an unfinished line before it is dropped first.
+
+    Args:
+        path: The file; it and its folder are made where there are none.
+        row: What JSON can hold, without NaN.
+        fix: What to do when writing fails.
+
+    Raises:
+        VideoJamError: no room or permission.
+    """
+    line = json.dumps(row, allow_nan=False).encode() + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            _drop_torn_line(file)
+            file.write(line)
+    except OSError as error:
+        raise files.refused(path, error, fix) from error
+
+
+def check_same(
+    stored: Mapping[str, Any], asked: Mapping[str, Any], what: str, where: str | Path, fix: str
+) -> None:
+    """Refuse to add to work that was done with other settings.
+
+    Args:
+        stored: Settings of what is there; compared as JSON has them.
+        asked: Settings of now.
+        what: What is there, for the error: "as …".
+        where: The file or folder.
+        fix: What to do.
+
+    Raises:
+        VideoJamError: names the first setting that differs, with both values.
+    """
+    stored, asked = (json.loads(json.dumps(settings)) for settings in (stored, asked))
+    for name in [*stored, *(name for name in asked if name not in stored)]:
+        before, now = stored.get(name), asked.get(name)
+        if before != now:
+            raise VideoJamError(
+                expected=f"{name} = {_short(before)}, {what}", found=_short(now), where=str(where), fix=fix
+            )
+
+
+def stamp_of(path: Path) -> str | None:
+    """Return what changes when a file is written anew: its size and time; None if it isn't there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _row(line: bytes, keys: set[str], where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if isinstance(row, dict) and keys <= row.keys():
+        return row
+    raise VideoJamError(
+        expected=f"an object with {', '.join(sorted(keys))}" if keys else "a JSON object",
+        found=_short(line.decode(errors="replace").strip()),
+        where=where,
+        fix="Remove that line; what it held is done again by the next run.",
+    )
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return
+    file.seek(size - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
