@@ -109,6 +109,11 @@ def test_a_judge_that_ran_elsewhere_stands_in_the_report(tmp_path):
     assert "average Jaccard (TRAJAN)\n  truth  0.650" in report.stdout
     assert "n = 4" in report.stdout
     assert "trajan: no result for average_jaccard" in report.stderr
+    made_anew = out / "arms" / "truth" / f"{names[0]}.mp4"
+    made_anew.touch()
+    done = judges("import", export, table, "--bench", out, "--arm", "truth")
+    assert f"made anew after the export, result not taken: {names[0]}" in done.stderr
+    assert "n = 3" in call("report", "--out", out).stdout
     with pytest.raises(VideoJamError, match="--bench and --arm together"):
         judges("import", export, table, "--arm", "truth")
     with pytest.raises(VideoJamError, match="an arm with clips"):

@@ -4,107 +4,119 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from videojam.cli.common import say
+from videojam.evaluation.external.table import EXTERNAL
+
+if TYPE_CHECKING:
+    from videojam.evaluation.external.clips import ExportClip
 
 judges_app = typer.Typer(
-    help="Judges that run elsewhere: VMBench, VideoPhy, Physics-IQ, TRAJAN.", no_args_is_help=True
+    help="Judges that run elsewhere: export clips as they read them, import their results.",
+    no_args_is_help=True,
 )
 
-
-class ExternalJudge(StrEnum):
-    """The judges that there are layouts for."""
-
-    vmbench = "vmbench"
-    videophy = "videophy"
-    physics_iq = "physics-iq"
-    trajan = "trajan"
+WHICH = "Which judge. " + " ".join(f"{name}: {offer.about}." for name, offer in EXTERNAL.items())
 
 
 @judges_app.command("export")
 def judges_export(
-    judge: Annotated[ExternalJudge, typer.Argument(help="Which judge.")],
+    judge: Annotated[str, typer.Argument(help=WHICH)],
     clips: Annotated[
         Path,
-        typer.Argument(
-            help="Folder of mp4 files, a .txt with the prompt beside each; or a bench, with --arm."
-        ),
+        typer.Argument(help="Folder of clips, a .txt with the prompt beside each; or a bench, with --arm."),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    table: Annotated[Path | None, typer.Option(help="CSV with file and prompt, instead of the .txt.")] = None,
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet.")],
+    table: Annotated[
+        Path | None, typer.Option(help="CSV with the columns file and prompt. Default: the .txt files.")
+    ] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="VMBench: its prompts.json. Physics-IQ: its descriptions CSV.")
     ] = None,
-    arm: Annotated[str | None, typer.Option(help="Arm of the bench.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Arm of the bench that CLIPS is.")] = None,
     run: Annotated[str, typer.Option(help="Physics-IQ: name of the run folder.")] = "model-op-run_01",
 ) -> None:
-    """Write clips in the layout that a judge reads."""
-    from videojam.errors import VideoJamError
-    from videojam.evaluation.external import clips as external
-    from videojam.evaluation.external import exports
+    """Write clips in the layout that a judge reads.
 
-    if arm is None:
-        found = external.clips_of_folder(clips, table)
-    else:
-        from videojam.bench.folder import Bench
-        from videojam.bench.score.external import clips_of_arm
+    Clips that the judge can't take are listed with the reason, and make the exit code 1.
+    """
+    from videojam.evaluation.external.judge import ExportOptions
+    from videojam.evaluation.external.table import external_judge
 
-        found = clips_of_arm(Bench.open(clips), arm)
-    if judge in (ExternalJudge.vmbench, ExternalJudge.physics_iq) and prompts is None:
-        raise VideoJamError(
-            expected=f"the prompts of {judge.value}",
-            found="none",
-            where="--prompts",
-            fix="Give prompts.json of VMBench, or the descriptions CSV of Physics-IQ.",
-        )
-    if judge is ExternalJudge.vmbench and prompts:
-        record = exports.export_vmbench(found, out, prompts)
-    elif judge is ExternalJudge.physics_iq and prompts:
-        record = exports.export_physics_iq(found, out, prompts, run)
-    elif judge is ExternalJudge.videophy:
-        record = exports.export_videophy(found, out)
-    else:
-        record = exports.export_trajan(found, out)
+    chosen = external_judge(judge)
+    found = _clips(clips, table, arm)
+    say(f"{judge}: writing {len(found)} clips to {out}")
+    record = chosen.export(found, out, ExportOptions(prompts, run))
     for name, why in record.unmatched.items():
         say(f"left out: {name}: {why}")
-    say(f"Wrote {len(record.files)} of {len(found)} clips to {out}")
+    say(f"Wrote {len(record.files)} of {len(found)} clips to {out}. {EXTERNAL[judge].about}.")
+    say(
+        f"Next: run {judge} on them, then: videojam judges import {out} {' '.join(map(_quoted, chosen.results))}"
+    )
     raise typer.Exit(1 if record.unmatched else 0)
 
 
 @judges_app.command("import")
 def judges_import(
     export: Annotated[Path, typer.Argument(help="Folder that was exported.")],
-    results: Annotated[list[Path], typer.Argument(help="What the judge wrote.")],
-    bench: Annotated[Path | None, typer.Option(help="Bench to take them into, with --arm.")] = None,
+    results: Annotated[
+        list[Path], typer.Argument(help="What the judge wrote; docs/vbench.md says which files.")
+    ],
+    bench: Annotated[
+        Path | None, typer.Option(help="Bench to take them into, with --arm. Default: print them as JSON.")
+    ] = None,
     arm: Annotated[str | None, typer.Option(help="Arm of the bench that was exported.")] = None,
 ) -> None:
-    """Read a judge's results; JSON by the names that the clips have here, or into a bench's report."""
+    """Read a judge's results; JSON by the names that the clips have here, or into a bench's report.
+
+    Clips without a result and results of unknown clips are listed, and make the exit code 1.
+    """
     from videojam.errors import VideoJamError
-    from videojam.evaluation.external.imports import import_results
+    from videojam.evaluation.external.judge import import_results
 
     if (bench is None) != (arm is None):
         raise VideoJamError(
             expected="--bench and --arm together",
-            found="one of them",
+            found="only --bench" if arm is None else "only --arm",
             where="options",
-            fix="Give both or none.",
+            fix=f"Add {'--arm' if arm is None else '--bench'}, or leave both out to print the results.",
         )
     scores = import_results(export, *results)
+    made_anew: list[str] = []
     if bench is None or arm is None:
         typer.echo(json.dumps(dataclasses.asdict(scores), indent=2))
     else:
         from videojam.bench.folder import Bench
         from videojam.bench.score.external import take_scores
 
-        take_scores(Bench.open(bench), arm, scores)
-        say(f"{scores.judge}: {len(scores.clips)} clips of {arm}; now: videojam bench report --out {bench}")
-    for name in scores.missing:
-        say(f"no result: {name}")
-    for name in scores.unknown:
-        say(f"not exported: {name}")
-    raise typer.Exit(1 if scores.missing or scores.unknown else 0)
+        made_anew = take_scores(Bench.open(bench), arm, scores)
+        say(f"{scores.judge}: {len(scores.clips) - len(made_anew)} clips of {arm}")
+        say(f"Next: videojam bench report --out {bench}")
+    for words, names in (
+        ("no result", scores.missing),
+        ("not exported", scores.unknown),
+        ("made anew after the export, result not taken", made_anew),
+    ):
+        for name in names:
+            say(f"{words}: {name}")
+    raise typer.Exit(1 if scores.missing or scores.unknown or made_anew else 0)
+
+
+def _clips(folder: Path, table: Path | None, arm: str | None) -> list[ExportClip]:
+    if arm is None:
+        from videojam.evaluation.external.clips import clips_of_folder
+
+        return clips_of_folder(folder, table)
+    from videojam.bench.folder import Bench
+    from videojam.bench.score.external import clips_of_arm
+
+    return clips_of_arm(Bench.open(folder), arm)
+
+
+def _quoted(what: str) -> str:
+    """A stand-in for a file that the judge will write."""
+    return f"<{what}>"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from videojam.bench.folder import Bench, append_line
-from videojam.bench.score.scoring import declare, score_arm, stamp_of
+from videojam.bench.folder import Bench
+from videojam.bench.score.scoring import declare, score_arm
 from videojam.errors import VideoJamError
 from videojam.evaluation.external.clips import ExportClip
-from videojam.evaluation.external.imports import MEASURES, ImportedScores
+from videojam.evaluation.external.judge import ImportedScores
+from videojam.evaluation.external.table import external_judge
 from videojam.evaluation.judge import Declaration
+from videojam.store import append_row, stamp_of
 
 
 def clips_of_arm(bench: Bench, arm: str) -> list[ExportClip]:
@@ -31,36 +33,47 @@ def clips_of_arm(bench: Bench, arm: str) -> list[ExportClip]:
     return clips
 
 
-def take_scores(bench: Bench, arm: str, scores: ImportedScores) -> None:
-    """Write what an external judge said of an arm's clips; the report treats it like any other judge.
+def take_scores(bench: Bench, arm: str, scores: ImportedScores) -> list[str]:
+    """Write what an external judge found of an arm's clips; the report treats it like any other judge.
 
-    A clip without a result is listed as a problem of that judge. Give the results only for clips that are still those
-    that were exported: a clip made anew needs a new judgement.
+    A clip without a result, and one that was made anew after the export, are listed as problems of that judge.
+
+    Returns:
+        The clips that were made anew, whose results are not taken.
 
     Raises:
-        VideoJamError: the judge tells of whole runs alone, or none of its clips is in the bench.
+        VideoJamError: the judge scores whole runs only, or none of its clips is in the bench.
     """
-    keys = {item.key: item for item in bench.items}
-    if not scores.clips.keys() & keys.keys():
-        found = "figures of a whole run alone" if scores.run else "no clip of this bench"
+    keys = {item.key for item in bench.items}
+    if not scores.clips.keys() & keys:
         raise VideoJamError(
             expected=f"results of {scores.judge} for clips of this bench, by clip",
-            found=found,
+            found="figures of a whole run only" if scores.run else "no clip of this bench",
             where=f"{bench.folder}, arm {arm}",
             fix="Export the arm with `videojam judges export`, and give that export and its results.",
         )
     score_arm(bench, arm, [])
-    declare(bench, Declaration(judge=scores.judge, measures=MEASURES[scores.judge]))
-    measures = list(dict.fromkeys(name for values in scores.clips.values() for name in values))
-    for key, item in keys.items():
-        values, stamp = scores.clips.get(key, {}), stamp_of(bench.clip(arm, item))
-        left = [name for name in measures if name not in values]
-        if stamp is not None:
-            line = {
-                "clip": key,
-                "stamp": stamp,
-                "judge": scores.judge,
-                "scores": {name: values.get(name) for name in measures},
-                "problem": f"no result for {', '.join(left)}" if left else None,
-            }
-            append_line(bench.folder / "scores" / f"{arm}.0.jsonl", line)
+    declared = external_judge(scores.judge).measures
+    declare(bench, Declaration(judge=scores.judge, measures=declared))
+    given = {name for values in scores.clips.values() for name in values}
+    measures = [measure.name for measure in declared if measure.name in given]
+    made_anew = []
+    for item in bench.items:
+        values, stamp = scores.clips.get(item.key, {}), stamp_of(bench.clip(arm, item))
+        if stamp is None:
+            continue
+        problem = None
+        if values and scores.stamps.get(item.key, stamp) != stamp:
+            made_anew.append(item.key)
+            values, problem = {}, "made anew after it was exported; export and judge it again"
+        elif left := [name for name in measures if name not in values]:
+            problem = f"no result for {', '.join(left)}"
+        line = {
+            "clip": item.key,
+            "stamp": stamp,
+            "judge": scores.judge,
+            "scores": {name: values.get(name) for name in measures},
+            "problem": problem,
+        }
+        append_row(bench.folder / "scores" / f"{arm}.0.jsonl", line)
+    return made_anew

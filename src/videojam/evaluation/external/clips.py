@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam.errors import VideoJamError
-from videojam.files import renamed
-from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips, read_caption
-from videojam.motion.video import probe_video
 from videojam.reading import read_table, read_text, same_form
 
 RECORD = "export.json"
@@ -43,9 +39,10 @@ class ExportRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    judge: str = Field(description="vmbench, videophy, physics-iq or trajan.")
+    judge: str = Field(description="Its name in `external.table`.")
     files: dict[str, str] = Field(description="Name of the clip by the exported file's name, without ending.")
     fps: dict[str, float] = Field(description="Frame rate by the exported file's name.")
+    stamps: dict[str, str] = Field({}, description="Size and time of writing of each clip's file, by clip.")
     unmatched: dict[str, str] = Field({}, description="Clips that were left out, with the reason.")
 
 
@@ -67,40 +64,22 @@ def clips_of_folder(folder: str | Path, table: str | Path | None = None) -> list
     return clips
 
 
-def frame_rate(path: Path) -> float:
-    """Return a clip's frame rate.
-
-    Raises:
-        VideoJamError: the file can't be read, or doesn't tell it.
-    """
-    fps = probe_video(path).fps
-    if fps is None:
-        raise VideoJamError(
-            expected="a frame rate in the file",
-            found="none",
-            where=str(path),
-            fix="Remux it at its true rate.",
-        )
-    return fps
-
-
-def write_record(out: Path, record: ExportRecord) -> ExportRecord:
-    """Write the record, whole or not at all.
+def write_record(folder: Path, record: ExportRecord, out: Path) -> None:
+    """Write the record into a folder that will stand at `out`.
 
     Raises:
         VideoJamError: nothing was exported.
     """
     if not record.files:
-        reasons = ", ".join(f"{name}: {why}" for name, why in list(record.unmatched.items())[:3])
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(record.unmatched.items())[:3])
+        more = len(record.unmatched) - 3
         raise VideoJamError(
             expected=f"a clip that {record.judge} can judge",
-            found=reasons,
+            found=f"none of {len(record.unmatched)}: {reasons}{f'; and {more} more' if more > 0 else ''}",
             where=str(out),
-            fix="See the reasons.",
+            fix="Give clips that fit; docs/vbench.md says what this judge takes.",
         )
-    with renamed(out / RECORD) as unfinished:
-        unfinished.write_text(record.model_dump_json(indent=2), encoding="utf-8")
-    return record
+    (folder / RECORD).write_text(record.model_dump_json(indent=2), encoding="utf-8")
 
 
 def read_record(out: str | Path) -> ExportRecord:
@@ -115,27 +94,10 @@ def read_record(out: str | Path) -> ExportRecord:
     except (OSError, ValidationError) as error:
         raise VideoJamError(
             expected="the folder of an export, with its export.json",
-            found=type(error).__name__,
+            found="no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0],
             where=str(path),
             fix="Give the folder that `videojam judges export` wrote.",
         ) from error
-
-
-def copy_clips(files: Iterable[tuple[str, ExportClip]], folder: Path) -> dict[str, float]:
-    """Copy clips under new names.
-
-    Args:
-        files: New name, without ending, and clip.
-        folder: Where to.
-
-    Returns:
-        Frame rate by new name.
-    """
-    rates = {}
-    for name, clip in files:
-        frame_rate(clip.path)  # refuses a file that tells none, by its own name
-        rates[name] = copy_as_mp4(clip.path, folder / f"{name}.mp4").fps or 0.0
-    return rates
 
 
 def read_json(path: str | Path) -> object:
