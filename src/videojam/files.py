@@ -26,7 +26,7 @@ def require_new(out: Path) -> None:
     if os.path.lexists(out):
         raise VideoJamError(
             expected="the name of a folder that doesn't exist yet",
-            found="a folder of that name" if out.is_dir() else "a file of that name",
+            found="it exists" if out.is_dir() else "a file of that name",
             where=str(out),
             fix="Choose another name; nothing that exists is overwritten.",
         )

@@ -13,7 +13,7 @@ import sys
 import pytest
 from tiny_pipelines import write_holes
 
-from videojam.models.describe import shapes_of_config
+from videojam.models.tensors import shapes_of_config
 
 GIB = 2**30
 CONFIG = {

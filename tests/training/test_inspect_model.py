@@ -18,9 +18,10 @@ from videojam.cli import app
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
 from videojam.joint.widen import widen_transformer
-from videojam.models.describe import describe_model, shapes_of_config
+from videojam.models.describe import describe_model
 from videojam.models.load import load_model
 from videojam.models.resolve import is_hub_id
+from videojam.models.tensors import shapes_of_config
 from videojam.objective.denoiser import Denoiser
 from videojam.training.config import LoraConfig, TrainConfig
 from videojam.training.inspect_model import describe_lines, inspect_model, training_memory

@@ -50,10 +50,6 @@ class Latents(Projections):
             if any(c.__name__ == self.transformer_class for c in type(module).__mro__)
         }
 
-    def vae_channels(self, config: dict[str, Any]) -> int | None:
-        """Return the latent channels that an autoencoder's config states, if it does."""
-        return config.get("z_dim") or config.get("latent_channels")
-
     def normalise(self, vae: Any, z: Tensor) -> Tensor:
         """Bring the autoencoder's latents to the unit scale of the transformer: z · scaling_factor."""
         return z * vae.config.scaling_factor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,6 +92,15 @@ class Projections:
         num_channels = self.latent_channels(config) // 2
         num_in = config[self.in_key] - self.doubled_blocks * num_channels
         return {**config, self.in_key: num_in, self.out_key: num_channels}
+
+    def vae_channels(self, config: Mapping[str, Any]) -> int | None:
+        """Return the latent channels that an autoencoder's config states, if it does."""
+        return config.get("z_dim") or config.get("latent_channels")
+
+    def is_joint(self, config: Mapping[str, Any], vae_config: Mapping[str, Any]) -> bool:
+        """Whether a transformer is a joint one: it predicts twice the channels of the pipeline's autoencoder."""
+        num_channels = self.vae_channels(vae_config)
+        return num_channels is not None and self.latent_channels(dict(config)) == 2 * num_channels
 
     def num_doubled(self, config: dict[str, Any]) -> int:
         """Return how many blocks of C input channels get motion channels behind them."""

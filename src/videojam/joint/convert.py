@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from videojam.errors import VideoJamError
 from videojam.files import require_new, written_whole
 from videojam.joint.widen import OutputInit, widened_tensor
-from videojam.models.check import TransformerFolder, find_transformers, read_json
+from videojam.models.check import read_json
+from videojam.models.folder import TransformerFolder, open_folder
 from videojam.models.record import FINGERPRINT_NAME, MotionRecord, save_record
 from videojam.models.resolve import resolve
-from videojam.models.stream import read_header, rewrite
+from videojam.models.stream import rewrite
+from videojam.models.tensors import check_every_tensor
 from videojam.motion.code import MotionCode
 
 NOT_COPIED = (".git", ".cache", FINGERPRINT_NAME)
@@ -47,16 +50,31 @@ def convert(
     out = Path(out)
     require_new(out)
     folder = resolve(base, revision)
-    transformers = find_transformers(folder)
+    _require_outside(out, folder)
+    model = open_folder(folder)
+    model.require_base()
+    for transformer in model.transformers.values():
+        check_every_tensor(transformer)
     record = MotionRecord(
         motion=motion or MotionCode(), base=str(base), revision=revision, output_init=output_init
     )
     with written_whole(out) as temporary:
-        copy_rest(folder, temporary, skip=[transformer.path for transformer in transformers.values()])
-        for name, transformer in transformers.items():
+        copy_rest(folder, temporary, skip=[transformer.path for transformer in model.transformers.values()])
+        for name, transformer in model.transformers.items():
             _widen_folder(transformer, temporary / name, output_init, progress or (lambda line: None))
         save_record(record, temporary)
     return out
+
+
+def _require_outside(out: Path, folder: Path) -> None:
+    """Refuse to write into the folder that is read, which would copy the copy."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise VideoJamError(
+            expected="an output folder outside of the base's",
+            found=f"one in it: {out}",
+            where=str(folder),
+            fix="Choose a folder beside the base.",
+        )
 
 
 def copy_rest(folder: Path, target: Path, skip: list[Path]) -> None:
@@ -79,13 +97,14 @@ def _widen_folder(
     family, config = transformer.family, transformer.config
     target.mkdir(parents=True, exist_ok=True)
     added: dict[str, dict[str, int]] = {}
+    headers = {header.path.name: header for header in transformer.headers}
     for file in sorted(transformer.path.iterdir()):
-        if file.suffix == ".safetensors":
-            names = family.projection_names(read_header(file)[0])
+        if file.name in headers:
+            header = headers[file.name]
             added[file.name] = rewrite(
-                file,
+                header,
                 target / file.name,
-                names,
+                family.projection_names(header.entries),
                 lambda name, tensor: widened_tensor(name, tensor, family, config, output_init),
             )
             progress(f"{transformer.path.name}/{file.name}")

@@ -5,24 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from videojam.errors import VideoJamError
 from videojam.families.table import ClassFacts, class_facts
-from videojam.models.check import (
-    TransformerFolder,
-    check_pipeline,
-    find_transformers,
-    has_joint_channels,
-    read_json,
-)
-from videojam.models.record import MotionRecord, load_record
+from videojam.models.folder import TransformerFolder, open_folder
+from videojam.models.header import Header
+from videojam.models.record import MotionRecord
 from videojam.models.resolve import is_hub_id, resolve
-from videojam.models.stream import read_header
-
-Shapes = dict[str, list[int]]
+from videojam.models.tensors import Shapes, shapes_of_config
 
 
 class _Facts(BaseModel):
@@ -90,49 +81,27 @@ def describe_model(source: str | Path, revision: str | None = None) -> ModelFact
         VideoJamError: as converting would, but for joint models, which are described too.
     """
     configs_only = is_hub_id(source)
-    folder = resolve(source, revision, configs_only=configs_only)
-    found = find_transformers(folder, allow_joint=True, configs_only=configs_only)
-    index = folder / "model_index.json"
-    record = load_record(folder)
-    is_joint = _is_joint(folder, found, record) if index.is_file() or record else None
+    folder = open_folder(resolve(source, revision, configs_only=configs_only), configs_only=configs_only)
+    is_joint = folder.is_joint() if folder.pipeline_class or folder.record else None
     return ModelFacts(
         source=str(source),
-        pipeline_class=read_json(index).get("_class_name") if index.is_file() else None,
+        pipeline_class=folder.pipeline_class,
         is_joint=is_joint,
-        record=record,
+        record=folder.record,
         transformers=[
-            _describe(name, transformer, bool(is_joint), configs_only) for name, transformer in found.items()
+            _describe(name, transformer, bool(is_joint), configs_only)
+            for name, transformer in folder.transformers.items()
         ],
-        num_other_parameters=None if configs_only or "" in found else _count_others(folder, found),
+        num_other_parameters=None
+        if configs_only or "" in folder.transformers
+        else {name: _count_all(headers) for name, headers in sorted(folder.others.items()) if headers},
     )
 
 
-def _count_others(folder: Path, transformers: Iterable[str]) -> dict[str, int]:
-    counts = {}
-    for name in sorted(check_pipeline(folder).keys() - set(transformers)):
-        shapes = {
-            tensor: entry["shape"]
-            for file in (folder / name).glob("*.safetensors")
-            for tensor, entry in read_header(file)[0].items()
-            if tensor != "__metadata__"
-        }
-        if shapes:
-            counts[name] = _count(shapes.values())
-    return counts
-
-
-def _is_joint(folder: Path, found: dict[str, TransformerFolder], record: MotionRecord | None) -> bool:
-    if "" in found:
-        return record is not None
-    joint = {name: has_joint_channels(folder, transformer) for name, transformer in found.items()}
-    if len(set(joint.values())) > 1:
-        raise VideoJamError(
-            expected="all transformers of the pipeline joint, or none",
-            found=", ".join(f"{name}: {'joint' if is_joint else 'base'}" for name, is_joint in joint.items()),
-            where=str(folder),
-            fix="Convert the whole pipeline folder.",
-        )
-    return all(joint.values())
+def _count_all(headers: Iterable[Header]) -> int:
+    """Count the parameters of files, of which some may be variants that repeat the names of others."""
+    entries = {name: entry for header in headers for name, entry in header.entries.items()}
+    return sum(entry.num_parameters for entry in entries.values())
 
 
 def _describe(
@@ -172,19 +141,9 @@ def _shapes_of_headers(transformer: TransformerFolder) -> tuple[Shapes, dict[str
     """Return every tensor's shape, and parameters by type; files of other variants repeat the names."""
     shapes: Shapes = {}
     dtypes: dict[str, int] = {}
-    for file in transformer.weight_files():
-        for name, entry in read_header(file)[0].items():
-            if name != "__metadata__" and name not in shapes:
-                shapes[name] = entry["shape"]
-                dtypes[entry["dtype"]] = dtypes.get(entry["dtype"], 0) + math.prod(entry["shape"])
+    for header in transformer.headers:
+        for name, entry in header.entries.items():
+            if name not in shapes:
+                shapes[name] = entry.shape
+                dtypes[entry.dtype] = dtypes.get(entry.dtype, 0) + entry.num_parameters
     return shapes, dtypes
-
-
-def shapes_of_config(config: dict[str, Any]) -> Shapes:
-    """Return every tensor's shape of a transformer that is built from its config without memory."""
-    import diffusers
-    from accelerate import init_empty_weights
-
-    with init_empty_weights():
-        transformer = getattr(diffusers, config["_class_name"]).from_config(config)
-    return {name: list(tensor.shape) for name, tensor in transformer.state_dict().items()}

@@ -11,16 +11,20 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.families import Family, family_of
-from videojam.models.check import check_pipeline
+from videojam.models.check import require_pipeline
+from videojam.models.folder import ModelFolder, all_or_none, open_folder
 from videojam.models.record import (
     RECORD_NAME,
     MotionRecord,
     SamplingDefaults,
     check_motion_code,
     load_defaults,
-    load_record,
 )
 from videojam.models.resolve import resolve
+from videojam.models.tensors import missing_tensor
+
+NEEDED = ("vae", "text_encoder", "tokenizer", "scheduler")
+"""Components that a pipeline of every family has, beside its transformers."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,6 @@ def load_model(
         VideoJamError: missing or half-copied folder, unknown class, a joint model without its record, or a
             record without a joint model.
     """
-    from diffusers import DiffusionPipeline
-
     if offload and torch.device(device).type == "cpu":
         raise VideoJamError(
             expected="an accelerator to offload from",
@@ -81,15 +83,14 @@ def load_model(
             fix="Leave offload out, or give a device such as cuda.",
         )
     folder = resolve(source, revision)
-    check_pipeline(folder)
+    require_pipeline(folder)
+    opened = open_folder(folder)
+    opened.is_joint()  # refuses a mixture before anything is loaded
     dtype = torch_dtype or (torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # older diffusers know `torch_dtype` alone
-        pipe = DiffusionPipeline.from_pretrained(
-            folder, torch_dtype={"default": dtype, "vae": torch.float32}, local_files_only=True
-        )
+    pipe = _load_pipeline(folder, dtype)
     family = family_of(pipe)
-    record = load_record(folder)
+    record = opened.record
+    _check_whole(pipe, opened)
     _check_record(pipe, family, record, folder)
     if record is not None:
         check_motion_code(record, style=style)
@@ -98,6 +99,50 @@ def load_model(
     else:
         pipe.to(device)
     return LoadedModel(pipe, family, record, load_defaults(folder), str(source))
+
+
+def _load_pipeline(folder: Path, dtype: torch.dtype) -> Any:
+    """Load a pipeline through diffusers; what it can't load is an error of the folder's.
+
+    Raises:
+        VideoJamError: with diffusers' own reason.
+    """
+    from diffusers import DiffusionPipeline
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # older diffusers know only `torch_dtype`
+            return DiffusionPipeline.from_pretrained(
+                folder, torch_dtype={"default": dtype, "vae": torch.float32}, local_files_only=True
+            )
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
+        if "allocate memory" in str(error):
+            raise
+        raise VideoJamError(
+            expected="a pipeline folder that diffusers loads",
+            found=(str(error).strip().splitlines() or [type(error).__name__])[0],
+            where=str(folder),
+            fix="Copy or download the folder again; if its class is new, update diffusers and transformers.",
+        ) from error
+
+
+def _check_whole(pipe: Any, folder: ModelFolder) -> None:
+    """Refuse a pipeline with a part missing, or a transformer that diffusers filled with random numbers."""
+    for name in NEEDED:
+        if getattr(pipe, name, None) is None:
+            raise VideoJamError(
+                expected=f"the component {name!r} in model_index.json",
+                found="no such component",
+                where=str(folder.path),
+                fix="Take the whole pipeline: its text encoder, tokenizer, autoencoder and scheduler too.",
+            )
+    for name, transformer in folder.transformers.items():
+        stored = {key for header in transformer.headers for key in header.entries}
+        missing = sorted(getattr(pipe, name).state_dict().keys() - stored)
+        if missing:
+            raise missing_tensor(missing[0], len(missing), transformer.path)
 
 
 def with_image(model: LoadedModel) -> LoadedModel:
@@ -121,19 +166,10 @@ def with_image(model: LoadedModel) -> LoadedModel:
 
 def _check_record(pipe: Any, family: Family, record: MotionRecord | None, folder: Path) -> None:
     """Refuse a joint model without its record, experts of which one is joint, and a record of a base."""
-    num_vae_channels = family.vae_channels(dict(pipe.vae.config))
-    joint = {
-        name: family.latent_channels(dict(module.config)) == 2 * (num_vae_channels or 0)
-        for name, module in family.transformers(pipe).items()
-    }
-    if len(set(joint.values())) > 1:
-        raise VideoJamError(
-            expected="all transformers of the pipeline converted",
-            found=", ".join(f"{name}: {'joint' if is_joint else 'base'}" for name, is_joint in joint.items()),
-            where=str(folder),
-            fix="Convert the whole pipeline folder.",
-        )
-    is_joint = all(joint.values())
+    modules = family.transformers(pipe).items()
+    is_joint = all_or_none(
+        {name: family.is_joint(module.config, pipe.vae.config) for name, module in modules}, folder
+    )
     if is_joint and record is None:
         raise VideoJamError(
             expected=f"the motion record {RECORD_NAME} beside model_index.json",
@@ -144,7 +180,7 @@ def _check_record(pipe: Any, family: Family, record: MotionRecord | None, folder
     if record is not None and not is_joint:
         raise VideoJamError(
             expected="a joint transformer, as the motion record says",
-            found=f"{num_vae_channels} channels in its output, a base model",
+            found=f"{family.vae_channels(pipe.vae.config)} channels in its output, a base model",
             where=str(folder),
             fix=f"Remove {RECORD_NAME}, or put the joint transformer back.",
         )
@@ -152,12 +188,11 @@ def _check_record(pipe: Any, family: Family, record: MotionRecord | None, folder
 
 def quiet_loading() -> None:
     """Hide the loading bars and advice of diffusers and transformers: the command line shows its own."""
-    import warnings
-
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
     warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*rms_norm.*")  # torch's, of layers that mix types
     for logging in (diffusers_logging, transformers_logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()

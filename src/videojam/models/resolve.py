@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from videojam.errors import VideoJamError
@@ -11,7 +12,7 @@ from videojam.tiny import PREFIX, tiny_folder
 def is_hub_id(base: str | Path) -> bool:
     """Whether a model's name is neither a shipped model nor a folder, and looks like `owner/name`."""
     name = str(base)
-    is_path = Path(name).expanduser().exists() or name.startswith((".", "/", "~"))
+    is_path = os.path.exists(os.path.expanduser(name)) or name.startswith((".", "/", "~"))
     return not is_path and not name.startswith(PREFIX) and name.count("/") == 1
 
 
@@ -24,12 +25,19 @@ def resolve(base: str | Path, revision: str | None = None, *, configs_only: bool
         configs_only: Fetch JSON files and no weights.
 
     Raises:
-        VideoJamError: no such folder, and not a hub id that can be fetched.
+        VideoJamError: no such folder, and not a hub id that can be fetched; or a revision of neither.
     """
+    if revision is not None and not is_hub_id(base):
+        raise VideoJamError(
+            expected="a hub id (owner/name), of which a revision can be fetched",
+            found=f"revision {revision!r} of a {'shipped model' if str(base).startswith(PREFIX) else 'folder'}",
+            where=str(base),
+            fix="Leave the revision out.",
+        )
     if str(base).startswith(PREFIX):
         return tiny_folder(str(base))
     if not is_hub_id(base):
-        return Path(base).expanduser()
+        return Path(os.path.expanduser(base))
     from huggingface_hub import snapshot_download
 
     try:

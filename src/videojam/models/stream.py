@@ -4,98 +4,100 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.models.header import Entry, Header
 
-
-def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file and the offset of its data; refuse a truncated file.
-
-    Raises:
-        VideoJamError: the file isn't complete safetensors.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:  # checks that header and data fit the file's length
-            file.keys()
-        with path.open("rb") as raw:
-            (length,) = struct.unpack("<Q", raw.read(8))
-            return json.loads(raw.read(length)), 8 + length
-    except (SafetensorError, OSError, struct.error, ValueError) as error:
-        raise VideoJamError(
-            expected="a complete safetensors file",
-            found=str(error) or type(error).__name__,
-            where=str(path),
-            fix="The file is broken or half-copied: copy or download it again.",
-        ) from None
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""Types that projections have, and in which NaN and infinity exist."""
+CHUNK = 1 << 24
 
 
 def rewrite(
-    source: Path, target: Path, names: Iterable[str], change: Callable[[str, Tensor], Tensor]
+    source: Header, target: Path, names: Iterable[str], change: Callable[[str, Tensor], Tensor]
 ) -> dict[str, int]:
     """Copy a safetensors file, with the named tensors changed; peak memory is the largest changed tensor.
 
-    The format is 8 bytes of header length, a JSON header with dtype, shape and data offsets, and the data.
-
     Args:
-        source: File to read.
+        source: Header of the file to read.
         target: File to write.
         names: Tensors to change; the rest is copied byte by byte.
         change: Function of (name, tensor) that returns the new tensor, of the same dtype.
 
     Returns:
         Bytes added, by tensor name.
+
+    Raises:
+        VideoJamError: a tensor holds NaN or infinity.
     """
-    header, data_start = read_header(source)
-    names = set(names)
-    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    with safe_open(source, framework="pt") as file:
-        changed = {name: change(name, file.get_tensor(name)).contiguous() for name in sorted(names)}
-
-    new_header: dict[str, Any] = {k: v for k, v in header.items() if k == "__metadata__"}
-    offset, added = 0, {}
-    ordered = sorted(entries, key=lambda name: entries[name]["data_offsets"][0])
-    for name in ordered:
-        start, end = entries[name]["data_offsets"]
-        size, shape = end - start, entries[name]["shape"]
-        if name in changed:
-            size, shape = changed[name].nbytes, list(changed[name].shape)
-            added[name] = size - (end - start)
-        new_header[name] = {
-            "dtype": entries[name]["dtype"],
-            "shape": shape,
-            "data_offsets": [offset, offset + size],
+    entries = source.entries
+    with source.path.open("rb") as reader:
+        changed = {
+            name: change(name, _read(reader, source, entries[name])).contiguous()
+            for name in sorted(set(names))
         }
-        offset += size
-
-    with source.open("rb") as reader, target.open("wb") as writer:
-        encoded = json.dumps(new_header, separators=(",", ":")).encode()
-        encoded += b" " * (-len(encoded) % 8)  # the data begins aligned
-        writer.write(struct.pack("<Q", len(encoded)) + encoded)
+        ordered = sorted(entries, key=lambda name: entries[name].start)
+        new_header: dict[str, Any] = {} if source.metadata is None else {"__metadata__": source.metadata}
+        offset, added = 0, {}
         for name in ordered:
+            size, shape = entries[name].end - entries[name].start, entries[name].shape
             if name in changed:
-                writer.write(changed[name].reshape(-1).view(torch.uint8).numpy().tobytes())
-            else:
-                start, end = entries[name]["data_offsets"]
-                _copy_range(reader, writer, data_start + start, end - start)
-        writer.flush()
-        os.fsync(writer.fileno())
-    shutil.copymode(source, target)
+                added[name] = changed[name].nbytes - size
+                size, shape = changed[name].nbytes, list(changed[name].shape)
+            offsets = [offset, offset + size]
+            new_header[name] = {"dtype": entries[name].dtype, "shape": shape, "data_offsets": offsets}
+            offset += size
+        with target.open("wb") as writer:
+            encoded = json.dumps(new_header, separators=(",", ":")).encode()
+            encoded += b" " * (-len(encoded) % 8)  # the data begins aligned
+            writer.write(struct.pack("<Q", len(encoded)) + encoded)
+            for name in ordered:
+                if name in changed:
+                    _check_finite(changed[name], name, source.path)
+                    writer.write(changed[name].reshape(-1).view(torch.uint8).numpy().data)
+                else:
+                    _copy(reader, writer, source, name)
+            writer.flush()
+            os.fsync(writer.fileno())
     return added
 
 
-def _copy_range(reader: BinaryIO, writer: BinaryIO, start: int, num_bytes: int, chunk: int = 1 << 24) -> None:
-    """Copy a range of bytes in chunks of 16 MiB."""
-    reader.seek(start)
-    while num_bytes:
-        block = reader.read(min(chunk, num_bytes))
-        writer.write(block)
-        num_bytes -= len(block)
+def _read(reader: BinaryIO, source: Header, entry: Entry) -> Tensor:
+    reader.seek(source.data_start + entry.start)
+    data = bytearray(entry.end - entry.start)
+    reader.readinto(data)  # type: ignore[attr-defined]
+    return torch.frombuffer(data, dtype=DTYPES[entry.dtype]).reshape(entry.shape)
+
+
+def _copy(reader: BinaryIO, writer: BinaryIO, source: Header, name: str) -> None:
+    """Copy a tensor's bytes in chunks of 16 MiB, and look whether the numbers in them are finite."""
+    entry = source.entries[name]
+    dtype, left = DTYPES.get(entry.dtype), entry.end - entry.start
+    reader.seek(source.data_start + entry.start)
+    block = bytearray(min(CHUNK, left))
+    while left:
+        view = memoryview(block)[: min(CHUNK, left)]
+        if reader.readinto(view) != len(view):  # type: ignore[attr-defined]
+            raise OSError(f"{source.path} became shorter while it was read")
+        writer.write(view)
+        left -= len(view)
+        if dtype is not None:
+            _check_finite(torch.frombuffer(view, dtype=dtype), name, source.path)
+
+
+def _check_finite(tensor: Tensor, name: str, path: Path) -> None:
+    """Refuse NaN and infinity, which the smallest and the largest number show, many times faster than `isfinite`."""
+    if tensor.numel() and not all(torch.isfinite(bound) for bound in torch.aminmax(tensor)):
+        raise VideoJamError(
+            expected=f"finite numbers in {name}",
+            found="NaN or infinity",
+            where=str(path),
+            fix="The weights are damaged or of a run that diverged: take another copy or checkpoint of the model.",
+        )

@@ -56,10 +56,12 @@ def assemble(root: Path, name: str) -> Path:
     for folder, needed in ((base, "model_index.json"), (own, "transformer")):
         if not (folder / needed).exists():
             raise VideoJamError(
-                expected=f"the shipped model {folder.name!r} with its {needed}",
-                found="no such file",
+                expected=f"the model {folder.name!r} with its {needed}",
+                found="no such file" if folder.is_dir() else "no such folder",
                 where=str(folder),
-                fix="Install videojam again, with its package data.",
+                fix="Install videojam again, with its package data."
+                if root == PACKAGE_FOLDER
+                else f"Give a folder that holds {', '.join(f'{known}/' for known in TINY_NAMES)}.",
             )
     if (own / "model_index.json").is_file():
         return own

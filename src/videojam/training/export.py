@@ -82,11 +82,10 @@ def _widened_others(pipe: Any, component: str, output_init: OutputInit) -> dict[
     from videojam.families import family_of
 
     family = family_of(pipe)
-    num_channels = family.vae_channels(dict(pipe.vae.config))
     others = {
         name: widen_transformer(module, output_init)
         for name, module in family.transformers(pipe).items()
-        if name != component and family.latent_channels(dict(module.config)) == num_channels
+        if name != component and not family.is_joint(module.config, pipe.vae.config)
     }
     for name, module in others.items():
         setattr(pipe, name, module)
