@@ -1,0 +1,136 @@
+"""Damage to clips of the grid world: what a judge must bear, and what it must reject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from videojam.world.grid.config import GridConfig
+from videojam.world.grid.draw import Clips, draw_clips, to_levels, to_units
+from videojam.world.grid.scenes import Scenes
+
+NOISE_SIGMA = 0.08
+"""Of the 0..1 range."""
+
+Video = UInt8[Tensor, "n 3 f h w"]
+Damage = Callable[[GridConfig, Scenes, Clips, torch.Generator], Tensor]
+
+
+def truth(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """No damage."""
+    return to_levels(clips.x)
+
+
+def noise(
+    config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator, sigma: float = NOISE_SIGMA
+) -> Video:
+    """Gaussian noise of `sigma` of the 0..1 range, independent for each value."""
+    video = to_levels(clips.x)
+    added = 255 * sigma * torch.randn(video.shape, generator=chance)
+    return (video + added).round().clamp(0, 255).to(torch.uint8)
+
+
+def faint_noise(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """A quarter of `noise`."""
+    return noise(config, scenes, clips, chance, NOISE_SIGMA / 4)
+
+
+def blur(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """Each frame averaged over 3×3 pixels; at the edge the nearest pixel is repeated."""
+    frames = clips.x.transpose(1, 2).flatten(0, 1)
+    soft = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return to_levels(soft.unflatten(0, (len(clips.x), -1)).transpose(1, 2))
+
+
+def shuffled(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """The frames of each clip in a random order that isn't theirs."""
+    num, num_frames = len(clips.x), config.num_frames
+    order = torch.rand(num, num_frames, generator=chance).argsort(1)
+    own = (order == torch.arange(num_frames)).all(1, keepdim=True)
+    order = torch.where(own, order.roll(1, 1), order)
+    return to_levels(clips.x).gather(2, order[:, None, :, None, None].expand_as(clips.x))
+
+
+def frozen(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """The middle frame held to the end."""
+    video, middle = to_levels(clips.x), config.num_frames // 2
+    video[:, :, middle:] = video[:, :, middle : middle + 1].clone()
+    return video
+
+
+def reversed_half(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """The second half played backwards."""
+    video, middle = to_levels(clips.x), config.num_frames // 2
+    video[:, :, middle:] = video[:, :, middle:].flip(2)
+    return video
+
+
+def teleport(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """From the middle on, the mover follows another scene, far away."""
+    other = torch.randint(len(scenes), (len(clips.x),), generator=chance)
+    return _repainted(config, scenes, clips, other)
+
+
+def vanishing(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """The mover is gone from the middle on."""
+    video, ground = to_levels(clips.x), _ground(config, scenes, clips, chance)
+    middle = config.num_frames // 2
+    video[:, :, middle:] = ground[:, :, middle:]
+    return video
+
+
+def split(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """From the middle on there is a second mover, that follows another scene."""
+    other = torch.randint(len(scenes), (len(clips.x),), generator=chance)
+    return _repainted(config, scenes, clips, other, keep=True)
+
+
+def cut(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """From the middle on, another clip."""
+    video, middle = to_levels(clips.x), config.num_frames // 2
+    other = to_levels(draw_clips(config, scenes, len(clips.x), chance).x)
+    video[:, :, middle:] = other[:, :, middle:]
+    return video
+
+
+def _ground(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """The clips without their mover: what was never bare gets texture of its own."""
+    x = clips.x.clone()
+    red = x[:, 0].flatten(2)
+    covered = torch.zeros_like(red, dtype=torch.bool).scatter_(2, scenes.place[clips.scene], True)
+    bare = red.masked_fill(covered, torch.nan).nanmean(1)
+    fresh = config.texture * torch.randn(bare.shape, generator=chance)
+    x[:, 0] = torch.where(bare.isnan(), fresh, bare).unflatten(1, x.shape[3:])[:, None]
+    return to_levels(x)
+
+
+def _repainted(
+    config: GridConfig, scenes: Scenes, clips: Clips, other: Int[Tensor, " n"], keep: bool = False
+) -> Video:
+    """Paint the mover along other scenes from the middle on, and keep its own or not."""
+    chance = torch.Generator().manual_seed(0)
+    middle, x = config.num_frames // 2, clips.x
+    red = x[:, 0].flatten(2)
+    cells = red.gather(2, scenes.place[clips.scene])
+    ground = x if keep else to_units(_ground(config, scenes, clips, chance))
+    moved = ground[:, 0].flatten(2).scatter(2, scenes.place[other], cells)
+    out = to_levels(x)
+    out[:, 0, middle:] = to_levels(moved.unflatten(2, x.shape[3:]))[:, middle:]
+    return out
+
+
+BORNE: tuple[Damage, ...] = (truth, faint_noise)
+APPEARANCE: tuple[Damage, ...] = (noise, blur)
+MOTION: tuple[Damage, ...] = (
+    shuffled,
+    frozen,
+    reversed_half,
+    teleport,
+    vanishing,
+    split,
+    cut,
+)

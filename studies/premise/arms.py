@@ -1,0 +1,45 @@
+"""Stage 3: arms from one base, in lockstep. `python -m studies.premise.arms --out RUN --base base-2000`."""
+
+from __future__ import annotations
+
+from studies.premise.arm import Arm
+from studies.premise.config import ArmConfig
+from studies.premise.heldout import make_heldout
+from studies.premise.rules import Rule
+from studies.premise.run import Run, arguments
+from studies.premise.train import Plan, train_arms
+from videojam.joint.widen import widen_transformer
+
+ARMS: dict[str, dict[str, object]] = {
+    "control": {},
+    "joint": {"kind": "joint"},
+    "reweighted": {"moving_weight": 10.0},
+}
+CURVE_RULES = (Rule(), Rule(w_motion=2))
+
+
+def train_fine_tunes(run: Run, base: str, names: list[str], seed: int, plan: Plan, compiled: bool) -> int:
+    """Train arms from a base, named ARM.BASE.sSEED; arms of one seed see the same clips. Returns the steps."""
+    arms = []
+    for name in names:
+        config = ArmConfig.model_validate({"name": f"{name}.{base}.s{seed}", "seed": seed, **ARMS[name]})
+        model = run.model(base).requires_grad_(True)
+        arms.append(Arm(config, run.bed, widen_transformer(model) if config.kind == "joint" else model))
+    return train_arms(arms, run.folder, plan, make_heldout(run.bed), compiled)
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--base", default="base", help="Base or snapshot to start from.")
+    parser.add_argument("--arms", nargs="*", default=["control", "joint"], choices=list(ARMS))
+    parser.add_argument("--seed", type=int, default=1, help="Seed of clips and noise.")
+    parser.add_argument("--steps", type=int, help="Steps; as many as fit into the minutes if not given.")
+    options = parser.parse_args()
+    run = Run(options.out)
+    plan = Plan(options.minutes, options.steps, rules=CURVE_RULES, snapshot_share=1 / 3, log=run.log)
+    train_fine_tunes(run, options.base, options.arms, options.seed, plan, not options.no_compile)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Stage 4: every arm's clips, judged. `python -m studies.premise.arms_sampled --out RUN`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from studies.premise.rules import Rule
+from studies.premise.run import Run, arguments
+from studies.premise.sample import coherence, sample
+from videojam.files import renamed
+
+PLAIN_RULES = (
+    Rule(),
+    Rule(w_text=1),
+    Rule(w_text=3),
+    Rule(w_auto=1),
+    Rule(w_auto=2),
+    Rule(w_text=1, w_auto=2),
+)
+JOINT_RULES = (
+    Rule(),
+    Rule(w_motion=1),
+    Rule(w_motion=2),
+    Rule(w_motion=4),
+    Rule(w_text=1),
+    Rule(w_text=1, w_motion=2),
+    Rule(w_text=3, w_motion=2),
+    Rule(null_motion=True),
+    Rule(w_motion=2, on="appearance"),
+    Rule(w_motion=2, window=(0.0, 0.3)),
+    Rule(w_motion=2, window=(0.3, 1.0)),
+    Rule(w_motion=2, reuse=2),
+    Rule(w_text=1, w_motion=3, form="ip2p"),
+    Rule(w_auto=2),
+    Rule(w_motion=2, w_auto=1),
+    Rule(oracle=True),
+    Rule(w_motion=2, on="appearance", oracle=True),
+)
+NUM_MOTION_KEPT = 64
+
+
+def sample_model(run: Run, name: str, rules: tuple[Rule, ...], num: int, noise_seed: int) -> None:
+    """Sample a model under rules; writes `NAME.nSEED.clips.safetensors` with clips and the judge's flags."""
+    model, weaker = run.model(name), run.weaker(name)
+    helper = run.model(weaker) if weaker else None
+    tensors: dict[str, Tensor] = {}
+    for rule in rules:
+        if rule.w_auto and helper is None:
+            run.log(f"{name} {rule.name}: not sampled, no snapshot to lead away from")
+            continue
+        started = time.monotonic()
+        clips = sample(run.bed, model, rule, num, noise_seed, helper)
+        flags = coherence(run.bed, clips)
+        tensors[f"{rule.name}/video"] = clips.video.cpu()
+        tensors[f"{rule.name}/caption"] = clips.caption.cpu()
+        if clips.motion is not None:
+            tensors[f"{rule.name}/motion"] = clips.motion[:NUM_MOTION_KEPT].cpu()
+        tensors |= {f"{rule.name}/{key}": flag for key, flag in flags.items()}
+        run.log(f"{name} {rule.name}: {_shares(flags)} in {time.monotonic() - started:.1f} s")
+    with renamed(clips_file(run.folder, name, noise_seed)) as unfinished:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, unfinished)
+
+
+def clips_file(folder: Path, name: str, noise_seed: int) -> Path:
+    """Return where a model's clips are kept."""
+    return folder / f"{name}.n{noise_seed}.clips.safetensors"
+
+
+def _shares(flags: dict[str, Tensor]) -> str:
+    return ", ".join(f"{key} {100 * flag.float().mean():.1f} %" for key, flag in flags.items())
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--models", nargs="+", required=True, help="Names without .safetensors.")
+    parser.add_argument("--clips", type=int, default=512, help="Clips of each rule.")
+    parser.add_argument("--noise", type=int, default=0, help="Seed of the noise.")
+    options = parser.parse_args()
+    run = Run(options.out)
+    for name in options.models:
+        is_joint_arm = "joint" in name
+        sample_model(run, name, JOINT_RULES if is_joint_arm else PLAIN_RULES, options.clips, options.noise)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

@@ -1,0 +1,89 @@
+"""All stages in one process, for a machine that is lent by the minute: imports and compilation are paid once.
+
+    python -m studies.premise.call --out RUN --minutes 6 --base-steps 2000 --arm-minutes 3
+
+What a lent machine gives back is few files: they are copied to `--back` after each stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tarfile
+import time
+from pathlib import Path
+
+from studies.premise.arms import CURVE_RULES, train_fine_tunes
+from studies.premise.arms_sampled import JOINT_RULES, PLAIN_RULES, sample_model
+from studies.premise.base import train_base
+from studies.premise.gates import gates
+from studies.premise.run import STARTED, Run, arguments, config_of
+from studies.premise.train import Plan
+
+MAX_WEIGHT_FILES = 4
+
+
+def call(run: Run, options: argparse.Namespace) -> None:
+    """Gates; a base unless one is there; arms of each seed; their clips."""
+    compiled = not options.no_compile
+    run.log(f"{run.device}, {json.dumps(gates(run))}")
+    pack(run, options.back)
+    if not (run.folder / "base.safetensors").exists():
+        plan = Plan(options.base_minutes, options.base_steps, 8, log=run.log, snapshots=tuple(options.young))
+        train_base(run, plan, compiled)
+        pack(run, options.back)
+    sampled = ["base"]
+    for seed in options.seeds:
+        left = options.minutes - (time.monotonic() - STARTED) / 60
+        minutes = min(options.arm_minutes, left - options.sample_minutes)
+        if minutes < options.arm_minutes / 4:
+            run.log(f"seed {seed}: not trained, {left:.1f} minutes are left")
+            continue
+        plan = Plan(minutes, options.arm_steps, 12, CURVE_RULES, snapshot_share=1 / 3, log=run.log)
+        train_fine_tunes(run, options.from_base, options.arms, seed, plan, compiled)
+        sampled += [f"{name}.{options.from_base}.s{seed}" for name in options.arms]
+        pack(run, options.back)
+    for name in sampled:
+        rules = JOINT_RULES if name.startswith("joint") else PLAIN_RULES
+        sample_model(run, name, rules, options.clips, noise_seed=0)
+        pack(run, options.back)
+
+
+def pack(run: Run, back: Path | None) -> None:
+    """Copy weights, and a tar of everything small, to where files are given back from."""
+    if back is None:
+        return
+    back.mkdir(parents=True, exist_ok=True)
+    weights = [f for f in run.folder.glob("*.safetensors") if not f.stem.endswith((".state", ".clips"))]
+    weights = sorted(weights, key=lambda file: file.stat().st_mtime)
+    wanted = [f for f in weights if not f.stem.split("-")[-1].isdigit() or f.stem.startswith("base")]
+    for file in wanted[:MAX_WEIGHT_FILES]:
+        shutil.copy2(file, back / file.name)
+    for name, pattern in (("results.tar", "*.json*"), ("clips.tar.gz", "*.clips.safetensors")):
+        with tarfile.open(back / name, "w:gz" if name.endswith("gz") else "w") as archive:
+            for file in sorted(run.folder.glob(pattern)):
+                archive.add(file, file.name)
+    shutil.copy2(run.folder / "log.txt", back / "log.txt")
+
+
+def main() -> None:
+    """Run all stages."""
+    parser = arguments("All stages in one process.")
+    parser.add_argument("--back", type=Path, help="Folder of the files to give back.")
+    parser.add_argument("--base-minutes", type=float, default=2.0)
+    parser.add_argument("--base-steps", type=int)
+    parser.add_argument("--young", type=int, nargs="*", default=[])
+    parser.add_argument("--from-base", default="base", help="Base or snapshot that arms start from.")
+    parser.add_argument("--arms", nargs="*", default=["control", "joint"])
+    parser.add_argument("--arm-minutes", type=float, default=3.0)
+    parser.add_argument("--arm-steps", type=int)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1])
+    parser.add_argument("--sample-minutes", type=float, default=1.0, help="Kept free for sampling.")
+    parser.add_argument("--clips", type=int, default=512)
+    options = parser.parse_args()
+    call(Run(options.out, config_of(options.set)), options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Held-out losses at each t: is the premise met, and what has a model learned?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from studies.premise.model import is_joint, predict
+from studies.premise.testbed import Testbed, generator_of
+from videojam.world.grid import Clips
+
+TIMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+NUM_CLIPS = 512
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a model is asked about: the same clips, noise and order of frames for every model.
+
+    Attributes:
+        x: Appearance latents.
+        d: Motion latents.
+        eps_x: Noise of x.
+        eps_d: Noise of d.
+        order: A random order of the frames of each clip, `[N, F]`.
+        moving: Where the mover shows.
+        text: Word vectors of the captions.
+    """
+
+    x: Tensor
+    d: Tensor
+    eps_x: Tensor
+    eps_d: Tensor
+    order: Tensor
+    moving: Tensor
+    text: Tensor
+
+    def permuted(self, latents: Tensor) -> Tensor:
+        """Put the frames of each clip in its random order."""
+        return latents.gather(2, self.order[:, None, :, None, None].expand_as(latents))
+
+
+def make_heldout(bed: Testbed, num: int = NUM_CLIPS) -> HeldOut:
+    """Draw clips that no training sees, and noise."""
+    generator = generator_of(bed.device, "held out")
+    clips: Clips = bed.clips(num, generator)
+    x, d = bed.latents(clips)
+    chance = torch.rand(num, x.shape[2], generator=generator, device=bed.device)
+    return HeldOut(
+        x=x,
+        d=d,
+        eps_x=torch.randn(x.shape, generator=generator, device=bed.device),
+        eps_d=torch.randn(d.shape, generator=generator, device=bed.device),
+        order=chance.argsort(1),
+        moving=bed.moving(clips),
+        text=bed.texts[clips.caption],
+    )
+
+
+@torch.no_grad()
+def heldout_losses(model: torch.nn.Module, data: HeldOut) -> dict[str, list[float]]:
+    """Return lists over `TIMES`.
+
+    Keys: `x` the appearance loss, `moving` the same where the mover shows, `static_share` the share of x's
+    loss elsewhere, `permuted` the ratio of x's loss on permuted frames; of a joint model also `d`, its motion
+    loss, and `w_star`, the scale of motion guidance that would lower x's loss most (0 is ideal).
+    """
+    table: dict[str, list[Tensor]] = {}
+    for t in TIMES:
+        for name, value in _losses_at(model, data, t).items():
+            table.setdefault(name, []).append(value)
+    return {name: torch.stack(values).tolist() for name, values in table.items()}
+
+
+def _losses_at(model: torch.nn.Module, data: HeldOut, t: float) -> dict[str, Tensor]:
+    error, motion_error, prediction = _errors(model, data, data.x, data.d, t)
+    permuted, _, _ = _errors(model, data, data.permuted(data.x), data.permuted(data.d), t)
+    losses = {
+        "x": error.mean(),
+        "moving": error[data.moving].mean(),
+        "static_share": error[~data.moving].sum() / error.sum(),
+        "permuted": permuted.mean() / error.mean(),
+    }
+    if motion_error is not None:
+        losses["d"] = motion_error.mean()
+        without, _, blind = _errors(model, data, data.x, data.d, t, null_motion=True)
+        guide = (prediction - blind)[:, :3]
+        missing = data.eps_x - data.x - prediction[:, :3]
+        losses["x_without_d"] = without.mean()
+        losses["w_star"] = (guide * missing).sum() / guide.square().sum().clamp_min(1e-12)
+    return losses
+
+
+def _errors(
+    model: torch.nn.Module, data: HeldOut, x: Tensor, d: Tensor, t: float, null_motion: bool = False
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Squared errors of both halves at one t, and the prediction."""
+    sigma = torch.full((len(x),), 1 - t, device=x.device)
+    latents = t * x + (1 - t) * data.eps_x
+    if is_joint(model):
+        motion = (t * d + (1 - t) * data.eps_d) * (not null_motion)
+        latents = torch.cat([latents, motion], dim=1)
+    prediction = predict(model, latents, sigma, data.text)
+    error = (prediction[:, :3] - (data.eps_x - x)).square()
+    if not is_joint(model):
+        return error, None, prediction
+    return error, (prediction[:, 3:] - (data.eps_d - d)).square(), prediction

@@ -1,0 +1,96 @@
+"""Sampling clips by Euler steps on t, from noise that is the same for every arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from studies.premise.model import is_joint
+from studies.premise.rules import Rule, Velocity
+from studies.premise.testbed import Testbed, generator_of
+from videojam.world.grid import judge, to_levels, to_units
+from videojam.world.grid.latents import decode
+
+NUM_STEPS = 30
+MOTION_TOLERANCE = 0.4
+"""Largest rms difference of a frame of drawn motion, in units; one without its mover differs by about 0.9."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Clips as they are seen and judged.
+
+    Attributes:
+        video: Levels, `[N, 3, F, H, W]` of uint8.
+        motion: The motion half's pictures, of a joint model.
+        caption: Rows of the captions that they were made for.
+    """
+
+    video: Tensor
+    motion: Tensor | None
+    caption: Tensor
+
+
+@torch.no_grad()
+def sample(
+    bed: Testbed,
+    model: torch.nn.Module,
+    rule: Rule,
+    num: int,
+    noise_seed: int,
+    weaker: torch.nn.Module | None = None,
+) -> Sampled:
+    """Sample clips of balanced captions.
+
+    Args:
+        bed: World on the model's device.
+        model: Base or joint.
+        rule: How it is guided.
+        num: Clips.
+        noise_seed: Of the noise; the same for each arm that is compared.
+        weaker: For autoguidance.
+    """
+    world = bed.config.world
+    shape = (num, 3, world.num_frames, world.size_px, world.size_px)
+    # noise is drawn on the CPU, so that another device gives the same clips
+    x = torch.randn(shape, generator=generator_of("cpu", "x", noise_seed)).to(bed.device)
+    eps_d = torch.randn(shape, generator=generator_of("cpu", "d", noise_seed)).to(bed.device)
+    caption = torch.arange(num, device=bed.device) % bed.num_captions
+    true_d = torch.zeros_like(x)
+    if rule.oracle:
+        clips = bed.clips(num, generator_of(bed.device, "oracle", noise_seed))
+        true_d, caption = bed.latents(clips)[1], clips.caption
+    latents = torch.cat([x, eps_d], dim=1) if is_joint(model) else x
+    velocity = Velocity(model, rule, bed.texts[caption], bed.texts[-1], weaker)
+    for step in range(NUM_STEPS):
+        t = step / NUM_STEPS
+        if rule.oracle:
+            latents[:, 3:] = t * true_d + (1 - t) * eps_d
+        latents = latents - velocity(latents, t, step) / NUM_STEPS
+    motion = to_levels(decode(world, latents[:, 3:]) / bed.config.gain) if is_joint(model) else None
+    return Sampled(to_levels(decode(world, latents[:, :3])), motion, caption)
+
+
+def coherence(bed: Testbed, sampled: Sampled) -> dict[str, Tensor]:
+    """Judge clips; returns lists over clips.
+
+    Keys: `coherent`, `as_asked`, `explained` (share of frames). Of a joint model also `motion_lawful`, whether its
+    motion half is the drawing of a lawful scene, and `on_path`, the share of frames in which the picture's mover
+    is where the motion's is.
+    """
+    chunk = 16 if bed.device.type == "cpu" else 128
+    verdict = judge(bed.config.world, bed.distinct, sampled.video, sampled.caption, chunk=chunk)
+    flags = {key: getattr(verdict, key).cpu() for key in ("coherent", "as_asked", "explained")}
+    if sampled.motion is None:
+        return flags
+    drawn = bed.drawn_motion()
+    residual = torch.stack(
+        [(drawn - clip).square().mean((1, 3, 4)).sqrt() for clip in to_units(sampled.motion)]
+    )  # [N, K, F]
+    scene = residual.square().sum(2).argmin(1)
+    nearest = residual[torch.arange(len(scene), device=scene.device), scene]
+    flags["motion_lawful"] = (nearest.amax(1) < MOTION_TOLERANCE).cpu()
+    flags["on_path"] = (bed.distinct.place[scene] == bed.distinct.place[verdict.scene]).all(2).float().mean(1).cpu()
+    return flags
