@@ -11,7 +11,7 @@ from torch import Tensor
 from studies.premise.config import ArmConfig
 from studies.premise.model import is_joint, predict
 from studies.premise.muon import StackedMuon
-from studies.premise.testbed import Testbed, seed_of
+from studies.premise.testbed import Bed, seed_of
 
 SUMS = ("appearance", "motion", "clipped")
 
@@ -26,7 +26,7 @@ class Arm:
         num_steps: Steps done.
     """
 
-    def __init__(self, config: ArmConfig, bed: Testbed, model: torch.nn.Module) -> None:
+    def __init__(self, config: ArmConfig, bed: Bed, model: torch.nn.Module) -> None:
         """Put a model on the testbed's device and make its optimisers."""
         self.config, self.bed, self.train = config, bed, bed.config.train
         self.model = model.to(bed.device).train()
@@ -48,7 +48,9 @@ class Arm:
             fused=True,
             capturable=bed.device.type == "cuda",
         )
-        for parameter in self.rest.values():  # so that they exist before a graph is captured or a state loaded
+        for (
+            parameter
+        ) in self.rest.values():  # so that they exist before a graph is captured or a state loaded
             self.adamw.state[parameter] = {
                 "step": torch.zeros((), device=bed.device),
                 "exp_avg": torch.zeros_like(parameter),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from studies.premise.arm import Arm
 from studies.premise.config import ArmConfig
-from studies.premise.heldout import make_heldout
+from studies.premise.heldout import NUM_CLIPS, make_heldout
 from studies.premise.rules import Rule
 from studies.premise.run import Run, arguments
 from studies.premise.train import Plan, train_arms
@@ -15,17 +15,25 @@ ARMS: dict[str, dict[str, object]] = {
     "joint": {"kind": "joint"},
     "reweighted": {"moving_weight": 10.0},
 }
-CURVE_RULES = (Rule(), Rule(w_motion=2))
+CURVE_RULES = (Rule(), Rule(w_motion=2.0))
 
 
-def train_fine_tunes(run: Run, base: str, names: list[str], seed: int, plan: Plan, compiled: bool) -> int:
+def train_fine_tunes(
+    run: Run,
+    base: str,
+    names: list[str],
+    seed: int,
+    plan: Plan,
+    compiled: bool,
+    num_heldout: int = NUM_CLIPS,
+) -> int:
     """Train arms from a base, named ARM.BASE.sSEED; arms of one seed see the same clips. Returns the steps."""
     arms = []
     for name in names:
         config = ArmConfig.model_validate({"name": f"{name}.{base}.s{seed}", "seed": seed, **ARMS[name]})
         model = run.model(base).requires_grad_(True)
         arms.append(Arm(config, run.bed, widen_transformer(model) if config.kind == "joint" else model))
-    return train_arms(arms, run.folder, plan, make_heldout(run.bed), compiled)
+    return train_arms(arms, run.folder, plan, make_heldout(run.bed, num_heldout), compiled)
 
 
 def main() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from studies.premise.arm import Arm
 from studies.premise.config import ArmConfig
-from studies.premise.heldout import make_heldout
+from studies.premise.heldout import NUM_CLIPS, make_heldout
 from studies.premise.model import make_base
 from studies.premise.run import Run, arguments, config_of
 from studies.premise.train import Plan, train_arms
 
 
-def train_base(run: Run, plan: Plan, compiled: bool) -> int:
+def train_base(run: Run, plan: Plan, compiled: bool, num_heldout: int = NUM_CLIPS) -> int:
     """Train `base` from nothing; its snapshots are the young bases. Returns the steps done."""
     config = run.config
     arm = Arm(ArmConfig(name="base", seed=config.seed), run.bed, make_base(config.model, config.seed))
-    return train_arms([arm], run.folder, plan, make_heldout(run.bed), compiled)
+    return train_arms([arm], run.folder, plan, make_heldout(run.bed, num_heldout), compiled)
 
 
 def main() -> None:

@@ -27,11 +27,12 @@ MAX_WEIGHT_FILES = 4
 def call(run: Run, options: argparse.Namespace) -> None:
     """Gates; a base unless one is there; arms of each seed; their clips."""
     compiled = not options.no_compile
-    run.log(f"{run.device}, {json.dumps(gates(run))}")
+    run.log(f"{run.device}, {json.dumps(gates(run, options.clips))}")
     pack(run, options.back)
     if not (run.folder / "base.safetensors").exists():
-        plan = Plan(options.base_minutes, options.base_steps, 8, log=run.log, snapshots=tuple(options.young))
-        train_base(run, plan, compiled)
+        plan = Plan(options.base_minutes, options.base_steps, 4, log=run.log, snapshots=tuple(options.young))
+        plan.num_clips = min(plan.num_clips, options.clips)
+        train_base(run, plan, compiled, options.held_out)
         pack(run, options.back)
     sampled = ["base"]
     for seed in options.seeds:
@@ -41,7 +42,8 @@ def call(run: Run, options: argparse.Namespace) -> None:
             run.log(f"seed {seed}: not trained, {left:.1f} minutes are left")
             continue
         plan = Plan(minutes, options.arm_steps, 12, CURVE_RULES, snapshot_share=1 / 3, log=run.log)
-        train_fine_tunes(run, options.from_base, options.arms, seed, plan, compiled)
+        plan.num_clips = min(plan.num_clips, options.clips)
+        train_fine_tunes(run, options.from_base, options.arms, seed, plan, compiled, options.held_out)
         sampled += [f"{name}.{options.from_base}.s{seed}" for name in options.arms]
         pack(run, options.back)
     for name in sampled:
@@ -81,6 +83,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
     parser.add_argument("--sample-minutes", type=float, default=1.0, help="Kept free for sampling.")
     parser.add_argument("--clips", type=int, default=512)
+    parser.add_argument("--held-out", type=int, default=512, help="Clips on which losses are measured.")
     options = parser.parse_args()
     call(Run(options.out, config_of(options.set)), options)
 

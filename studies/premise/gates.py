@@ -38,7 +38,7 @@ def gates(run: Run, num_clips: int = 256) -> dict[str, object]:
         "values_per_token": 2 * 3 * 4,
         "width": run.config.model.num_heads * run.config.model.head_dim,
         "clips_per_s": round(20 * num_clips / (time.monotonic() - started)),
-        "validation": validation_table(world, generator_of("cpu", "validation"), 64),
+        "validation": validation_table(world, generator_of("cpu", "validation"), min(num_clips, 64)),
     }
     write_text(run.folder / "gates.json", json.dumps(figures, indent=2) + "\n")
     return figures

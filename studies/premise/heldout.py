@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from studies.premise.model import is_joint, predict
-from studies.premise.testbed import Testbed, generator_of
+from studies.premise.testbed import Bed, generator_of
 from videojam.world.grid import Clips
 
 TIMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -42,7 +42,7 @@ class HeldOut:
         return latents.gather(2, self.order[:, None, :, None, None].expand_as(latents))
 
 
-def make_heldout(bed: Testbed, num: int = NUM_CLIPS) -> HeldOut:
+def make_heldout(bed: Bed, num: int = NUM_CLIPS) -> HeldOut:
     """Draw clips that no training sees, and noise."""
     generator = generator_of(bed.device, "held out")
     clips: Clips = bed.clips(num, generator)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from studies.premise.config import StudyConfig, load_config
 from studies.premise.model import NUM_CHANNELS, make_base
-from studies.premise.testbed import Testbed, make_testbed
+from studies.premise.testbed import Bed, make_testbed
 from videojam.joint.widen import widen_transformer
 
 STARTED = time.monotonic()
@@ -32,7 +32,7 @@ class Run:
             self.config.save(file)
         torch.set_float32_matmul_precision("high")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.bed: Testbed = make_testbed(self.config, self.device)
+        self.bed: Bed = make_testbed(self.config, self.device)
 
     def log(self, line: str) -> None:
         """Print a line and keep it."""
@@ -82,5 +82,3 @@ def config_of(settings: list[str]) -> StudyConfig:
     if "code" in table:
         table["code"] = {**StudyConfig().code.model_dump(), **table["code"]}  # type: ignore[dict-item]
     return StudyConfig.model_validate(table)
-
-

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from studies.premise.model import is_joint
 from studies.premise.rules import Rule, Velocity
-from studies.premise.testbed import Testbed, generator_of
+from studies.premise.testbed import Bed, generator_of
 from videojam.world.grid import judge, to_levels, to_units
 from videojam.world.grid.latents import decode
 
@@ -35,7 +35,7 @@ class Sampled:
 
 @torch.no_grad()
 def sample(
-    bed: Testbed,
+    bed: Bed,
     model: torch.nn.Module,
     rule: Rule,
     num: int,
@@ -73,7 +73,7 @@ def sample(
     return Sampled(to_levels(decode(world, latents[:, :3])), motion, caption)
 
 
-def coherence(bed: Testbed, sampled: Sampled) -> dict[str, Tensor]:
+def coherence(bed: Bed, sampled: Sampled) -> dict[str, Tensor]:
     """Judge clips; returns lists over clips.
 
     Keys: `coherent`, `as_asked`, `explained` (share of frames). Of a joint model also `motion_lawful`, whether its
@@ -92,5 +92,7 @@ def coherence(bed: Testbed, sampled: Sampled) -> dict[str, Tensor]:
     scene = residual.square().sum(2).argmin(1)
     nearest = residual[torch.arange(len(scene), device=scene.device), scene]
     flags["motion_lawful"] = (nearest.amax(1) < MOTION_TOLERANCE).cpu()
-    flags["on_path"] = (bed.distinct.place[scene] == bed.distinct.place[verdict.scene]).all(2).float().mean(1).cpu()
+    flags["on_path"] = (
+        (bed.distinct.place[scene] == bed.distinct.place[verdict.scene]).all(2).float().mean(1).cpu()
+    )
     return flags

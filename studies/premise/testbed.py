@@ -15,7 +15,7 @@ from videojam.world.grid.latents import cell_colours, decode, encode, encode_mot
 
 
 @dataclass(frozen=True)
-class Testbed:
+class Bed:
     """Tables of a world on a device.
 
     Attributes:
@@ -63,10 +63,10 @@ class Testbed:
         return len(self.texts) - 1
 
 
-def make_testbed(config: StudyConfig, device: torch.device) -> Testbed:
+def make_testbed(config: StudyConfig, device: torch.device) -> Bed:
     """Build the tables of a study's world on a device."""
     scenes = lawful_scenes(config.world)
-    return Testbed(
+    return Bed(
         config=config,
         device=device,
         scenes=scenes.to(device),

@@ -139,7 +139,8 @@ def summary(name: str, row: dict) -> str:  # type: ignore[type-arg]
         line += f" d {sum(row['d']) / len(row['d']):.4f} w* {three('w_star')}"
     shares = {key: value for key, value in row.items() if isinstance(value, dict)}
     return line + "".join(
-        f" | {key} {100 * value['coherent']:.1f} % ({value['explained']:.2f})" for key, value in shares.items()
+        f" | {key} {100 * value['coherent']:.1f} % ({value['explained']:.2f})"
+        for key, value in shares.items()
     )
 
 

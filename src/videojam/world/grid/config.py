@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -27,7 +27,7 @@ class GridConfig(BaseModel):
     offset: float = Field(2.0, gt=0, description="What tells a mover: its red is brighter or darker by this.")
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _fits(self) -> GridConfig:
         if self.mover_px + max(self.speeds) > self.size_px:
             raise ValueError(
                 f"a mover of {self.mover_px} px at {max(self.speeds)} px/frame needs a frame of at least "

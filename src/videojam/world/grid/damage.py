@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from videojam.world.grid.config import GridConfig
 from videojam.world.grid.draw import Clips, draw_clips, to_levels, to_units
@@ -42,7 +42,7 @@ def faint_noise(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.
 def blur(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
     """Each frame averaged over 3×3 pixels; at the edge the nearest pixel is repeated."""
     frames = clips.x.transpose(1, 2).flatten(0, 1)
-    soft = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    soft = functional.avg_pool2d(functional.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return to_levels(soft.unflatten(0, (len(clips.x), -1)).transpose(1, 2))
 
 

@@ -70,9 +70,7 @@ def judge(
     return Verdict(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Verdict)))
 
 
-def _judge_few(
-    config: GridConfig, scenes: Scenes, x: Tensor, asked: Tensor, tolerance: float
-) -> Verdict:
+def _judge_few(config: GridConfig, scenes: Scenes, x: Tensor, asked: Tensor, tolerance: float) -> Verdict:
     red, others = x[:, 0].flatten(2), x[:, 1:].flatten(3)
     bad_colour = _too_far(others - _median(others, 2), tolerance).any(1)
     ground = _ground_residual(scenes, red)
@@ -111,7 +109,9 @@ def _mover_residual(
 ) -> tuple[Float[Tensor, "n k f p"], Float[Tensor, "n k"]]:
     """Difference of the mover's cells from their median over frames, and the mean of the medians."""
     index = scenes.place.expand(len(red), -1, -1, -1)
-    cells = red[:, None].expand(-1, len(scenes), -1, -1).gather(3, index).masked_fill(scenes.hidden, torch.nan)
+    cells = (
+        red[:, None].expand(-1, len(scenes), -1, -1).gather(3, index).masked_fill(scenes.hidden, torch.nan)
+    )
     median = _median(cells, 2)
     return cells - median, median.nanmean((2, 3))
 

@@ -44,7 +44,11 @@ def cell_colours(config: GridConfig, scenes: Scenes, code: MotionCode) -> Float[
 
 
 def encode_motion(
-    config: GridConfig, scenes: Scenes, scene: Int[Tensor, " b"], colours: Float[Tensor, "k f p 3"], gain: float
+    config: GridConfig,
+    scenes: Scenes,
+    scene: Int[Tensor, " b"],
+    colours: Float[Tensor, "k f p 3"],
+    gain: float,
 ) -> Float[Tensor, "b 3 f h w"]:
     """Encode the drawn flow of clips as if it were a clip, times a gain.
 
