@@ -10,7 +10,8 @@ from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, family_of
 from videojam.guidance.config import GuidanceConfig
 from videojam.models.load import load_model
-from videojam.sampling.sample import default_guidance, sample
+from videojam.sampling.sample import sample
+from videojam.sampling.settings import default_guidance
 
 SIZE = {"num_frames": 9, "height": 32, "width": 32, "max_sequence_length": 8}
 

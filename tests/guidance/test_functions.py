@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from videojam.guidance.functions import cfg, inner_guidance, ip2p, motion_guided
+from videojam.guidance.rules.cfg import cfg
+from videojam.guidance.rules.inner import inner_guidance, motion_guided
+from videojam.guidance.rules.ip2p import ip2p
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def test_equation_8_as_printed(predictions, w_text, w_motion):
     u, u_null_text, u_null_motion = predictions
     printed = (1 + w_text + w_motion) * u - w_text * u_null_text - w_motion * u_null_motion
     assert torch.allclose(inner_guidance(*predictions, w_text, w_motion), printed, atol=1e-12)
-    through_cfg = cfg(motion_guided(u, u_null_motion, w_text, w_motion), u_null_text, w_text)
+    through_cfg = cfg(motion_guided(u, u_null_motion, 1 + w_text, w_motion), u_null_text, w_text)
     assert torch.allclose(through_cfg, printed, atol=1e-12)
 
 
@@ -27,7 +29,7 @@ def test_equal_to_diffusers_cfg_bit_for_bit_where_motion_has_no_effect():
     u, u_null_text = torch.randn(2, 2, 100, generator=torch.Generator().manual_seed(0))
     diffusers = u_null_text + 6.0 * (u - u_null_text)
     assert torch.equal(inner_guidance(u, u_null_text, u, 5.0, 3.0), diffusers)
-    assert torch.equal(cfg(motion_guided(u, u, 5.0, 3.0), u_null_text, 5.0), diffusers)
+    assert torch.equal(cfg(motion_guided(u, u, 6.0, 3.0), u_null_text, 5.0), diffusers)
 
 
 def test_guidance_is_free_of_sign(predictions):

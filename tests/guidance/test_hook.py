@@ -46,7 +46,11 @@ def test_adapters_are_part_of_every_branch(trained_joint):
 def test_hook_is_removed_after_an_error(trained_joint):
     pipe = trained_joint.pipeline
     pipe.scheduler.set_timesteps(1)
-    with pytest.raises(TypeError), guided(pipe, family_of(pipe), ALL):
+    with (
+        pytest.raises(TypeError),
+        guided(pipe, family_of(pipe), ALL),
+        pipe.transformer.cache_context("cond"),
+    ):
         pipe.transformer(hidden_states=torch.zeros(1, 8, 2, 4, 4))  # neither time nor text
     assert not pipe.transformer._forward_hooks
     assert not pipe.transformer._forward_pre_hooks

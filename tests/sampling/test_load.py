@@ -12,7 +12,8 @@ from videojam.errors import VideoJamError
 from videojam.guidance.config import GuidanceConfig
 from videojam.models.load import load_model
 from videojam.models.record import RECORD_NAME, SamplingDefaults, load_defaults, save_defaults
-from videojam.sampling.sample import default_guidance, sample
+from videojam.sampling.sample import sample
+from videojam.sampling.settings import default_guidance
 
 SIZE = {"num_frames": 5, "height": 32, "width": 32, "max_sequence_length": 8, "num_steps": 1}
 

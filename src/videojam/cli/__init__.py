@@ -30,6 +30,7 @@ from videojam.cli.models import models_app
 from videojam.cli.probe import probe_app
 from videojam.cli.train import train_app
 from videojam.cli.vbench import vbench_app
+from videojam.cli.verify import verify_app
 from videojam.cli.world import world_app
 from videojam.errors import VideoJamError
 
@@ -51,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     add_completion=False,
 )
-for verbs in (demo_app, models_app, train_app, generate_app):
+for verbs in (demo_app, models_app, train_app, generate_app, verify_app):
     app.add_typer(verbs)
 app.add_typer(world_app, name="world")
 app.add_typer(vbench_app, name="vbench")

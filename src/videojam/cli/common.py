@@ -223,7 +223,7 @@ def print_error(error: VideoJamError) -> None:
 def guidance_of(model: LoadedModel, asked: dict[str, Any]) -> GuidanceConfig:
     """A model's default guidance, with what was asked for (not None) in its place."""
     from videojam.guidance.config import GuidanceConfig
-    from videojam.sampling.sample import default_guidance
+    from videojam.sampling.settings import default_guidance
 
     given = {name: value for name, value in asked.items() if value is not None}
     return build(GuidanceConfig, "guidance", **{**default_guidance(model).model_dump(), **given})

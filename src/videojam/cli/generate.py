@@ -1,148 +1,183 @@
-"""`videojam generate` and `videojam verify`: clips of prompts, and whether a model is the one that was saved."""
+"""`videojam generate`: clips of prompts."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, device_of, guidance_of, say, torch_dtype_of
+from videojam.cli.common import (
+    MODEL_HELP,
+    memory_explained,
+    named_path,
+    say,
+    start,
+    stoppable,
+    torch_dtype_of,
+)
+from videojam.cli.flags import LoadFlags, SampleFlags, grouped
 from videojam.errors import VideoJamError
+
+if TYPE_CHECKING:
+    from videojam.cli.progress import ProgressDisplay
 
 generate_app = typer.Typer()
 
 
 @generate_app.command()
+@grouped
 def generate(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
-    prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One or more prompts.")],
-    out: Annotated[Path, typer.Option(help="Folder for clips, motion, flow and manifest.json.")],
-    seed: Annotated[int, typer.Option(help="Seed of the first clip; the next ones follow it.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames a clip; 4k+1 for Wan.")] = None,
-    height: Annotated[int | None, typer.Option(min=1, help="In px.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="In px.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Frame rate of the files.")] = None,
-    guidance: Annotated[
-        Literal["inner", "cfg", "ip2p", "none"] | None,
-        typer.Option(help="inner for a joint model and cfg for a base, if not given."),
-    ] = None,
-    w_text: Annotated[float | None, typer.Option(help="w1; 5 unless the model says otherwise.")] = None,
-    w_motion: Annotated[float | None, typer.Option(help="w2; 3 unless the model says otherwise.")] = None,
-    preset: Annotated[
-        Literal["paper", "two-forwards"] | None,
-        typer.Option(help="When each branch runs; two-forwards: at the cost of plain CFG."),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(help="When motion guides: all, half (default), steps:0-50, t:0-0.4 or share:0-0.5."),
-    ] = None,
-    reuse_every: Annotated[
-        int | None, typer.Option(min=1, help="Compute what guidance adds on every n-th step alone.")
-    ] = None,
-    motion_on: Annotated[
-        Literal["both", "appearance"], typer.Option(help="What w2 guides: both halves (paper) or appearance.")
-    ] = "both",
-    drop_motion: Annotated[bool, typer.Option(help="Ablation: no optical flow in any forward.")] = False,
-    batched: Annotated[
-        bool, typer.Option(help="Null-motion branch in one batch: faster, more memory.")
-    ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips sampled together.")] = 1,
-    negative_prompt: Annotated[str | None, typer.Option(help="Null text; the base's own by default.")] = None,
-    schedule: Annotated[
-        Literal["base", "linear_quadratic"], typer.Option(help="The base's own, or linear-quadratic.")
-    ] = "base",
-    shift: Annotated[float | None, typer.Option(help="Flow shift in place of the base's.")] = None,
+    prompts: Annotated[
+        list[str],
+        typer.Argument(metavar="PROMPT...", help="One or more prompts; @FILE reads one from each line."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=named_path, metavar="DIR", help="Folder for clips, motion, flow and manifest.json."
+        ),
+    ],
+    settings: SampleFlags,
+    load: LoadFlags,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed of the first clip; the next follow it."),
+    ] = 0,
     image: Annotated[
-        Path | None, typer.Option(help="First frame, for a base that is or can be image-to-video.")
+        Path | None,
+        typer.Option(metavar="FILE", help="First frame, for a base that is or can be image-to-video."),
     ] = None,
-    side_by_side: Annotated[bool, typer.Option(help="Also write video and motion in one file.")] = False,
-    offload: Annotated[bool, typer.Option(help="Keep components on the CPU while they don't run.")] = False,
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="float32 on the CPU and bfloat16 elsewhere, if not given."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cuda if there is one, else cpu, if not given.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips sampled together.")] = 1,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Also write video and motion in one file.")
+    ] = False,
 ) -> None:
-    """Generate clips of prompts: mp4, the predicted motion as mp4 and as flow, and a manifest."""
-    from videojam.guidance.config import preset_fields
-    from videojam.guidance.window import parse_window
+    """Generate clips of prompts: mp4, the predicted motion as mp4 and as flow, and a manifest.
+
+    The same command goes on with an interrupted generation.
+    """
+    texts = _prompts(prompts)
+    device = start(f"Generating {len(texts)} clips with {model}", load.device, load.dtype)
+    from videojam.cli.progress import ProgressDisplay
     from videojam.models.load import load_model, quiet_loading
     from videojam.sampling.generate import generate as generate_files
+    from videojam.sampling.settings import read_settings
 
-    weights = {"mode": guidance, "w_text": w_text, "w_motion": w_motion}
-    economy = {} if preset is None else preset_fields(preset)
-    economy |= {} if window is None else {"window": parse_window(window)}
-    economy |= {} if reuse_every is None else {"reuse_every": reuse_every}
-    fixed = {
-        "motion_on": motion_on,
-        "drop_motion": drop_motion,
-        "batched": batched,
-    }
+    asked = read_settings(settings.content(), "the flags")
     first_frame = None if image is None else _open_image(image)
     quiet_loading()
-    loaded = load_model(
-        model, torch_dtype=torch_dtype_of(dtype), device=device_of(device), offload=offload, revision=revision
-    )
-    manifest = generate_files(
-        loaded,
-        prompts,
-        out,
-        seed=seed,
-        guidance=guidance_of(loaded, {**weights, **economy, **fixed}),
-        fps=fps,
-        batch_size=batch_size,
-        side_by_side=side_by_side,
-        num_steps=steps,
-        num_frames=frames,
-        height=height,
-        width=width,
-        negative_prompt=negative_prompt,
-        schedule=schedule,
-        shift=shift,
-        image=first_frame,
-        progress=sys.stderr.isatty(),
-    )
-    _say_manifest(manifest)
+    lower = "--batch-size, --frames, --height or --width; on a GPU also try --offload or --dtype bfloat16"
+    follow = _Follow(len(texts))
+    with stoppable(follow.how_to_go_on), memory_explained(f"{batch_size} clips together", lower):
+        loaded = load_model(
+            model,
+            torch_dtype=torch_dtype_of(load.dtype),
+            device=device,
+            offload=load.offload,
+            revision=load.revision,
+        )
+        with ProgressDisplay("generating", "steps") as follow.progress:
+            manifest = generate_files(
+                loaded,
+                texts,
+                out,
+                asked,
+                seed=seed,
+                image=first_frame,
+                batch_size=batch_size,
+                side_by_side=side_by_side,
+                listener=follow,
+            )
+    _say_end(manifest, follow.num_made)
 
 
-@generate_app.command()
-def verify(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
-    device: Annotated[str | None, typer.Option(help="cuda if there is one, else cpu, if not given.")] = None,
-) -> None:
-    """Check that a saved model is the model that was trained: same seed, same latents. Exit 1 if not."""
-    from videojam.models.load import quiet_loading
-    from videojam.sampling.verify import verify as verify_model
+class _Follow:
+    """Shows steps and clips, and knows what is made when Ctrl-C comes."""
 
-    quiet_loading()
-    report = verify_model(model, device=device_of(device))
-    for name, value in report.model_dump().items():
-        say(f"{name}: {value}")
-    say("ok" if report.ok else "NOT ok: this is not the model that was saved")
-    raise typer.Exit(0 if report.ok else 1)
+    progress: ProgressDisplay
+
+    def __init__(self, num_clips: int) -> None:
+        self.num_clips, self.num_made = num_clips, 0
+
+    def on_step(self, done: int, total: int) -> None:
+        """Show a step."""
+        self.progress(done, total)
+
+    def on_clip(self, path: Path, clip: dict[str, Any]) -> None:
+        """Show a clip that is made."""
+        self.num_made += 1
+        say(f"{path}  seed {clip['seed']}  {clip['prompt']}")
+
+    def how_to_go_on(self) -> str:
+        """Say what is made, and how to go on."""
+        return f"{self.num_made} clips made in this run are kept; the same command makes the missing ones."
+
+
+def _prompts(words: list[str]) -> list[str]:
+    """Return the prompts; `@FILE` stands for the lines of a text file."""
+    texts: list[str] = []
+    for word in words:
+        if not word.startswith("@"):
+            texts.append(word)
+            continue
+        path = Path(word[1:])
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise VideoJamError(
+                expected="a text file (UTF-8) with one prompt on each line, as the prompt starts with @",
+                found=getattr(error, "strerror", None) or str(error),
+                where=str(path),
+                fix="Correct the name; a space before the @ makes it a prompt.",
+            ) from None
+        texts += [line.strip() for line in lines if line.strip()]
+    texts = [text.strip() if text.strip() else text for text in texts]
+    if not texts or not all(texts):
+        raise VideoJamError(
+            expected="prompts with words in them",
+            found="an empty prompt" if texts else "no prompt",
+            where=" ".join(words) or "PROMPT",
+            fix="Write what the clip shows.",
+        )
+    return texts
 
 
 def _open_image(path: Path) -> Any:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(path).convert("RGB")
-    except OSError as error:
+        image = Image.open(path)
+        image.load()
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoJamError(
             expected="an image file",
-            found=error.strerror or "not a readable image",
+            found=getattr(error, "strerror", None) or "not a readable image",
             where=str(path),
             fix="Check the path; PNG and JPEG work.",
         ) from None
+    return image
 
 
-def _say_manifest(path: Path) -> None:
-    manifest = json.loads(path.read_text())
-    for clip in manifest["clips"]:
-        say(f"{path.parent / clip['files']['video']}  seed {clip['seed']}  {clip['prompt']}")
+def _say_end(path: Path, num_made: int) -> None:
+    """Say what was made, where, how it was guided, and what to do next."""
+    import json
+
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    guidance, window, size = manifest["guidance"], manifest.get("motion_window"), manifest["settings"]
+    clips = manifest["clips"]
+    kept = len(clips) - num_made
+    say(f"{num_made} clips made" + (f", {kept} were there already" if kept else "") + f", in {path.parent}")
+    words = [f"guidance {guidance['mode']}, {manifest['num_steps']} steps"]
+    words += [window["text"]] if window else []
+    words.append(
+        f"{size['num_frames']} frames of {size['width']}×{size['height']} px at {manifest['fps']:g} fps"
+    )
+    say("; ".join(words))
+    for clip in clips:
+        if "cut_from_prompt" in clip:
+            say(f"clip {clip['index']}: the text encoder did not read the end of its prompt: "
+                f"{clip['cut_from_prompt']!r}")  # fmt: skip
+    say(f"next: look at the clips; measure them with `videojam bench import NAME {path.parent} --help`")
     typer.echo(str(path))

@@ -10,7 +10,8 @@ from typing import Any
 from videojam.demo.result import ARMS
 from videojam.guidance.config import GuidanceConfig
 from videojam.models.load import LoadedModel, load_model
-from videojam.sampling.sample import SampleOutput, default_guidance, sample
+from videojam.sampling.sample import SampleOutput, sample
+from videojam.sampling.settings import default_guidance
 from videojam.tiny import PREFIX, assemble
 
 

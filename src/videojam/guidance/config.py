@@ -1,16 +1,29 @@
-"""How a model is guided: the mode, its weights, and when the motion branch runs."""
+"""How a model is guided: the rule, its weights, and when the motion branch runs."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from videojam.errors import VideoJamError
-from videojam.guidance.window import Window
+from videojam.guidance.rules import JOINT_DEFAULT, RULES, rule_of
+from videojam.guidance.window import AsWindow, Window
 
-Mode = Literal["inner", "cfg", "ip2p", "none"]
-Preset = Literal["paper", "two-forwards"]
+if TYPE_CHECKING:
+    from videojam.guidance.rules.rule import Rule, Weights
+
+
+def _known(name: str) -> str:
+    if name not in RULES:
+        raise ValueError(f"one of {', '.join(RULES)}")
+    return name
+
+
+Mode = Annotated[str, AfterValidator(_known)]
+"""Name of a guidance rule."""
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MotionOn = Literal["both", "appearance"]
 
 
 class GuidanceConfig(BaseModel):
@@ -19,15 +32,18 @@ class GuidanceConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = Field(
-        "inner",
-        description="inner: Eq. 8; cfg: text guidance alone; ip2p: an ablation; none: one plain forward.",
+        JOINT_DEFAULT, description="; ".join(f"{name}: {meaning}" for name, meaning in RULES.items()) + "."
     )
-    w_text: float = Field(5.0, ge=0, description="w1; a diffusers guidance_scale is 1 + w1.")
-    w_motion: float = Field(3.0, ge=0, description="w2, the weight of the model's own motion.")
-    motion_on: Literal["both", "appearance"] = Field(
-        "both", description="What w2 guides: both halves (paper) or the appearance alone."
+    w_text: Weight = Field(
+        5.0, description="w1; a diffusers guidance_scale is 1 + w1. With ip2p an absolute scale: 1 is none."
     )
-    window: Window = Field(
+    w_motion: Weight = Field(
+        3.0, description="w2, the weight of the model's own motion. With ip2p an absolute scale: 1 is none."
+    )
+    motion_on: MotionOn = Field(
+        "both", description="What w2 guides: both halves (paper) or only the appearance."
+    )
+    window: AsWindow = Field(
         Window(),
         description="When motion guidance runs; plain text guidance otherwise. Paper: half the steps.",
     )
@@ -47,19 +63,29 @@ class GuidanceConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> GuidanceConfig:
-        if self.mode == "ip2p" and self.drop_motion:
-            raise ValueError("ip2p guides with the motion, so drop_motion has no meaning in it")
+        if self.drop_motion and self.rule.needs_motion:
+            raise ValueError(f"{self.mode} guides with the motion, so drop_motion has no meaning in it")
         return self
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of that name."""
+        return rule_of(self.mode)
+
+    @property
+    def weights(self) -> Weights:
+        """w1 and w2."""
+        from videojam.guidance.rules.rule import Weights
+
+        return Weights(self.w_text, self.w_motion)
 
     @property
     def uses_motion_branch(self) -> bool:
         """Whether any step may need a forward with null motion."""
-        if self.drop_motion:
-            return False
-        return self.mode == "ip2p" or (self.mode == "inner" and self.w_motion != 0)
+        return not self.drop_motion and self.rule.uses_branch(self.weights)
 
 
-PRESETS: dict[Preset, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"window": Window(), "reuse_every": 1},
     "two-forwards": {"window": Window(end=1.0), "reuse_every": 2},
 }
@@ -75,12 +101,11 @@ def preset_fields(name: str) -> dict[str, Any]:
     Raises:
         VideoJamError: no preset of that name.
     """
-    for known, fields in PRESETS.items():
-        if known == name:
-            return dict(fields)
-    raise VideoJamError(
-        expected=f"one of {', '.join(PRESETS)}",
-        found=repr(name),
-        where="the preset of guidance",
-        fix="Correct the name.",
-    )
+    if name not in PRESETS:
+        raise VideoJamError(
+            expected=f"one of {', '.join(PRESETS)}",
+            found=repr(name),
+            where="the preset of guidance",
+            fix="Correct the name.",
+        )
+    return dict(PRESETS[name])

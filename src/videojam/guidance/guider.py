@@ -13,7 +13,8 @@ from diffusers.guiders.guider_utils import BaseGuidance, GuiderOutput
 
 from videojam.families import family_of
 from videojam.guidance.config import GuidanceConfig
-from videojam.guidance.functions import cfg, inner_guidance
+from videojam.guidance.rules.inner import RULE
+from videojam.guidance.rules.rule import Predictions
 from videojam.guidance.window import Window
 from videojam.joint.latents import null_motion
 
@@ -21,7 +22,7 @@ TEXT, NULL_TEXT, NULL_MOTION = "pred_cond", "pred_uncond", "pred_null_motion"
 
 
 class InnerGuidance(BaseGuidance):
-    """Inner-Guidance (Eq. 8 of arXiv 2502.02492), a thin adapter of `guidance.functions.inner_guidance`.
+    """Inner-Guidance (Eq. 8 of arXiv 2502.02492), a thin adapter of `guidance.rules.inner`.
 
     A guider's batches carry text inputs alone, so the pass with null motion gets a hook on the transformer that
     zeroes the motion channels of its input, as diffusers' `SkipLayerGuidance` does with its own hook.
@@ -113,12 +114,8 @@ class InnerGuidance(BaseGuidance):
             pred_uncond: u(x, d, ∅); not there if w1 = 0.
             pred_null_motion: u(x, 0, y); not there outside of the window.
         """
-        u, w_text, w_motion = pred_cond, self.guidance.w_text, self.guidance.w_motion
-        null_text = u if pred_uncond is None else pred_uncond
-        if pred_null_motion is None:
-            guided = cfg(u, null_text, w_text)
-        else:
-            guided = inner_guidance(u, null_text, pred_null_motion, w_text, w_motion)
+        seen = Predictions(pred_cond, pred_uncond, pred_null_motion)
+        guided = RULE.combine(seen, self.guidance.weights)
         return GuiderOutput(pred=guided, pred_cond=pred_cond, pred_uncond=pred_uncond)
 
 

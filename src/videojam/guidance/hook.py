@@ -1,21 +1,15 @@
-"""Inner-Guidance inside the base's own pipeline: a hook on its transformer's conditional pass.
+"""Guidance inside the base's own pipeline: a hook on its transformer.
 
-Stock CFG computes u∅ + s·(u − u∅). What the hook returns for a pass, and the scale s given to the pipeline:
-
-- `inner`: s = 1 + w1; the conditional pass returns u + w2/(1+w1)·(u − u₀), and CFG of it is Eq. 8.
-- `ip2p`: s = 2; the unconditional pass returns 2u − ũ, and u' + 2·(u − u') of it is ũ, for any w1 and w2.
-- `cfg`, `none`: s = 1 + w1 or 1; the passes are as they are.
-- On a step that reuses what guidance added (`guidance.reuse`): both passes return ũ, and CFG of it is ũ for any
-  s; the unconditional pass is not computed.
-
-Where the pipeline runs both passes as one over the batch [unconditional, conditional], each half is treated so.
+Stock CFG computes u∅ + s·(u − u∅) of what its two passes return. A rule (`guidance.rules`) says what its pass returns
+instead, so that this is the guided prediction. On a step that reuses what guidance added (`guidance.reuse`), both
+passes return ũ, and CFG of it is ũ for any s; the unconditional pass is not computed. Where the pipeline runs both
+passes as one over the batch [unconditional, conditional], each half is treated so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
@@ -24,48 +18,27 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.families import Family
+from videojam.guidance.call import GuidedCall
 from videojam.guidance.config import GuidanceConfig
-from videojam.guidance.functions import ip2p, motion_guided
-from videojam.guidance.reuse import DeltaReuse
-from videojam.joint.latents import null_motion
+from videojam.guidance.halves import Halves
+from videojam.guidance.rules.rule import Pass
+from videojam.guidance.trace import GuidanceTrace
 
-
-@dataclass
-class GuidanceTrace:
-    """What happened in one sampling run.
-
-    Attributes:
-        times: The paper's t at which each step starts.
-        motion_steps: Steps with a motion branch.
-        num_forwards: Calls of the transformer, a batched branch counting once; 0 for a base (no hook).
-        num_evaluations: Evaluations of the network for each clip, batched or not: the cost of guidance. Plain
-            CFG has two a step; 0 for a base (no hook).
-        std_d: Standard deviation of the noised motion latent at the start of each step.
-        mixtures: (a, b) of x_σ = a·x + b·ε at the start of each step.
-    """
-
-    times: list[float] = field(default_factory=list)
-    motion_steps: list[int] = field(default_factory=list)
-    num_forwards: int = 0
-    num_evaluations: int = 0
-    std_d: list[float] = field(default_factory=list)
-    mixtures: list[tuple[float, float]] = field(default_factory=list)
-
-    def expected_std_d(self, motion_std: float = 1.0) -> list[float]:
-        """Return sqrt((a·s)² + b²), what std(d_t) is for clean motion latents of deviation s."""
-        return [((a * motion_std) ** 2 + b**2) ** 0.5 for a, b in self.mixtures[: len(self.std_d)]]
+Context = Callable[..., AbstractContextManager[None]]
 
 
 def pipeline_scale(config: GuidanceConfig) -> float:
     """Return the guidance scale to give to the stock pipeline under the hook."""
-    if config.mode == "none":
-        return 1.0
-    return 2.0 if config.mode == "ip2p" else 1 + config.w_text
+    return config.rule.scale(config.weights)
 
 
 @contextmanager
-def guided(pipe: Any, family: Family, config: GuidanceConfig) -> Iterator[GuidanceTrace]:
+def guided(pipe: Any, family: Family, config: GuidanceConfig) -> Iterator[list[GuidanceTrace]]:
     """Put guidance into a stock pipeline of a joint model for the time of a `with` block.
+
+    Each call of the pipeline in the block is guided by itself, also one that follows an interrupted one. Another
+    scale of the caller's (`guidance_scale`, `guidance_scale_2`) changes the strength of text guidance only: w2 stays
+    what it is. CogVideoX's `use_dynamic_cfg` is not followed.
 
     Args:
         pipe: Stock pipeline with joint transformers; call it with `guidance_scale=pipeline_scale(config)`.
@@ -73,33 +46,28 @@ def guided(pipe: Any, family: Family, config: GuidanceConfig) -> Iterator[Guidan
         config: How to guide.
 
     Yields:
-        A trace that the calls in the block fill.
+        The traces of the pipeline's calls, one each, filled while they run.
     """
-    state = _Hook(pipe, family, config)
+    hook = _Hook(pipe, family, config)
     with ExitStack() as stack:
         for transformer in family.transformers(pipe).values():
-            stack.enter_context(state.attached(transformer))
-        yield state.trace
+            stack.enter_context(hook.attached(transformer))
+        yield hook.traces
 
 
 class _Hook:
-    """State of one run: which pass of which step the transformer is in, and what it has predicted."""
+    """Follows the passes of the pipeline's calls, runs the rule's branch, and returns what the rule says."""
 
     def __init__(self, pipe: Any, family: Family, config: GuidanceConfig) -> None:
         self.pipe, self.family, self.config = pipe, family, config
-        self.trace = GuidanceTrace()
-        self.active: set[int] = set()
-        self.step = -1
-        self.pass_name = ""
-        self.context: dict[str, Any] = {}
-        self.in_branch = False
-        self.u: Tensor | None = None
-        self.num_clips = 1
-        self.reuse = DeltaReuse(config.reuse_every)
-        self.fresh = True
-        self.reused: Tensor | None = None
-        self.stacked = family.batched_cfg and pipeline_scale(config) > 1
-        """Whether a pass carries the batch [unconditional, conditional]."""
+        self.traces: list[GuidanceTrace] = []
+        self._call: GuidedCall | None = None
+        self._pass: Pass | None = None
+        self._context: dict[str, Any] = {}
+        self._stock_contexts: dict[int, Context] = {}
+        self._in_branch = False
+
+    # --- on and off ---
 
     @contextmanager
     def attached(self, transformer: Any) -> Iterator[None]:
@@ -108,24 +76,26 @@ class _Hook:
             raise VideoJamError(
                 expected="a transformer whose pipeline names its passes (cache_context)",
                 found=type(transformer).__name__,
-                where="guidance hook",
-                fix="Use a diffusers version whose pipeline does, 0.37 or newer.",
+                where="the guidance hook",
+                fix="Upgrade diffusers: every known base pipeline does, 0.37 or newer.",
             )
-        stock_context: Callable[..., AbstractContextManager[None]] = transformer.cache_context
+        stock = self._stock_contexts[id(transformer)] = transformer.cache_context
 
         @contextmanager
         def named_context(name: str, **kwargs: Any) -> Iterator[None]:
-            unconditional = not self.stacked and name == self.family.pass_names[1]
-            self.pass_name, self.context = "uncond" if unconditional else "cond", kwargs
-            with stock_context(name, **kwargs):
-                yield
+            self._pass = "uncond" if name == self.family.pass_names[1] else "cond"
+            self._context = kwargs
+            try:
+                with stock(name, **kwargs):
+                    yield
+            finally:
+                self._pass = None
 
         transformer.cache_context = named_context
         handles = [
             transformer.register_forward_pre_hook(self.before, with_kwargs=True),
             transformer.register_forward_hook(self.after, with_kwargs=True),
         ]
-        self.stock_context = {**getattr(self, "stock_context", {}), id(transformer): stock_context}
         try:
             with self._skipping(transformer):
                 yield
@@ -137,14 +107,14 @@ class _Hook:
     @contextmanager
     def _skipping(self, transformer: Any) -> Iterator[None]:
         """Let passes whose result is known not be computed; torch's hooks can't do that."""
-        if self.reuse.every == 1 or self.stacked:
+        if self.config.reuse_every == 1:
             yield
             return
         own, stock_forward = vars(transformer).get("forward"), transformer.forward
 
         @wraps(stock_forward)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            return (self.reused,) if self._is_known() else stock_forward(*args, **kwargs)
+            return (self._reused,) if self._is_known() else stock_forward(*args, **kwargs)
 
         transformer.forward = forward
         try:
@@ -157,147 +127,115 @@ class _Hook:
 
     def _is_known(self) -> bool:
         """Whether the pass at hand is the unconditional one of a step that reuses what guidance added."""
-        return not self.fresh and not self.in_branch and self.pass_name == "uncond"
+        call = self._call
+        return call is not None and not call.reuse.fresh and not self._in_branch and self._pass == "uncond"
+
+    # --- the two ends of a pass ---
 
     def before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Begin a pass: count steps, drop the motion if asked, add the branch's rows if they are batched."""
-        if self.in_branch or self._is_known():
+        if self._in_branch or self._is_known():
             return None
-        self.trace.num_forwards += 1
-        hidden = kwargs["hidden_states"]
-        if self.pass_name == "cond":
-            self._begin_step(module, self._rows(hidden, "cond"))
+        halves, hidden = Halves.of(self.family, module), kwargs["hidden_states"]
+        name, call = self._pass_at_hand(), self._call_of(module)
+        if name == "cond":
+            conditional = _rows(hidden, "cond", call.stacked)
+            call.begin_step(module, scale_in_use(self.pipe, module, self.config), conditional, halves)
         if self.config.drop_motion:
-            hidden = self._null(module, hidden)
+            hidden = halves.null(hidden)
         kwargs = {**kwargs, "hidden_states": hidden}
-        if not self.fresh:
-            kwargs = {name: self._rows(value, "cond") for name, value in kwargs.items()}
-        if self.config.batched and self._needs_branch():
-            branch = self._branch_inputs(module, kwargs)
-            num_rows = len(hidden)
-            kwargs = {name: _stack(value, branch[name], num_rows) for name, value in kwargs.items()}
-        self.trace.num_evaluations += len(kwargs["hidden_states"]) // self.num_clips
+        if not call.reuse.fresh:
+            kwargs = {key: _rows(value, "cond", call.stacked) for key, value in kwargs.items()}
+        if self.config.batched and call.needs_branch(name):
+            branch = self._branch_inputs(call, halves, kwargs)
+            kwargs = {key: _stack(value, branch[key], len(hidden)) for key, value in kwargs.items()}
+        call.count(len(kwargs["hidden_states"]))
         return args, kwargs
 
     def after(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        """End a pass: run the null-motion branch if it wasn't batched, and return the guided prediction."""
-        if self.in_branch or self._is_known():
+        """End a pass: run the rule's branch if it wasn't batched, and return what the rule says."""
+        if self._in_branch or self._is_known():
             return None
-        u, null = output[0], None
-        if not self.fresh:
-            self.reused = self.reuse.guided(u, self.step in self.active)
-            return (torch.cat([self.reused] * 2) if self.stacked else self.reused, *output[1:])
-        if self._needs_branch():
+        call, name, u, branch = self._call, self._pass_at_hand(), output[0], None
+        assert call is not None
+        if not call.reuse.fresh:
+            self._reused = call.reuse.guided(u)
+            return (torch.cat([self._reused] * 2) if call.stacked else self._reused, *output[1:])
+        halves = Halves.of(self.family, module)
+        if call.needs_branch(name):
             if self.config.batched:
-                num_rows = len(u) // (3 if self.stacked else 2)
-                u, null = u.split([len(u) - num_rows, num_rows])
+                num_rows = len(u) // (3 if call.stacked else 2)
+                u, branch = u.split([len(u) - num_rows, num_rows])
             else:
-                null = self._branch(module, kwargs)
-        names = ("uncond", "cond") if self.stacked else (self.pass_name,)
-        passes = {name: self._rows(u, name) for name in names}
-        self.u = passes.get("cond", self.u)
-        guided = {
-            name: self._guided(module, name, u, null if name == self._guided_pass else None)
-            for name, u in passes.items()
-        }
-        if self.reuse.every > 1:
-            for name, u in passes.items():
-                self._keep(name, u, guided[name])
-        return (torch.cat(list(guided.values())), *output[1:])
+                branch = self._run_branch(call, halves, module, kwargs)
+        if not call.stacked:
+            return (call.returned(name, u, branch, halves), *output[1:])
+        returned: dict[Pass, Tensor] = {}
+        for part in ("cond", "uncond"):
+            beside = branch if part == call.rule.acts_on else None
+            returned[part] = call.returned(part, _rows(u, part, True), beside, halves)
+        return (torch.cat([returned["uncond"], returned["cond"]]), *output[1:])
 
-    def _begin_step(self, module: Any, hidden: Tensor) -> None:
-        self.step += 1
-        if self.step == 0:
-            self.trace.times = self.family.paper_times(self.pipe.scheduler).tolist()
-            self.trace.mixtures = [self.family.mixture(1 - t) for t in self.trace.times]
-            if self.config.uses_motion_branch:
-                self.active = set(self.config.window.steps(self.trace.times))
-        self.fresh = self.reuse.is_fresh(self.step, self.step in self.active, module)
-        self.num_clips = len(hidden)
-        if self.step in self.active:
-            self.trace.motion_steps.append(self.step)
-        num_channels = self._num_channels(module)
-        d = hidden.narrow(self.family.channel_dim, num_channels, num_channels)
-        d = d[d != 0]  # where the first frame is given, d is null there and not noise
-        self.trace.std_d.append(d.float().std().item())
+    def _call_of(self, module: Any) -> GuidedCall:
+        """Return the state of the pipeline's call at hand; setting the timesteps is what begins one."""
+        call = self._call
+        if call is None or self.pipe.scheduler.timesteps is not call.timesteps:
+            scale = scale_in_use(self.pipe, module, self.config)
+            call = self._call = GuidedCall(self.pipe, self.family, self.config, scale)
+            self.traces.append(call.trace)
+        return call
 
-    @property
-    def _guided_pass(self) -> str:
-        """Which pass the null-motion branch belongs to."""
-        return "uncond" if self.config.mode == "ip2p" else "cond"
+    def _pass_at_hand(self) -> Pass:
+        if self._pass is None:
+            raise VideoJamError(
+                expected="a pass that the pipeline names (cache_context)",
+                found="a call of the transformer outside of any",
+                where="the guidance hook",
+                fix="Call the pipeline, not its transformer, or enter transformer.cache_context('cond').",
+            )
+        return self._pass
 
-    def _needs_branch(self) -> bool:
-        in_step = self.fresh and self.step in self.active
-        return in_step and (self.stacked or self.pass_name == self._guided_pass)
+    # --- the rule's branch ---
 
-    def _rows(self, value: Any, name: str) -> Any:
-        """Return one pass's share of a batched tensor; anything else as it is, such as one number for all rows."""
-        if not (self.stacked and isinstance(value, Tensor) and value.ndim and len(value) > 1):
-            return value
-        return value.chunk(2)[name == "cond"]
+    def _branch_inputs(self, call: GuidedCall, halves: Halves, kwargs: dict[str, Any]) -> dict[str, Any]:
+        inputs = {key: _rows(value, call.rule.acts_on, call.stacked) for key, value in kwargs.items()}
+        return {**inputs, "hidden_states": halves.null(inputs["hidden_states"])}
 
-    def _branch_inputs(self, module: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        inputs = {name: self._rows(value, self._guided_pass) for name, value in kwargs.items()}
-        return {**inputs, "hidden_states": self._null(module, inputs["hidden_states"])}
-
-    def _branch(self, module: Any, kwargs: dict[str, Any]) -> Tensor:
+    def _run_branch(self, call: GuidedCall, halves: Halves, module: Any, kwargs: dict[str, Any]) -> Tensor:
         """Run the pass once more with null motion, in a cache context of its own."""
-        self.in_branch = True
-        self.trace.num_forwards += 1
-        self.trace.num_evaluations += 1
+        inputs = self._branch_inputs(call, halves, kwargs)
+        call.count(len(inputs["hidden_states"]))
+        self._in_branch = True
         try:
-            with self.stock_context[id(module)]("motion", **self.context):
-                return module(**self._branch_inputs(module, kwargs))[0]
+            with self._stock_contexts[id(module)]("motion", **self._context):
+                prediction: Tensor = module(**inputs)[0]
+                return prediction
         finally:
-            self.in_branch = False
+            self._in_branch = False
 
-    def _guided(self, module: Any, name: str, u: Tensor, null: Tensor | None) -> Tensor:
-        """Return what makes the pipeline's own CFG equal the guidance asked for."""
-        config = self.config
-        if config.mode == "ip2p" and name == "uncond":
-            assert self.u is not None  # the conditional pass comes first
-            text = ip2p(self.u, u, u, config.w_text, config.w_motion)  # the motion term cancels
-            full = text if null is None else ip2p(self.u, u, null, config.w_text, config.w_motion)
-            return 2 * self.u - self._on_halves(module, full, text)
-        if null is None:
-            return u
-        return self._on_halves(module, motion_guided(u, null, config.w_text, config.w_motion), u)
 
-    def _keep(self, name: str, u: Tensor, guided: Tensor) -> None:
-        """Keep what guidance adds to u(x, d, y) in this step, of one pass's part.
+def scale_in_use(pipe: Any, module: Any, config: GuidanceConfig) -> float:
+    """Return the guidance scale with which a pipeline's call under way weighs a transformer's passes.
 
-        Args:
-            name: The pass.
-            u: Its prediction.
-            guided: What it returns to the pipeline.
-        """
-        config = self.config
-        if config.mode != "ip2p" and name == "cond":
-            self.reuse.motion = pipeline_scale(config) * (guided - u)
-            return
-        if name == "cond":
-            return
-        assert self.u is not None  # the conditional pass comes first
-        if config.mode == "ip2p":
-            self.reuse.text = ip2p(self.u, u, u, config.w_text, config.w_motion) - self.u
-            self.reuse.motion = self.u - guided - self.reuse.text
-        else:
-            self.reuse.text = config.w_text * (self.u - u)
+    Args:
+        pipe: Stock pipeline, in a call.
+        module: One of its transformers; A14B's second one may have a scale of its own.
+        config: For a pipeline that doesn't keep its scale.
+    """
+    if getattr(pipe, "guider", None) is not None:
+        scale = getattr(pipe.guider, "guidance_scale", None)
+    elif module is getattr(pipe, "transformer_2", None):
+        scale = getattr(pipe, "_guidance_scale_2", None)
+    else:
+        scale = getattr(pipe, "_guidance_scale", None)
+    return pipeline_scale(config) if scale is None else float(scale)
 
-    def _on_halves(self, module: Any, both: Tensor, text_only: Tensor) -> Tensor:
-        """Keep motion guidance in both halves, or put text guidance alone into the motion half."""
-        if self.config.motion_on == "both":
-            return both
-        dim, num_channels = self.family.channel_dim, self._num_channels(module)
-        x = both.narrow(dim, 0, num_channels)
-        d = text_only.narrow(dim, num_channels, num_channels)
-        return torch.cat([x, d], dim=dim)
 
-    def _null(self, module: Any, hidden: Tensor) -> Tensor:
-        return null_motion(hidden, self._num_channels(module), self.family.channel_dim)
-
-    def _num_channels(self, module: Any) -> int:
-        return self.family.latent_channels(module.config) // 2
+def _rows(value: Any, name: Pass, stacked: bool) -> Any:
+    """Return one pass's share of a batched tensor; anything else as it is, such as one number for all rows."""
+    if not (stacked and isinstance(value, Tensor) and value.ndim and len(value) > 1):
+        return value
+    return value.chunk(2)[name == "cond"]
 
 
 def _stack(value: Any, more: Any, num_rows: int) -> Any:

@@ -21,33 +21,45 @@ class DeltaReuse:
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self.text: Tensor | None = None
-        self.motion: Tensor | None = None
+        self.fresh = True
+        """Whether the step at hand computes them."""
+        self._text: Tensor | None = None
+        self._motion: Tensor | None = None
+        self._in_window = False
         self._last: tuple[int, bool, Any] | None = None
 
-    def is_fresh(self, step: int, in_window: bool, network: Any) -> bool:
-        """Return whether a step computes what guidance adds; asked once for each step, in their order.
+    def begin(self, step: int, in_window: bool, network: Any) -> bool:
+        """Begin a step and return whether it computes what guidance adds; once for each step, in their order.
 
         Args:
             step: Number of the step.
             in_window: Whether motion guidance runs in it.
             network: The transformer that is in charge of it.
         """
-        if self._last is not None:
-            step_before, had_motion, same = self._last[0], self._last[1], self._last[2] is network
-            if step - step_before < self.every and same and (had_motion or not in_window):
-                return False
-        self._last = (step, in_window, network)
-        self.text = self.motion = None
-        return True
+        self._in_window = in_window
+        self.fresh = not self._may_reuse(step, in_window, network)
+        if self.fresh:
+            self._last = (step, in_window, network)
+            self._text = self._motion = None
+        return self.fresh
 
-    def guided(self, u: Tensor, in_window: bool) -> Tensor:
+    def _may_reuse(self, step: int, in_window: bool, network: Any) -> bool:
+        if self._last is None:
+            return False
+        step_before, had_motion, network_before = self._last
+        recent = step - step_before < self.every
+        return recent and network_before is network and (had_motion or not in_window)
+
+    def keep(self, text: Tensor | None, motion: Tensor | None) -> None:
+        """Keep what text and motion guidance added in the step at hand."""
+        self._text, self._motion = text, motion
+
+    def guided(self, u: Tensor) -> Tensor:
         """Return u with what guidance added in the last step that computed it.
 
         Args:
             u: u(x, d, y) of the step at hand.
-            in_window: Whether motion guidance runs in it.
         """
-        for delta in (self.text, self.motion if in_window else None):
+        for delta in (self._text, self._motion if self._in_window else None):
             u = u if delta is None else u + delta
         return u

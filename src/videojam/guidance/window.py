@@ -1,10 +1,10 @@
-"""The window of steps in which motion guidance runs: given in steps or in t, told in both."""
+"""The window of steps in which motion guidance runs: given in steps or in t, reported in both."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from videojam.errors import VideoJamError
 
@@ -21,13 +21,19 @@ class Window(BaseModel):
         "share",
         description="share: of the steps, 0..1; steps: step numbers from 0; t: the paper's time, 0 noise.",
     )
-    start: float = Field(0.0, ge=0, description="Where motion guidance begins.")
-    end: float = Field(0.5, ge=0, description="Where it ends; the end itself is outside.")
+    start: float = Field(0.0, ge=0, allow_inf_nan=False, description="Where motion guidance begins.")
+    end: float = Field(
+        0.5, ge=0, allow_inf_nan=False, description="Where it ends; the end itself is outside."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
         if self.end < self.start:
             raise ValueError(f"the window ends ({self.end:g}) before it starts ({self.start:g})")
+        if self.unit == "steps" and not (self.start.is_integer() and self.end.is_integer()):
+            raise ValueError("step numbers are whole")
+        if self.unit != "steps" and self.end > 1:
+            raise ValueError(f"{self.unit} lies between 0 and 1, and the window ends at {self.end:g}")
         return self
 
     def steps(self, times: list[float]) -> list[int]:
@@ -79,14 +85,26 @@ def parse_window(text: str) -> Window:
         return Window(end=1.0)
     if text == "half":
         return Window()
+    expected = "all, half, steps:0-50, t:0-0.4 or share:0-0.5"
     try:
         unit, _, span = text.partition(":")
         start, end = (float(value) for value in span.split("-"))
-        return Window(unit=unit, start=start, end=end)
+        return Window.model_validate({"unit": unit, "start": start, "end": end})
+    except ValidationError as error:
+        expected += f"; {error.errors()[0]['msg'].removeprefix('Value error, ')}"
     except ValueError:
-        raise VideoJamError(
-            expected="all, half, steps:0-50, t:0-0.4 or share:0-0.5",
-            found=repr(text),
-            where="the window of motion guidance",
-            fix="Write it in one of these forms.",
-        ) from None
+        pass  # not of the form at all
+    raise VideoJamError(
+        expected=expected,
+        found=repr(text),
+        where="the window of motion guidance",
+        fix="Write it in one of these forms.",
+    )
+
+
+def _read(value: Any) -> Any:
+    return parse_window(value) if isinstance(value, str) else value
+
+
+AsWindow = Annotated[Window, BeforeValidator(_read)]
+"""A window, or text as users write it."""

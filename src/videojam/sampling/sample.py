@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.guidance.config import GuidanceConfig
-from videojam.guidance.hook import GuidanceTrace, guided, pipeline_scale
+from videojam.guidance.hook import guided, pipeline_scale
+from videojam.guidance.trace import GuidanceTrace
 from videojam.guidance.window import WindowReport
-from videojam.joint.latents import reject_non_finite, split
+from videojam.joint.latents import split
 from videojam.models.load import LoadedModel, with_image
 from videojam.motion.flow import decode_motion_video, motion_video
+from videojam.sampling.checks import reject_non_finite_sample, require_memory, upright, warn_of_cut_texts
+from videojam.sampling.progress import OnStep, steps_shown
 from videojam.sampling.request import Request, build_request
 from videojam.sampling.schedule import Schedule, build_scheduler
+from videojam.sampling.settings import ResolvedSettings, SampleSettings, resolve, settings_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class SampleOutput:
         flow: The predicted motion in px/frame, float32 `[B, T-1, 2, H, W]`; none for a base model.
         trace: Times, motion steps, number of forwards and std(d_t) of the run.
         window: The window of motion guidance in steps and in t; none without motion guidance.
+        settings: What the clips were sampled with, nothing left open.
+        cut: For each prompt that is longer than the text encoder reads, the end that was cut.
     """
 
     latents: Tensor
@@ -42,89 +47,78 @@ class SampleOutput:
     flow: Tensor | None
     trace: GuidanceTrace
     window: WindowReport | None
+    settings: ResolvedSettings
+    cut: dict[str, str]
 
 
 def sample(
     model: LoadedModel,
     prompts: Sequence[str],
+    settings: SampleSettings | None = None,
     *,
     seeds: int | Sequence[int] = 0,
-    num_frames: int | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    num_steps: int | None = None,
-    guidance: GuidanceConfig | None = None,
-    negative_prompt: str | None = None,
-    max_sequence_length: int | None = None,
-    schedule: Schedule = "base",
-    shift: float | None = None,
     image: Any = None,
     decode: bool = True,
-    progress: bool = False,
+    on_step: OnStep | None = None,
+    **changes: Any,
 ) -> SampleOutput:
     """Sample clips of prompts in one batch; a clip is a function of its seed and not of its place.
 
-    Everything that isn't given comes from the model folder's defaults, then from the stock pipeline.
+    Everything that isn't given comes from the model folder's defaults, then from the stock pipeline. Clips of one
+    seed in batches of other sizes differ by float rounding only (docs/sampling.md says by how much).
 
     Args:
         model: Joint model, or a base (guidance `cfg` or `none`).
         prompts: One for each clip.
+        settings: How to sample.
         seeds: One for each clip, or the first of consecutive ones. The base model draws the same noise for x.
-        num_frames: Frames of a clip; 4k+1 for Wan.
-        height: In px.
-        width: In px.
-        num_steps: Sampling steps.
-        guidance: Inner-Guidance for a joint model, CFG for a base, with the folder's weights, if not given.
-        negative_prompt: Null text.
-        max_sequence_length: Text tokens.
-        schedule: The base's own, or `linear_quadratic`.
-        shift: Flow shift in place of the base's.
         image: First frame (a PIL image, the same for all clips) for a base that is, or can be, image-to-video.
         decode: Whether to decode the latents to videos.
-        progress: Whether to show the pipeline's progress bar.
+        on_step: Called after each step with the number of steps done and of all steps.
+        changes: Keys of `SampleSettings` in place of those of `settings`, or `guidance`, a whole `GuidanceConfig`.
 
     Raises:
-        VideoJamError: sizes, seeds or guidance that don't fit the model; NaN in the result.
+        VideoJamError: sizes, seeds, settings or guidance that don't fit the model; no memory; NaN in the result.
     """
     model = _checked_for_image(model, image)
-    guidance = guidance or default_guidance(model)
-    request = build_request(
-        model,
-        prompts,
-        seeds,
-        guidance,
-        num_frames=num_frames,
-        height=height,
-        width=width,
-        num_steps=num_steps,
-        negative_prompt=negative_prompt,
-        max_sequence_length=max_sequence_length,
+    resolved = resolve(model, settings_of(settings, changes))
+    cut = warn_of_cut_texts(model, prompts, resolved)
+    require_memory(model, resolved, len(prompts))
+    request = build_request(model, prompts, seeds, resolved)
+    latents, trace = _run_pipeline(model, request, image, on_step)
+    reject_non_finite_sample(model, latents)
+    decoded = decode_halves(model, latents, resolved.num_frames) if decode else (None, None, None)
+    video, motion_video, flow = decoded
+    guidance = resolved.guidance
+    return SampleOutput(
+        latents=latents,
+        seeds=request.seeds,
+        video=video,
+        motion_video=motion_video,
+        flow=flow,
+        trace=trace,
+        window=guidance.window.report(trace.times) if guidance.uses_motion_branch else None,
+        settings=resolved,
+        cut=cut,
     )
-    pipe, family = model.pipeline, model.family
-    pipe.set_progress_bar_config(disable=not progress)
-    context = guided(pipe, family, guidance) if model.is_joint else nullcontext(GuidanceTrace())
-    with scheduled(pipe, schedule, shift), context as trace:
-        arguments = _pipeline_arguments(request, guidance)
+
+
+def _run_pipeline(
+    model: LoadedModel, request: Request, image: Any, on_step: OnStep | None
+) -> tuple[Tensor, GuidanceTrace]:
+    """Call the base's own pipeline under the hook and return its final latents, float32, and the trace."""
+    pipe, family, settings = model.pipeline, model.family, request.settings
+    no_traces: list[GuidanceTrace] = []
+    context = guided(pipe, family, settings.guidance) if model.is_joint else nullcontext(no_traces)
+    with scheduled(pipe, settings.schedule, settings.shift), steps_shown(pipe, on_step), context as traces:
+        arguments = _pipeline_arguments(request)
         if image is not None:
-            arguments["image"] = image
+            arguments["image"] = upright(image)
         noise = request.noise.to(pipe._execution_device)
         latents = family.run_pipeline(pipe, noise, request.generators, **arguments).float()
-        if not model.is_joint:
-            trace.times = family.paper_times(pipe.scheduler).tolist()
-    reject_non_finite(latents, "sampled latents", model.source)
-    video, motion_video, flow = (
-        decode_halves(model, latents, request.num_frames) if decode else (None, None, None)
-    )
-    window = guidance.window.report(trace.times) if guidance.uses_motion_branch else None
-    return SampleOutput(latents, request.seeds, video, motion_video, flow, trace, window)
-
-
-def default_guidance(model: LoadedModel) -> GuidanceConfig:
-    """Return Inner-Guidance for a joint model and CFG for a base, with the weights of the model folder."""
-    weights = {name: getattr(model.defaults, name) for name in ("w_text", "w_motion")}
-    weights["w_text"] = model.family.default_w_text if weights["w_text"] is None else weights["w_text"]
-    given = {name: value for name, value in weights.items() if value is not None}
-    return GuidanceConfig(mode="inner" if model.is_joint else "cfg", **given)
+        if model.is_joint:
+            return latents, traces[-1]
+        return latents, GuidanceTrace(times=family.paper_times(pipe.scheduler).tolist())
 
 
 @contextmanager
@@ -199,16 +193,15 @@ def _checked_for_image(model: LoadedModel, image: Any) -> LoadedModel:
     return model
 
 
-def _pipeline_arguments(request: Request, guidance: GuidanceConfig) -> dict[str, Any]:
+def _pipeline_arguments(request: Request) -> dict[str, Any]:
+    settings, null_text = request.settings, request.settings.negative_prompt
     return {
         "prompt": request.prompts,
-        "negative_prompt": None
-        if request.negative_prompt is None
-        else [request.negative_prompt] * len(request.prompts),
-        "num_frames": request.num_frames,
-        "height": request.height,
-        "width": request.width,
-        "num_inference_steps": request.num_steps,
-        "guidance_scale": pipeline_scale(guidance),
-        "max_sequence_length": request.max_sequence_length,
+        "negative_prompt": None if null_text is None else [null_text] * len(request.prompts),
+        "num_frames": settings.num_frames,
+        "height": settings.height,
+        "width": settings.width,
+        "num_inference_steps": settings.num_steps,
+        "guidance_scale": pipeline_scale(settings.guidance),
+        "max_sequence_length": settings.max_sequence_length,
     }

@@ -1,4 +1,4 @@
-"""The plain twin of `sample`: an explicit loop of Eq. 8, which the pipeline under the hook must equal."""
+"""The plain twin of `sample`: an explicit loop of the guidance rule, which the pipeline under the hook must equal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor
 from videojam.families import Conditioning, Family
 from videojam.families.first_frame import restarted, video_of_image
 from videojam.guidance.config import GuidanceConfig
-from videojam.guidance.functions import cfg, inner_guidance, ip2p
 from videojam.guidance.reuse import DeltaReuse
+from videojam.guidance.rules.rule import Predictions
 from videojam.joint.latents import join, null_motion, split
 from videojam.models.load import LoadedModel, with_image
+from videojam.sampling.checks import upright
 from videojam.sampling.request import build_request
 from videojam.sampling.sample import scheduled
-from videojam.sampling.schedule import Schedule
+from videojam.sampling.settings import SampleSettings, resolve, settings_of
 
 
 class Start(NamedTuple):
@@ -36,33 +37,33 @@ class Start(NamedTuple):
 def sample_twin(
     model: LoadedModel,
     prompts: Sequence[str],
+    settings: SampleSettings | None = None,
     *,
     seeds: int | Sequence[int] = 0,
-    guidance: GuidanceConfig,
-    schedule: Schedule = "base",
-    shift: float | None = None,
     image: Any = None,
     start: Start | None = None,
-    **given: Any,
+    **changes: Any,
 ) -> Tensor:
     """Sample latents `[B, C or 2C, F, H, W]` by an explicit loop; arguments are those of `sample`.
 
     With `start`, clean latents are noised to the time of its step, and the steps from it on are taken.
     """
     model = model if image is None else with_image(model)
-    request = build_request(model, prompts, seeds, guidance, **given)
-    pipe, family, length = model.pipeline, model.family.for_sampling(), request.max_sequence_length
+    resolved = resolve(model, settings_of(settings, changes))
+    guidance = resolved.guidance
+    request = build_request(model, prompts, seeds, resolved)
+    pipe, family, length = model.pipeline, model.family.for_sampling(), resolved.max_sequence_length
     text = family.encode_prompts(pipe, request.prompts, length)
-    null_text = family.encode_prompts(pipe, [request.negative_prompt or ""] * len(request.prompts), length)
+    null_text = family.encode_prompts(pipe, [resolved.negative_prompt or ""] * len(request.prompts), length)
     latents = request.noise.to(pipe.device)
     condition: Conditioning = {}
     if image is not None:
-        size = request.num_frames, request.height, request.width
-        still = video_of_image(pipe, image, len(latents), *size)
+        size = resolved.num_frames, resolved.height, resolved.width
+        still = video_of_image(pipe, upright(image), len(latents), *size)
         condition = family.encode_image(pipe, still, restarted(request.generators[0]))
         text, null_text = {**text, **condition}, {**null_text, **condition}
-    with scheduled(pipe, schedule, shift):
-        family.set_timesteps(pipe, request.num_steps, latents)
+    with scheduled(pipe, resolved.schedule, resolved.shift):
+        family.set_timesteps(pipe, resolved.num_steps, latents)
         take_step = family.stepper(pipe.scheduler, request.generators)
         times = family.paper_times(pipe.scheduler).tolist()
         motion_steps = guidance.window.steps(times)
@@ -83,11 +84,11 @@ def sample_twin(
 
             xd = null_motion(latents) if guidance.drop_motion else latents
             in_window = guidance.uses_motion_branch and step in motion_steps
-            if reuse.is_fresh(step, in_window, transformer):
+            if reuse.begin(step, in_window, transformer):
                 u, plain, velocity = guided_velocity(predict, xd, text, null_text, guidance, in_window)
-                reuse.text, reuse.motion = plain - u, velocity - plain
+                reuse.keep(plain - u, velocity - plain)
             else:
-                velocity = reuse.guided(predict(xd, text), in_window)
+                velocity = reuse.guided(predict(xd, text))
             latents = take_step(velocity, timestep, latents)
     return family.finished(latents, condition)
 
@@ -113,21 +114,16 @@ def guided_velocity(
         guidance: How to guide.
         in_window: Whether motion guidance runs in this step.
     """
-    w_text, w_motion = guidance.w_text, guidance.w_motion
+    rule, weights = guidance.rule, guidance.weights
     u = predict(xd, text)
-    if guidance.mode == "none":
+    if not rule.has_null_text:
         return u, u, u
-    u_null_text = predict(xd, null_text)
-    if guidance.mode == "ip2p":
-        plain = ip2p(u, u_null_text, u_null_text, w_text, w_motion)
-    else:
-        plain = cfg(u, u_null_text, w_text)
-    if not in_window:
+    seen = Predictions(u, predict(xd, null_text))
+    plain = rule.combine(seen, weights)
+    if not in_window or rule.branch is None:
         return u, plain, plain
-    if guidance.mode == "ip2p":
-        full = ip2p(u, u_null_text, predict(null_motion(xd), null_text), w_text, w_motion)
-    else:
-        full = inner_guidance(u, u_null_text, predict(null_motion(xd), text), w_text, w_motion)
+    branch = predict(null_motion(xd), text if rule.branch.beside == "cond" else null_text)
+    full = rule.combine(seen._replace(branch=branch), weights)
     if guidance.motion_on == "appearance":
         full = join(split(full)[0], split(plain)[1])
     return u, plain, full

@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from videojam.errors import VideoJamError
 from videojam.files import renamed
 from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT
 from videojam.guidance.window import Window
 from videojam.models.load import LoadedModel, load_model
 from videojam.models.record import FINGERPRINT_NAME
@@ -43,7 +45,7 @@ class VerifyReport(BaseModel):
 
     @property
     def ok(self) -> bool:
-        """Whether the model may be trusted to be what was saved."""
+        """Whether nothing speaks against the model; with `stored` absent there was nothing to compare with."""
         return self.repeats and self.stored != "differs"
 
 
@@ -59,7 +61,8 @@ def fingerprint(model: LoadedModel, image: Any = None) -> Tensor:
     """
     num_frames, height, width = model.family.smallest_clip(model.pipeline)
     height, width = 2 * height, 2 * width
-    guidance = GuidanceConfig(mode="inner" if model.is_joint else "cfg", window=Window(end=1.0))
+    mode = JOINT_DEFAULT if model.is_joint else BASE_DEFAULT
+    guidance = GuidanceConfig(mode=mode, window=Window(end=1.0))
     output = sample(
         model,
         [PROMPT],
@@ -113,8 +116,16 @@ def _compare(
 ) -> tuple[Literal["equal", "close", "differs", "absent"], float | None]:
     if not path.is_file():
         return "absent", None
-    with safe_open(path, framework="pt") as file:
-        stored = file.get_tensor("latents")
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = file.get_tensor("latents")
+    except (SafetensorError, OSError) as error:
+        raise VideoJamError(
+            expected="the fingerprint that was stored with the model, a tensor called latents",
+            found=str(error),
+            where=str(path),
+            fix="Take the file from an intact copy of the model; without it, the model can't be verified.",
+        ) from None
     if stored.shape != latents.shape:
         return "differs", None
     difference = ((latents - stored).abs().max() / stored.std()).item()

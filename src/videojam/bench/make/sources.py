@@ -19,7 +19,8 @@ from videojam.families import family_of
 from videojam.models.check import check_pipeline
 from videojam.models.load import LoadedModel, load_model
 from videojam.models.resolve import resolve
-from videojam.sampling.sample import default_guidance, sample
+from videojam.sampling.sample import sample
+from videojam.sampling.settings import default_guidance
 from videojam.world import WORLD_VERSION, WorldConfig, sample_clip
 
 

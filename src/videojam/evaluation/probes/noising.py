@@ -23,7 +23,8 @@ from videojam.joint.latents import join
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
 from videojam.motion.video import write_video
-from videojam.sampling.sample import decode_halves, default_guidance, scheduled
+from videojam.sampling.sample import decode_halves, scheduled
+from videojam.sampling.settings import default_guidance
 from videojam.sampling.twin import Start, sample_twin
 
 MEASURED_WITH = "dis"

@@ -1,0 +1,99 @@
+"""One call of a pipeline under the hook: which step it is in, and what its passes predicted and return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from videojam.families import Family
+from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.halves import Halves
+from videojam.guidance.reuse import DeltaReuse
+from videojam.guidance.rules.rule import Pass, Predictions
+from videojam.guidance.trace import GuidanceTrace
+
+
+class GuidedCall:
+    """State of one call of a pipeline; the next call has one of its own.
+
+    Args:
+        pipe: Stock pipeline, its timesteps set.
+        family: Its family.
+        config: How to guide.
+        scale: The pipeline's guidance scale in the first step.
+    """
+
+    def __init__(self, pipe: Any, family: Family, config: GuidanceConfig, scale: float) -> None:
+        self.config, self.rule = config, config.rule
+        self.timesteps = pipe.scheduler.timesteps
+        times = family.paper_times(pipe.scheduler).tolist()
+        self.trace = GuidanceTrace(times=times, mixtures=[family.mixture(1 - t) for t in times])
+        self.stacked = family.batched_cfg and scale > 1
+        """Whether a pass carries the batch [unconditional, conditional]."""
+        self.reuse = DeltaReuse(config.reuse_every)
+        self._active = set(config.window.steps(times)) if config.uses_motion_branch else set()
+        self._step, self._num_clips = -1, 1
+        self._seen: Predictions | None = None
+        self._returned: Tensor | None = None
+
+    @property
+    def in_window(self) -> bool:
+        """Whether motion guidance runs in the step."""
+        return self._step in self._active
+
+    def begin_step(self, module: Any, scale: float, hidden: Tensor, halves: Halves) -> None:
+        """Begin a step, at its first pass.
+
+        Args:
+            module: The transformer in charge.
+            scale: The pipeline's guidance scale in this step.
+            hidden: The transformer's input, of the conditional rows.
+            halves: Of the transformer's channels.
+        """
+        self._step += 1
+        self._scale, self._weights = scale, self.rule.weights_at(self.config.weights, scale)
+        self._num_clips = len(hidden)
+        self._seen = self._returned = None
+        self.reuse.begin(self._step, self.in_window, module)
+        if self.in_window:
+            self.trace.motion_steps.append(self._step)
+        d = halves.motion(hidden)
+        d = d[d != 0]  # where the first frame is given, d is null there and not noise
+        self.trace.std_d.append(d.float().std().item())
+
+    def count(self, num_rows: int) -> None:
+        """Count a forward of a batch with so many rows."""
+        self.trace.num_forwards += 1
+        self.trace.num_evaluations += num_rows // self._num_clips
+
+    def needs_branch(self, name: Pass) -> bool:
+        """Whether the rule's branch runs beside a pass of this step."""
+        return self.reuse.fresh and self.in_window and (self.stacked or name == self.rule.acts_on)
+
+    def returned(self, name: Pass, u: Tensor, branch: Tensor | None, halves: Halves) -> Tensor:
+        """Return what a pass gives to the pipeline, so that its own CFG is the guidance asked for.
+
+        Args:
+            name: The pass.
+            u: Its prediction.
+            branch: Prediction of the rule's branch, if it ran beside this pass.
+            halves: Of the transformer's channels.
+        """
+        if name == "cond":
+            self._seen = Predictions(u)
+        else:
+            assert self._seen is not None  # the conditional pass comes first
+            self._seen = self._seen._replace(null_text=u)
+        out = u
+        if name == self.rule.acts_on:
+            plain = self.rule.returned(self._seen, self._weights, self._scale)
+            out = self._returned = plain
+            if branch is not None:
+                full = self._seen._replace(branch=branch)
+                guided = self.rule.returned(full, self._weights, self._scale)
+                on_both = self.config.motion_on == "both"
+                out = self._returned = guided if on_both else halves.join(guided, plain)
+        if self.reuse.every > 1:
+            self.reuse.keep(*self.rule.added(self._seen, self._returned, self._weights, self._scale))
+        return out

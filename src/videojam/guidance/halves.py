@@ -1,0 +1,41 @@
+"""The two halves, appearance and motion, of what a joint transformer reads and predicts."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from videojam.families import Family
+from videojam.joint.latents import null_motion
+
+
+class Halves(NamedTuple):
+    """Where x and d lie in a transformer's input and output.
+
+    Attributes:
+        num_channels: C.
+        dim: Axis of the channels.
+    """
+
+    num_channels: int
+    dim: int
+
+    @classmethod
+    def of(cls, family: Family, transformer: Any) -> Halves:
+        """Return the halves of a joint transformer."""
+        return cls(family.latent_channels(transformer.config) // 2, family.channel_dim)
+
+    def motion(self, hidden: Tensor) -> Tensor:
+        """Return d of an input that may continue after it (image-to-video)."""
+        return hidden.narrow(self.dim, self.num_channels, self.num_channels)
+
+    def null(self, hidden: Tensor) -> Tensor:
+        """Return the input with null motion."""
+        return null_motion(hidden, self.num_channels, self.dim)
+
+    def join(self, of_x: Tensor, of_d: Tensor) -> Tensor:
+        """Return the appearance half of one prediction with the motion half of another."""
+        x = of_x.narrow(self.dim, 0, self.num_channels)
+        return torch.cat([x, self.motion(of_d)], dim=self.dim)

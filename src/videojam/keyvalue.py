@@ -1,0 +1,152 @@
+"""The one grammar of settings on the command line, `key=value`, and how a config says what doesn't fit it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from videojam.errors import VideoJamError
+
+Config = TypeVar("Config", bound=BaseModel)
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def split_pair(text: str, where: str = "--set") -> tuple[str, str]:
+    """Return (key, value) of `key=value`, the value as text; the key may be dotted.
+
+    Args:
+        text: As the user wrote it.
+        where: Flag or argument it came from, for the message.
+
+    Raises:
+        VideoJamError: no `=`, or no key before it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise VideoJamError(
+            expected="key=value",
+            found=repr(text),
+            where=where,
+            fix="Write a key, an equals sign and a value, for instance num_steps=30.",
+        )
+    return key.strip(), value.strip()
+
+
+def value_of(text: str, where: str = "--set") -> Any:
+    """Return the value that a user means by some text.
+
+    Lists, mappings and quoted words are YAML, `null` and `~` are None, and 1e-5 is a number. All else stays text
+    for the config to read by the type of its field, so that `no` is a word where a word is asked for.
+
+    Args:
+        text: What stands after the `=`.
+        where: For the message.
+
+    Raises:
+        VideoJamError: a list, mapping or quoted word that YAML can't read.
+    """
+    if text in ("null", "~"):
+        return None
+    if EXPONENT.fullmatch(text):
+        return float(text)
+    if not text.startswith(("[", "{", '"', "'")):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise VideoJamError(
+            expected="a value in YAML, as it begins like one",
+            found=" ".join(str(error).split()),
+            where=f"{where} {text}",
+            fix="Close its brackets and quotes.",
+        ) from None
+
+
+def apply_pairs(content: dict[str, Any], pairs: Iterable[str], where: str = "--set") -> None:
+    """Put `key=value` words into a mapping, in their order; a dotted key reaches into the mappings below.
+
+    Args:
+        content: Changed in place.
+        pairs: As the user wrote them; of a key given twice, the last one counts.
+        where: For the message.
+
+    Raises:
+        VideoJamError: as `split_pair` and `value_of`; a dotted key into something that holds no keys.
+    """
+    for pair in pairs:
+        key, text = split_pair(pair, where)
+        *parents, last = key.split(".")
+        inner: Any = content
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise VideoJamError(
+                    expected=f"{parent} to hold keys",
+                    found=repr(inner),
+                    where=f"{where} {key}",
+                    fix="Give the key without what follows the dot, or its whole value as {key: value}.",
+                )
+        inner[last] = value_of(text, f"{where} {key}")
+
+
+def fitted(kind: type[Config], content: Mapping[str, Any], where: str, see: str = "") -> Config:
+    """Return a config of some keys and values; what doesn't fit is said by key, with a near key's name.
+
+    Args:
+        kind: The config's class.
+        content: Keys and values.
+        where: File or flag they came from, for the message.
+        see: Where all keys are listed, as a sentence.
+
+    Raises:
+        VideoJamError: an unknown key, or a value that doesn't fit.
+    """
+    try:
+        return kind.model_validate(dict(content))
+    except ValidationError as error:
+        raise explained(error, kind, where, see) from None
+
+
+def explained(error: ValidationError, kind: type[BaseModel], where: str, see: str = "") -> VideoJamError:
+    """Return the error that says of the first value that doesn't fit what was expected in its place."""
+    errors = error.errors()
+    first = errors[0]
+    key = ".".join(str(part) for part in first["loc"])
+    expected, found, fix = first["msg"], repr(first.get("input")), see or "Correct the value."
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(first["loc"][-1]), field_names(kind), n=1)
+        expected, found = "a known key", f"the unknown key {key!r}"
+        fix = (f"Did you mean {near[0]!r}? " if near else "") + (see or "Correct the key.")
+    elif first["type"] == "missing":
+        expected, found = f"the key {key!r}", "none"
+    elif first["type"] == "value_error":
+        expected = expected.removeprefix("Value error, ")
+        found = repr(first.get("input")) if key else "this combination"
+    more = f" ({len(errors) - 1} more don't fit.)" if len(errors) > 1 else ""
+    return VideoJamError(
+        expected=expected, found=found, where=f"{where}: {key}" if key else where, fix=fix + more
+    )
+
+
+def field_names(kind: type[BaseModel]) -> list[str]:
+    """Return the names of all fields of a config, those of configs inside of it included."""
+    names: list[str] = []
+    for name, field in kind.model_fields.items():
+        names.append(name)
+        for inner in models_in(field.annotation):
+            names += field_names(inner)
+    return names
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the configs that a field's annotation names."""
+    from typing import get_args
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models_in(part)]
