@@ -1,7 +1,8 @@
-# make demo   sets everything up and shows VideoJAM at work
-# make test   sets everything up and runs the tests
-# make study  the controlled study of docs/study.md, stage by stage (MINUTES=8 stops by itself; hours in all)
-# make lint   ruff, mypy, import-linter, codespell
+# make install  creates .venv and installs the package into it
+# make demo     the same, and shows VideoJAM at work
+# make test     the same, with what tests need, and runs the tests
+# make study    the controlled study of docs/study.md, stage by stage (MINUTES=8 stops by itself; hours in all)
+# make lint     ruff, mypy, import-linter, codespell
 #
 # make coverage     the tests, and which lines no test runs
 # make test-sdist   the tests from the unpacked source distribution
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videojam needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try make PYTHON=python3.12 …")'
