@@ -61,7 +61,9 @@ def checkout(revision: str) -> Iterator[Path]:
 
 def call(tree: Path, command: list[str]) -> str:
     """Run a command with a tree's code and return what it prints; a failure shows its errors and stops."""
-    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ  # spinning threads measure the machine's other load
+    environment = {
+        "OMP_WAIT_POLICY": "PASSIVE"
+    } | os.environ  # spinning threads measure the machine's other load
     environment |= {"PYTHONPATH": str(tree / "src"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env=environment, cwd=tree, capture_output=True, text=True)
     if done.returncode:

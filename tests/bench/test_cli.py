@@ -112,7 +112,7 @@ def test_a_judge_that_ran_elsewhere_stands_in_the_report(tmp_path):
     made_anew = out / "arms" / "truth" / f"{names[0]}.mp4"
     made_anew.touch()
     done = judges("import", export, table, "--bench", out, "--arm", "truth")
-    assert f"made anew after the export, result not taken: {names[0]}" in done.stderr
+    assert f"made again after the export, result not taken: {names[0]}" in done.stderr
     assert "n = 3" in call("report", "--out", out).stdout
     with pytest.raises(VideoJamError, match="--bench and --arm together"):
         judges("import", export, table, "--arm", "truth")

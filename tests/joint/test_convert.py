@@ -15,8 +15,8 @@ from tiny_pipelines import write_tiny_wan
 
 from videojam.joint.convert import convert
 from videojam.joint.widen import widen_transformer
-from videojam.models.record import load_record
 from videojam.models.header import read_header
+from videojam.models.record import load_record
 from videojam.models.stream import rewrite
 from videojam.motion.code import MotionCode
 

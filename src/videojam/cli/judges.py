@@ -99,7 +99,7 @@ def judges_import(
     for words, names in (
         ("no result", scores.missing),
         ("not exported", scores.unknown),
-        ("made anew after the export, result not taken", made_anew),
+        ("made again after the export, result not taken", made_anew),
     ):
         for name in names:
             say(f"{words}: {name}")

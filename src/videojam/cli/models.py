@@ -74,12 +74,12 @@ def families(
 def inspect(
     model: Annotated[str, typer.Argument(help=f"{MODEL_HELP} A bare transformer folder too.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    lora_rank: Annotated[int, typer.Option(min=1, help="Rank that LoRA's memory is told for.")] = 16,
+    lora_rank: Annotated[int, typer.Option(min=1, help="Rank for which LoRA's memory is printed.")] = 16,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
 ) -> None:
     """Tell what a model is, what converting changes in it, and what memory training takes.
 
-    Reads configs and headers, no weights; of a hub id, it fetches the configs alone.
+    Reads configs and headers, no weights; of a hub id, it fetches only the configs.
     """
     from videojam.models.load import quiet_loading
     from videojam.training.inspect_model import describe_lines, inspect_model

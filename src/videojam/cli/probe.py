@@ -25,19 +25,19 @@ Model = Annotated[str, typer.Argument(help=MODEL_HELP)]
 Data = Annotated[str, typer.Argument(help="Folder of videos with captions (.txt), or world:N.")]
 Out = Annotated[Path | None, typer.Option(help="JSON file; out/probes/<probe>-<model>.json if not given.")]
 Plot = Annotated[bool, typer.Option("--plot/--no-plot", help="Draw a PNG beside the JSON file.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of noise and permutations.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of noise and permutations.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Clips measured together.")]
 FlowOf = Annotated[
     Literal["raft", "dis"] | None, typer.Option(help="What measures flow in place of the model's own choice.")
 ]
-Frames = Annotated[int | None, typer.Option(min=2, help="Frames a clip.")]
+Frames = Annotated[int | None, typer.Option(min=2, help="Frames of a clip.")]
 Height = Annotated[int | None, typer.Option(min=1, help="In px.")]
 Width = Annotated[int | None, typer.Option(min=1, help="In px.")]
 Fps = Annotated[float | None, typer.Option(help="Rate that clips are resampled to.")]
 Skip = Annotated[
     bool, typer.Option("--skip", help="Leave out and list clips that can't be used; exit code 1.")
 ]
-Texture = Annotated[float | None, typer.Option(help="Of world clips: 0 smooth .. 1 per-pixel grain.")]
+Texture = Annotated[float | None, typer.Option(help="Texture of world clips: 0 smooth .. 1 per-pixel grain.")]
 Clutter = Annotated[int | None, typer.Option(help="Static distractors in world clips.")]
 WorldSeed = Annotated[int | None, typer.Option(min=0, help="Seed of the first world clip.")]
 Dtype = Annotated[
@@ -94,7 +94,7 @@ def probe_noising(
     data: Data,
     out: Out = None,
     t: Annotated[
-        str | None, typer.Option(help="Times to noise to, as 0,0.6,1; 0 is noise alone, 1 the clip.")
+        str | None, typer.Option(help="Times to noise to, as 0,0.6,1; 0 is only noise, 1 the clip.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of a whole run.")] = None,
     guidance: Annotated[

@@ -36,8 +36,8 @@ def vbench_official(
     clips: Annotated[Path, typer.Argument(help="Folder of mp4 files.")],
     out: Annotated[Path, typer.Argument(help="Folder for result, manifest and log.")],
     dimension: Annotated[list[str] | None, typer.Option(help="Only this one; repeat for several.")] = None,
-    device: Annotated[str, typer.Option(help="As torch names it.")] = "cuda",
-    local: Annotated[bool, typer.Option("--local", help="Weights from VBench's cache alone.")] = False,
+    device: Annotated[str, typer.Option(help="Device, as torch names it: cuda, cuda:1 or cpu.")] = "cuda",
+    local: Annotated[bool, typer.Option("--local", help="Only weights from VBench's cache.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every clip as JSON.")] = False,
 ) -> None:
     """Score a folder's clips with the official package."""

@@ -35,7 +35,7 @@ def world_score(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of mp4 files with captions (.txt).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print every measure as JSON.")] = False,
 ) -> None:
-    """Score the coherence of a folder's clips from mp4 and caption alone.
+    """Score the coherence of a folder's clips from only mp4 and caption.
 
     A clip that can't be scored is listed with its reason, is in no rate, and makes the exit code 1.
     """

@@ -19,7 +19,7 @@ class FolderSource(_Strict):
 
     kind: Literal["folder"] = Field("folder", description="A folder of clips with captions.")
     path: Path = Field(description="The folder; searched in depth for mp4, mov, mkv, webm and avi files.")
-    num_frames: int = Field(description="Frames a clip; 4k+1 for causal autoencoders.", ge=2)
+    num_frames: int = Field(description="Frames of a clip; 4k+1 for causal autoencoders.", ge=2)
     height: int = Field(description="Height in px after resizing to cover and cropping the centre.", ge=16)
     width: int = Field(description="Width in px after resizing to cover and cropping the centre.", ge=16)
     fps: float = Field(description="Frames a second that the clips are resampled to.", gt=0)
@@ -75,7 +75,7 @@ class DataConfig(_Strict):
         ge=1,
     )
     max_sequence_length: int | None = Field(
-        None, description="Text tokens, padding included; the base's own default if none.", ge=1
+        None, description="Text tokens, padding included; default: the base's own.", ge=1
     )
 
     def num_heldout_of(self, num_clips: int) -> int:

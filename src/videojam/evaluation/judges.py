@@ -63,7 +63,7 @@ def build_judges(
             expected="judges of different names",
             found=", ".join(taken),
             where="--judge",
-            fix="Ask for each once.",
+            fix="Name each dimension once.",
         )
     return judges
 

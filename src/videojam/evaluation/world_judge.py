@@ -27,7 +27,7 @@ APPEARANCE = (
 class WorldJudge:
     """Scores clips of world captions; `coherent` and `follows_prompt` are 0 or 1, `broken_laws` is a count.
 
-    A clip is coherent if it breaks no law; the count tells clips apart where none is coherent. It counts only laws
+    A clip is coherent if it breaks no law; the count distinguishes clips where no clip is coherent. It counts only laws
     that could be checked, so it may fall when a clip gets worse.
     """
 

@@ -61,12 +61,12 @@ class ModelFacts(_Facts):
     """What a folder or hub id is."""
 
     source: str = Field(description="As the user named it.")
-    pipeline_class: str | None = Field(description="Class of the pipeline; none for a bare transformer.")
-    is_joint: bool | None = Field(description="Joint or base; none: not told by a bare transformer folder.")
+    pipeline_class: str | None = Field(description="Class of the pipeline; None for a bare transformer.")
+    is_joint: bool | None = Field(description="Joint or base; None: a bare transformer folder does not say.")
     record: MotionRecord | None = Field(description="The motion record of a joint model.")
     transformers: list[TransformerFacts] = Field(description="Two for mixtures of experts.")
     num_other_parameters: dict[str, int] | None = Field(
-        description="Of the other components (encoders, autoencoder), where weight files tell; else none."
+        description="Of the other components (encoders, autoencoder), where weight files state it; else None."
     )
 
 

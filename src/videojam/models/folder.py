@@ -87,7 +87,7 @@ def all_or_none(is_joint: Mapping[str, bool], where: Path) -> bool:
     """
     if len(set(is_joint.values())) > 1:
         raise VideoJamError(
-            expected="all transformers of the pipeline joint, or none",
+            expected="all transformers of the pipeline joint, or no transformer",
             found=", ".join(f"{name}: {'joint' if joint else 'base'}" for name, joint in is_joint.items()),
             where=str(where),
             fix="Convert the whole pipeline folder.",

@@ -156,7 +156,7 @@ def with_image(model: LoadedModel) -> LoadedModel:
     pipe = model.family.image_pipeline(model.pipeline)
     if pipe is None:
         raise VideoJamError(
-            expected="prompts alone",
+            expected="only prompts",
             found="an image for a text-to-video base",
             where=model.source,
             fix="Leave the image out, or take an image-to-video base.",

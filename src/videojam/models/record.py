@@ -26,10 +26,10 @@ class MotionRecord(BaseModel):
     motion: MotionCode = Field(description="How flow was drawn as RGB; sampling decodes with the same code.")
     null: Literal["zeros"] = Field("zeros", description="The null motion: zeros in the motion input.")
     text_dropout: float | None = Field(
-        None, ge=0, le=1, description="Share of training steps with null text; none before training."
+        None, ge=0, le=1, description="Share of training steps with null text; None before training."
     )
     motion_dropout: float | None = Field(
-        None, ge=0, le=1, description="Share of training steps with null motion; none before training."
+        None, ge=0, le=1, description="Share of training steps with null motion; None before training."
     )
     motion_std: float | None = Field(
         None, gt=0, description="Standard deviation of the clean motion latents seen in training."

@@ -195,7 +195,7 @@ def _read(path: str | Path) -> dict[str, Tensor]:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise VideoJamError(
-            expected="a .safetensors or .pth state dict that holds tensors alone",
+            expected="a .safetensors or .pth state dict that holds only tensors",
             found=f"{type(error).__name__}",
             where=str(path),
             fix="Save the state dict with safetensors.torch.save_file.",

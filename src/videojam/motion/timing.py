@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import av.error
 
 from videojam.motion.decode import VideoSource, open_video

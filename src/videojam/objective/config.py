@@ -14,7 +14,7 @@ class ObjectiveConfig(BaseModel):
 
     motion_weight: float = Field(1.0, description="λ of mean_x + λ·mean_d; 1 is the paper's.", ge=0)
     motion_weight_end: float | None = Field(
-        None, description="λ at the last step, approached along a line; none: motion_weight throughout.", ge=0
+        None, description="λ at the last step, reached linearly; default: motion_weight throughout.", ge=0
     )
     text_dropout: float = Field(
         0.3, description="Share of samples with null text [reported: 0.3].", ge=0, le=1

@@ -125,7 +125,7 @@ def describe_lines(inspection: Inspection) -> list[str]:
     kind = {
         True: "a joint model",
         False: "a base model",
-        None: "base or joint is not told without a pipeline",
+        None: "base or joint is unknown without a pipeline",
     }
     lines = [f"{model.source}: {model.pipeline_class or 'a bare transformer folder'}, {kind[model.is_joint]}"]
     if model.record is not None:
@@ -150,7 +150,7 @@ def describe_lines(inspection: Inspection) -> list[str]:
 
 
 def _transformer_lines(transformer: TransformerFacts, is_joint: bool) -> list[str]:
-    dtypes = ", ".join(transformer.dtypes) or "type not told by the config"
+    dtypes = ", ".join(transformer.dtypes) or "type not stated by the config"
     share = transformer.num_added / (transformer.num_joint_parameters - transformer.num_added)
     lines = [
         f"{transformer.component or 'transformer'}: {transformer.transformer_class} ({transformer.checkpoints})",

@@ -74,7 +74,7 @@ def make_scene(seed: int, config: WorldConfig, kind: str | None = None) -> tuple
         expected=f"a kind among {', '.join(KINDS)}",
         found=repr(chosen),
         where="kind of world clip",
-        fix="Name one of the kinds, or none to take them in turn.",
+        fix="Name one of the kinds, or leave it out to take them in turn.",
     )
 
 

@@ -16,7 +16,7 @@ class WorldConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_frames: int = Field(
-        default=25, ge=9, description="frames a clip; 4k+1 suits causal video autoencoders"
+        default=25, ge=9, description="frames of a clip; 4k+1 suits causal video autoencoders"
     )
     height: int = Field(default=64, ge=32, description="height in pixels; shapes scale with the shorter side")
     width: int = Field(default=64, ge=32, description="width in pixels; shapes scale with the shorter side")

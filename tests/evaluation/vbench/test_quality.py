@@ -67,7 +67,7 @@ def test_a_wrong_head_is_told(tmp_path):
     with pytest.raises(VideoJamError, match=r"bias \[1\]"):
         load_aesthetic_head(tmp_path / "head.pth")
     torch.save([print], tmp_path / "code.pth")
-    with pytest.raises(VideoJamError, match="tensors alone"):
+    with pytest.raises(VideoJamError, match="only tensors"):
         load_aesthetic_head(tmp_path / "code.pth")
 
 

@@ -28,7 +28,7 @@ _ROOM = "videojam.evaluation.external"
 EXTERNAL: dict[str, Offer] = {
     "vmbench": Offer(f"{_ROOM}.vmbench:VMBench", "VMBench, from its scripts; not run by us"),
     "videophy": Offer(f"{_ROOM}.videophy:VideoPhy", "VideoPhy and VideoPhy-2, from its scripts; not run by us"),
-    "physics-iq": Offer(f"{_ROOM}.physics_iq:PhysicsIQ", "Physics-IQ, from its README alone; not run by us"),
+    "physics-iq": Offer(f"{_ROOM}.physics_iq:PhysicsIQ", "Physics-IQ, written from its README; not run by us"),
     "trajan": Offer(f"{_ROOM}.trajan:Trajan", "TRAJAN, which has no layout of its own; not run by us"),
 }  # fmt: skip
 """By name; nothing else lists them."""

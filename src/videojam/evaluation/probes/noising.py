@@ -39,13 +39,13 @@ class NoisingConfig(BaseModel):
     times: tuple[float, ...] = Field(
         (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
         min_length=1,
-        description="The paper's t to noise to: 0 is noise alone, 1 the clip itself. The nearest step is taken.",
+        description="The paper's t to noise to: 0 is only noise, 1 the clip itself. The nearest step is taken.",
     )
-    num_steps: int | None = Field(None, ge=1, description="Steps of a whole run; the model's own if none.")
+    num_steps: int | None = Field(None, ge=1, description="Steps of a whole run; default: the model's own.")
     seed: int = Field(0, ge=0, description="Of the noise.")
     estimator: Estimator | None = Field(
         None,
-        description="Of flow; the motion code's if none, and DIS where the code's is exact or there is none.",
+        description="Estimator of flow; default: the motion code's, or DIS if that is exact or missing.",
     )
     batch_size: int = Field(4, ge=1, description="Clips that are sampled together.")
 

@@ -39,9 +39,9 @@ class PermutationConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, description="Of the noise and of the permutations.")
     estimator: Estimator | None = Field(
-        None, description="Of the flow that a joint model reads from files; its motion code's if none."
+        None, description="Of the flow that a joint model reads from files; default: that of its motion code."
     )
-    batch_size: int = Field(4, ge=1, description="Clips in one forward; changes rounding alone.")
+    batch_size: int = Field(4, ge=1, description="Clips in one forward; changes only rounding.")
 
     @field_validator("times")
     @classmethod

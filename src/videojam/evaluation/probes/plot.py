@@ -51,7 +51,7 @@ def plot_probes(files: Sequence[str | Path], out: str | Path, labels: Sequence[s
             expected=f"{len(probes)} labels, one for each file",
             found=str(len(names)),
             where="labels",
-            fix="Give one for each file, in their order, or none.",
+            fix="Give one label for each file, in their order, or no label.",
         )
     figure = probe_figure(probes, names, [COLOURS[i % len(COLOURS)] for i in range(len(names))])
 

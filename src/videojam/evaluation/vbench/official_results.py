@@ -94,7 +94,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _dimension(name: str, content: Any, where: str) -> tuple[float, dict[str, float]]:
     if isinstance(content, int | float):
-        raise _error(LAYOUT, "an aggregate alone (a leaderboard's summary?)", where)
+        raise _error(LAYOUT, "only an aggregate (a leaderboard's summary?)", where)
     if not (isinstance(content, list) and len(content) == 2 and isinstance(content[1], list)):
         raise _error(LAYOUT, f"{str(content)[:60]} (VBench-2.0, or another tool?)", where)
     total, items = _number(content[0], where), content[1]

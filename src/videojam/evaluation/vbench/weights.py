@@ -47,7 +47,7 @@ class VBenchParts(BaseModel):
 
 
 def load_state(path: str | Path, what: str) -> dict[str, Any]:
-    """Read a .safetensors or .pth file that holds tensors alone (nothing else is unpickled).
+    """Read a .safetensors or .pth file that holds only tensors (nothing else is unpickled).
 
     Args:
         path: The file.
@@ -70,7 +70,7 @@ def load_state(path: str | Path, what: str) -> dict[str, Any]:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise VideoJamError(
-            expected=f"{what}: a file that holds tensors alone",
+            expected=f"{what}: a file that holds only tensors",
             found=type(error).__name__,
             where=str(path),
             fix="Download it again, or save its state dict with safetensors.",
