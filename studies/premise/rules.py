@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from studies.premise.model import is_joint, predict
-from videojam.guidance.functions import cfg, inner_guidance, ip2p
+from videojam.guidance.rules.cfg import cfg
+from videojam.guidance.rules.inner import inner_guidance
+from videojam.guidance.rules.ip2p import ip2p
 
 
 @dataclass(frozen=True)
