@@ -28,10 +28,10 @@ class Runner:
         kept = {name: value.clone() for name, value in arm.state()}
         num_steps = arm.num_steps
         if compiled:
-            # block by block: one compilation serves every block of every arm
-            torch._dynamo.config.recompile_limit = 64
-            arm.model.compile_repeated_blocks(dynamic=False)
             try:
+                # block by block: one compilation serves every block of every arm
+                torch._dynamo.config.recompile_limit = 64
+                arm.model.compile_repeated_blocks(dynamic=False)
                 self._warm()
                 self.how = "compiled"
             except Exception as error:  # a compiler fails in many ways; eager does the same, slower
@@ -44,6 +44,7 @@ class Runner:
         except Exception as error:
             say(f"{arm.config.name}: not captured ({type(error).__name__}: {str(error)[:300]})")
             self._run = arm.step
+            arm.draws_x, arm.draws_d = (torch.Generator(arm.bed.device) for _ in range(2))
         torch.cuda.synchronize()
         arm.load_state(kept)
         arm.num_steps = num_steps
