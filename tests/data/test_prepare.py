@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 
 import av
@@ -201,3 +202,48 @@ def test_too_few_clips_says_why_the_others_are_missing(model, clips, tmp_path):
 def test_odd_sizes_are_refused_with_the_nearest_that_fit(model, clips, tmp_path):
     with pytest.raises(VideoJamError, match="multiple of 16"):
         prepare(model, config(clips, tmp_path, height=33), DIS)
+
+
+def test_clips_of_another_frame_rate_are_named_also_from_the_cache(model, clips, tmp_path):
+    for _ in range(2):
+        data = prepare(model, config(clips, tmp_path), DIS)
+        (note,) = [note for note in data.notes if "uneven_rate" in note]
+        # 12, 25 and 30 fps do not give 8 in even steps; 24 does.
+        assert note.startswith("3 of 4 clips")
+        assert "slow.mp4 (12 fps)" in note
+        assert "landscape" not in note
+
+
+def test_a_clip_of_a_refused_rate_is_left_out_with_its_reason(model, clips, tmp_path):
+    source = config(clips, tmp_path, uneven_rate="refuse", on_error="skip", fps=12)
+    data = prepare(model, source, DIS)
+    assert len(data.clips) == 3  # 25 fps is off by a third of a frame after five, which changes none of them
+    assert list(data.left_out) == [str(clips / "portrait.mp4")]
+    assert "found 30 fps" in data.left_out[str(clips / "portrait.mp4")]
+
+
+def test_the_warning_on_the_scale_names_the_users_value(model, clips, tmp_path):
+    data = prepare(model, config(clips, tmp_path), DIS.model_copy(update={"scale": 5.0}))
+    (warning,) = [note for note in data.notes if "nearly invisible" in note]
+    assert "scale (now 5)" in warning
+    assert "m = 1 is 226 px/frame" in warning  # 5·sqrt(32² + 32²)
+
+
+def test_no_weights_are_loaded_where_clips_bring_their_flow(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("videojam.motion.estimators.RaftFlow", None)
+    world = WorldSource(num_clips=2, world=WorldConfig(num_frames=9, height=32, width=32))
+    data = DataConfig(source=world, cache=tmp_path, num_heldout=1, max_sequence_length=16)
+    assert len(prepare(model, data, MotionCode(estimator="raft", scale=0.1)).clips) == 2
+
+
+@pytest.mark.parametrize("spoil", ["file", "read-only"])
+def test_a_cache_that_cant_be_written_is_refused_by_its_key(model, clips, tmp_path, spoil):
+    cache = tmp_path / "cache"
+    if spoil == "file":
+        cache.write_text("")
+    else:
+        if os.geteuid() == 0:
+            pytest.skip("root may write anywhere")
+        cache.mkdir(mode=0o500)
+    with pytest.raises(VideoJamError, match=r"data\.cache"):
+        prepare(model, config(clips, tmp_path), DIS)

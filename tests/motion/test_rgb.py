@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from videojam.errors import VideoJamError
-from videojam.motion.code import LOG_GAIN, MotionCode
+from videojam.motion.code import MotionCode
+from videojam.motion.colours import LOG_GAIN
 from videojam.motion.rgb import BLOCK_PX, flow_to_rgb, flow_to_rgb8, magnitude_report, rgb_to_flow
 
 STYLES = ("value", "saturation")

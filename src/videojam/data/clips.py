@@ -11,8 +11,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.data.config import FolderSource, WorldSource
+from videojam.data.rates import is_even
 from videojam.errors import VideoJamError
 from videojam.motion.clips import CAPTION_FIX, find_clips, read_caption
+from videojam.motion.timing import read_timing
 from videojam.motion.video import read_video
 from videojam.world import WORLD_VERSION, sample_caption, sample_clip
 
@@ -23,11 +25,13 @@ class ClipContent:
 
     Attributes:
         video: Pixels.
-        flow: (u, v) in px/frame from each frame to the next, or none where it must be estimated.
+        flow: (u, v) in px/frame from each frame to the next; None where it must be estimated.
+        own_fps: Frame rate of the file; None where it tells none, or there is no file.
     """
 
     video: UInt8[Tensor, "t 3 h w"]
     flow: Float[Tensor, "t-1 2 h w"] | None
+    own_fps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,28 @@ def _folder_clips(source: FolderSource) -> tuple[list[ClipEntry], dict[str, str]
 
 def _file_clip(file: Path, source: FolderSource) -> ClipEntry:
     def read() -> ClipContent:
-        clip = read_video(
-            file,
-            num_frames=source.num_frames,
-            fps=source.fps,
-            height=source.height,
-            width=source.width,
-            start_s=source.start_s,
-        )
-        return ClipContent(clip.frames, None)
+        own_fps = read_timing(file).fps
+        fps = _rate_of(file, own_fps, source)
+        size = {"num_frames": source.num_frames, "height": source.height, "width": source.width}
+        return ClipContent(read_video(file, fps=fps, start_s=source.start_s, **size).frames, None, own_fps)
 
     how = source.model_dump_json(exclude={"path", "on_error"})
     caption = read_caption(file, f"{CAPTION_FIX[:-1]}, or set data.source.on_error=skip.")
     return ClipEntry(str(file), _digest(f"{_content(file)} {how}".encode()), caption, read)
+
+
+def _rate_of(file: Path, own_fps: float | None, source: FolderSource) -> float | None:
+    """Return the rate at which a file is read; None for its own."""
+    if own_fps is None or is_even(own_fps, source.fps, source.num_frames):
+        return source.fps
+    if source.uneven_rate == "refuse":
+        raise VideoJamError(
+            expected=f"a frame rate that is {source.fps:g} fps or a multiple of it (data.source.uneven_rate=refuse)",
+            found=f"{own_fps:g} fps",
+            where=str(file),
+            fix="Choose data.source.fps to fit, set uneven_rate to resample or native, or leave the clip out.",
+        )
+    return None if source.uneven_rate == "native" else source.fps
 
 
 def _content(file: Path) -> str:

@@ -18,12 +18,19 @@ class FolderSource(_Strict):
     """A folder of video files, each with its caption beside it (`clip.mp4`, `clip.txt`)."""
 
     kind: Literal["folder"] = Field("folder", description="A folder of clips with captions.")
-    path: Path = Field(description="The folder; searched in depth for mp4, mov, mkv, webm and avi files.")
+    path: Path = Field(
+        description="The folder; its subfolders are searched too, for mp4, mov, webm, gif and the like."
+    )
     num_frames: int = Field(description="Frames of a clip; 4k+1 for causal autoencoders.", ge=2)
     height: int = Field(description="Height in px after resizing to cover and cropping the centre.", ge=16)
     width: int = Field(description="Width in px after resizing to cover and cropping the centre.", ge=16)
     fps: float = Field(description="Frames a second that the clips are resampled to.", gt=0)
     start_s: float = Field(0.0, description="Where in each file the clip starts, in seconds.", ge=0)
+    uneven_rate: Literal["resample", "native", "refuse"] = Field(
+        "resample",
+        description="A clip whose own rate is no multiple of fps is resampled, so that frames repeat or steps differ "
+        "(a warning names it), taken at its own rate (native), or treated as one that can't be read (refuse).",
+    )
     on_error: Literal["stop", "skip"] = Field(
         "stop",
         description="A clip that can't be read stops the run, or is left out, counted and listed with its reason.",

@@ -10,24 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from videojam.data.clips import ClipContent, ClipEntry, list_clips
+from videojam.data.cache import facts_of, make_cache, read_encoded, write_encoded
+from videojam.data.clips import ClipEntry, list_clips
 from videojam.data.config import DataConfig, FolderSource
+from videojam.data.latents import DrawnClip, encode_clips, flow_of
+from videojam.data.rates import rate_notes
 from videojam.errors import VideoJamError
-from videojam.files import renamed
 from videojam.joint.batch import Batch
-from videojam.joint.latents import reject_non_finite
 from videojam.models.load import LoadedModel
 from videojam.motion.code import MotionCode
-from videojam.motion.estimators import FlowEstimator, build_estimator
-from videojam.motion.flow import motion_video
+from videojam.motion.estimators import FlowEstimator, OnFirstUse
 from videojam.motion.rgb import magnitude_report
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 BATCH_CLIPS = 4
+MAX_MAGNITUDES = 64
 NULL_PROMPT = ""
 """The null text of training: the empty prompt, whatever negative prompt a folder asks of sampling."""
 
@@ -36,7 +35,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """One clip in the cache; its file holds x, d `[C, F, H, W]` float16, text tensors `[L, D]` and image conditions."""
+    """One clip in the cache; its file holds x, d `[C, F, H, W]` float16, text tensors `[L, D]` and image conditions.
+
+    Attributes:
+        name: How the user knows it.
+        caption: Its text.
+        path: Its file.
+    """
 
     name: str
     caption: str
@@ -51,7 +56,7 @@ class EncodedData:
         clips: Encoded clips in the source's order.
         null_text: Denoiser keywords of the null text, `[1, L, D]` each.
         left_out: Clips that were not used, with the reason.
-        notes: Lines to show the user (the magnitude report and its warning).
+        notes: Lines to show the user: the magnitude report, and clips of another frame rate.
     """
 
     clips: list[EncodedClip]
@@ -74,7 +79,7 @@ def prepare(
         model: The base; its autoencoder and text encoder are used as the stock pipeline uses them.
         data: Where clips come from and where latents go.
         code: Motion code that draws flow as RGB.
-        estimator: Flow estimator; built from `code` if none. World clips bring exact flow.
+        estimator: Flow estimator; that of `code` if None, built when the first clip without flow is read.
         progress: Called with (clips done, clips in all).
 
     Raises:
@@ -87,47 +92,40 @@ def prepare(
     entries, left_out = list_clips(source)
     unusable_before = len(left_out)
     check_enough(len(entries), len(entries) + unusable_before, data, left_out)
-    folder = data.cache / _config_key(model, data, code, estimator)
-    folder.mkdir(parents=True, exist_ok=True)
+    estimator = estimator or OnFirstUse(code.estimator)
     length = data.max_sequence_length or model.defaults.max_sequence_length
-    if estimator is None and code.estimator != "exact":
-        estimator = build_estimator(code.estimator)
-
+    folder = _cache_folder(model, data, code, estimator.name)
     encoded: list[EncodedClip] = []
-    waiting: list[tuple[ClipEntry, ClipContent, Path]] = []
+    waiting: list[_Waiting] = []
     magnitudes: list[Tensor] = []
-
-    def flush() -> None:
-        if waiting:
-            _encode(model, waiting, code, estimator, length, magnitudes)
-            waiting.clear()
+    rates: dict[str, float | None] = {}
 
     for done, entry in enumerate(entries):
         path = folder / f"{_clip_key(entry)}.safetensors"
-        if not _is_whole(path):
+        facts = facts_of(path)  # a broken file is encoded anew
+        if facts is None:
             try:
-                content = entry.read()
+                new = _read(entry, path, code, estimator)
             except VideoJamError as error:
                 if isinstance(source, FolderSource) and source.on_error == "skip":
                     left_out[entry.name] = str(error)
                     continue
                 raise
-            waiting.append((entry, content, path))
+            waiting.append(new)
+            facts = new.facts
+            if len(magnitudes) < MAX_MAGNITUDES:
+                magnitudes.append(new.sample)
             if len(waiting) == BATCH_CLIPS:
-                flush()
+                _encode(model, waiting, length)
         encoded.append(EncodedClip(entry.name, entry.caption, path))
+        rates[entry.name] = float(facts["own_fps"]) if "own_fps" in facts else None
         progress(done + 1, len(entries))
-    flush()
+    _encode(model, waiting, length)
 
     check_enough(len(encoded), len(entries) + unusable_before, data, left_out)
     null_text = model.family.encode_prompts(model.pipeline, [NULL_PROMPT], length)
-    return EncodedData(encoded, null_text, left_out, _magnitude_notes(magnitudes, data, code))
-
-
-def read_encoded(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, Tensor]:
-    """Read a clip's tensors from the cache: `x`, `d`, and the keywords `text.*` and `image.*`."""
-    with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in (keys or file.keys())}
+    notes = [*_magnitude_notes(magnitudes, data, code), *rate_notes(rates, source)]
+    return EncodedData(encoded, null_text, left_out, notes)
 
 
 def read_batch(clips: list[EncodedClip], device: torch.device | str) -> Batch:
@@ -140,69 +138,51 @@ def read_batch(clips: list[EncodedClip], device: torch.device | str) -> Batch:
     return Batch(stacked["x"], stacked["d"], cond)
 
 
-@torch.no_grad()
-def _encode(
-    model: LoadedModel,
-    waiting: list[tuple[ClipEntry, ClipContent, Path]],
-    code: MotionCode,
-    estimator: FlowEstimator | None,
-    length: int | None,
-    magnitudes: list[Tensor],
-) -> None:
-    """Encode a few clips together and write each to its file."""
-    flows = [_flow_of(content, estimator) for _, content, _ in waiting]
-    magnitudes.extend(flow[:, :, ::4, ::4].clone() for flow in flows if len(magnitudes) < 64)
-    videos = torch.stack([content.video for _, content, _ in waiting])
-    drawn = torch.stack([motion_video(flow, code) for flow in flows])
-    pixels = torch.cat([videos, drawn]).movedim(2, 1).float() / 127.5 - 1
-    latents = model.family.encode_video(model.pipeline, pixels).cpu()
-    text = model.family.encode_prompts(model.pipeline, [entry.caption for entry, _, _ in waiting], length)
-    image = model.family.encode_image(model.pipeline, pixels[: len(waiting)])
-    half = len(waiting)
-    for row, (entry, _, path) in enumerate(waiting):
-        x, d = latents[row], latents[half + row]
-        reject_non_finite(x, "appearance latent", entry.name)
-        reject_non_finite(d, "motion latent", entry.name)
-        tensors = {"x": x.half(), "d": d.half()}
-        tensors |= {f"text.{name}": tensor[row].cpu() for name, tensor in text.items()}
-        tensors |= {f"image.{name}": tensor[row].cpu() for name, tensor in image.items()}
-        with renamed(path) as unfinished:
-            save_file(
-                {key: tensor.contiguous() for key, tensor in tensors.items()},
-                unfinished,
-                metadata={"name": entry.name, "caption": entry.caption},
-            )
+@dataclass(frozen=True)
+class _Waiting:
+    """A clip that was read and drawn, and is to be encoded to its file; `sample` is every fourth pixel of its flow."""
+
+    clip: DrawnClip
+    path: Path
+    sample: Tensor
+    facts: dict[str, str]
 
 
-def _flow_of(content: ClipContent, estimator: FlowEstimator | None) -> Tensor:
-    """Return the source's exact flow, else the estimator's; asking for exact flow where there is none raises."""
-    if content.flow is not None:
-        return content.flow
-    return (estimator or build_estimator("exact"))(content.video)
+def _read(entry: ClipEntry, path: Path, code: MotionCode, estimator: FlowEstimator) -> _Waiting:
+    """Read a clip and draw its motion; its flow, three times as large, isn't kept."""
+    content = entry.read()
+    flow = flow_of(content, estimator)
+    clip = DrawnClip(entry.name, entry.caption, content.video, code.draw(flow))
+    facts = {"name": entry.name, "caption": entry.caption}
+    if content.own_fps is not None:
+        facts["own_fps"] = repr(content.own_fps)
+    return _Waiting(clip, path, flow[:, :, ::4, ::4].clone(), facts)
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a cached file exists and reads; a broken one is encoded anew."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return "x" in file.keys()  # noqa: SIM118 - not a dict
-    except (FileNotFoundError, SafetensorError):
-        return False
+def _encode(model: LoadedModel, waiting: list[_Waiting], length: int | None) -> None:
+    """Encode the clips that wait together, write each to its file, and empty the list."""
+    if not waiting:
+        return
+    made = encode_clips(model, [new.clip for new in waiting], max_sequence_length=length, together=True)
+    for row, new in enumerate(waiting):
+        tensors = {"x": made.x[row].cpu().half(), "d": made.d[row].cpu().half()}
+        tensors |= {f"text.{name}": tensor[row].cpu() for name, tensor in made.text.items()}
+        tensors |= {f"image.{name}": tensor[row].cpu() for name, tensor in made.image.items()}
+        write_encoded(new.path, tensors, new.facts)
+    waiting.clear()
 
 
 def _clip_key(entry: ClipEntry) -> str:
     return hashlib.sha256(f"{entry.fingerprint} {entry.caption}".encode()).hexdigest()[:32]
 
 
-def _config_key(
-    model: LoadedModel, data: DataConfig, code: MotionCode, estimator: FlowEstimator | None
-) -> str:
-    """Hash of all, besides the clip, that decides its latents; written out beside them."""
+def _cache_folder(model: LoadedModel, data: DataConfig, code: MotionCode, estimator: str) -> Path:
+    """Make the folder named by a hash of all, besides the clip, that decides its latents, which it holds in words."""
     pipe = model.pipeline
     facts = {
         "cache_version": CACHE_VERSION,
         "motion": code.model_dump(mode="json"),
-        "estimator": getattr(estimator, "name", code.estimator),
+        "estimator": estimator,
         "autoencoder": fingerprint(pipe.vae),
         "text_encoder": fingerprint(pipe.text_encoder),
         "max_sequence_length": data.max_sequence_length or model.defaults.max_sequence_length,
@@ -215,9 +195,7 @@ def _config_key(
             "encoder": None if encoder is None else fingerprint(encoder),
         }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    (data.cache / key).mkdir(parents=True, exist_ok=True)
-    (data.cache / key / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
-    return key
+    return make_cache(data.cache / key, json.dumps(facts, indent=2) + "\n")
 
 
 def fingerprint(module: Any) -> str:
@@ -241,15 +219,10 @@ def _magnitude_notes(magnitudes: list[Tensor], data: DataConfig, code: MotionCod
     """Report m over freshly encoded clips; nothing where all came from the cache."""
     if not magnitudes:
         return []
-    report = magnitude_report(torch.cat(magnitudes), _for_size(code, data))
+    report = magnitude_report(torch.cat(magnitudes), code, (data.source.height, data.source.width))
     quantiles = f"median {report.median:.3f}, 99th percentile {report.p99:.3f}"
     line = f"motion magnitude m over {len(magnitudes)} clips: {quantiles}"
     return [line, *([report.warning] if report.warning else [])]
-
-
-def _for_size(code: MotionCode, data: DataConfig) -> MotionCode:
-    """Return the code for every fourth pixel: the same full scale in px on a grid a quarter as large."""
-    return code.model_copy(update={"scale": code.scale * 4})
 
 
 def check_enough(num_usable: int, num_found: int, data: DataConfig, left_out: dict[str, str]) -> None:

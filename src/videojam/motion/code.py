@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import torch
+from jaxtyping import Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
-LOG_GAIN = 100.0
-"""k of the logarithmic curve `log(1 + k·m) / log(1 + k)`: m = 0.01 is drawn at 15 % brightness."""
+from videojam.motion.colours import STYLES
 
 
 class MotionCode(BaseModel):
@@ -47,3 +49,49 @@ class MotionCode(BaseModel):
             width: Frame width in px.
         """
         return self.scale * math.hypot(height, width)
+
+    def draw(self, flow: Float[Tensor, "num_flows 2 h w"]) -> UInt8[Tensor, "num_frames 3 h w"]:
+        """Draw T-1 flows as the T-frame RGB video that the autoencoder encodes to d (Eq. 5).
+
+        Args:
+            flow: T-1 flows in px/frame, finite.
+
+        Raises:
+            VideoJamError: If there is no flow, or NaN or infinity in it.
+        """
+        from videojam.motion.flow import motion_video  # it imports this module
+
+        return motion_video(flow, self)
+
+    def read(
+        self, video: UInt8[Tensor, "num_frames 3 h w"] | Float[Tensor, "num_frames 3 h w"]
+    ) -> Float[Tensor, "num_flows 2 h w"]:
+        """Read the T-1 flows in px/frame back from a T-frame motion video: the inverse of `draw`.
+
+        Args:
+            video: uint8, or float in 0..1.
+
+        Raises:
+            VideoJamError: If there are fewer than two frames, or NaN or infinity in them.
+        """
+        from videojam.motion.flow import decode_motion_video  # it imports this module
+
+        return decode_motion_video(video, self)
+
+    def still(self, height: int, width: int) -> UInt8[Tensor, "1 3 h w"]:
+        """Draw one frame in which nothing moves.
+
+        Args:
+            height: In px.
+            width: In px.
+        """
+        return self.draw(torch.zeros(1, 2, height, width))[:1]
+
+    @property
+    def blend(self) -> str:
+        """CSS blend mode in which a motion video over its clip leaves what is still unchanged."""
+        return STYLES[self.style].blend
+
+    def __str__(self) -> str:
+        """Say in words how flow is measured and drawn."""
+        return f"flow by {self.estimator}, style {self.style}, scale {self.scale:g}, curve {self.curve}"

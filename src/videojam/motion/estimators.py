@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -121,20 +121,45 @@ class DisFlow:
         return flow[..., top : top + height, left : left + width].contiguous()
 
 
-def build_estimator(name: str, **options: Any) -> FlowEstimator:
+class OnFirstUse:
+    """An estimator that is built when it first measures: clips with exact flow need no weights.
+
+    Args:
+        name: "raft" or "dis"; "exact" is refused when it first has to measure.
+        weights: As in `build_estimator`.
+        device: As in `build_estimator`.
+    """
+
+    def __init__(
+        self, name: str, weights: str | Path | None = "C_T_V1", device: str | torch.device = "cpu"
+    ) -> None:
+        self.name, self._weights, self._device = name, weights, device
+        self._built: FlowEstimator | None = None
+
+    def __call__(self, video: UInt8[Tensor, "num_frames 3 h w"]) -> Float[Tensor, "num_flows 2 h w"]:
+        """Measure flow; see `FlowEstimator`."""
+        if self._built is None:
+            self._built = build_estimator(self.name, self._weights, self._device)
+        return self._built(video)
+
+
+def build_estimator(
+    name: str, weights: str | Path | None = "C_T_V1", device: str | torch.device = "cpu"
+) -> FlowEstimator:
     """Build the estimator that a motion code names.
 
     Args:
         name: "raft" or "dis".
-        options: Arguments of `RaftFlow`; none for DIS.
+        weights: Of RAFT; DIS has none.
+        device: Where RAFT computes; DIS computes on the CPU.
 
     Raises:
         VideoJamError: If the name is unknown, or "exact", whose flow is not estimated but comes with clips.
     """
     if name == "raft":
-        return RaftFlow(**options)
+        return RaftFlow(weights, device)
     if name == "dis":
-        return DisFlow(**options)
+        return DisFlow()
     if name == "exact":
         raise VideoJamError(
             expected="a source that provides its own flow (the procedural world, or clips with a flow file)",

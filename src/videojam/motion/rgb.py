@@ -20,7 +20,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.motion.code import LOG_GAIN, MotionCode
+from videojam.motion.code import MotionCode
+from videojam.motion.colours import CURVES, STYLES
 
 # Intermediate planes of this many pixels (128 KiB) stay in a core's second-level cache.
 BLOCK_PX = 32_768
@@ -98,21 +99,24 @@ def rgb_to_flow(rgb: Float[Tensor, "*batch 3 h w"], code: MotionCode) -> Float[T
 
 
 @torch.no_grad()
-def magnitude_report(flow: Float[Tensor, "*batch 2 h w"], code: MotionCode) -> MagnitudeReport:
+def magnitude_report(
+    flow: Float[Tensor, "*batch 2 h w"], code: MotionCode, size_px: tuple[int, int] | None = None
+) -> MagnitudeReport:
     """Median and 99th percentile of the drawn magnitude, with a warning when motion is nearly invisible.
 
     Args:
         flow: (u, v) in px/frame, finite.
         code: Style, scale and curve.
+        size_px: Height and width of the frames of which the flow is a sample; the flow's own if None.
 
     Raises:
         VideoJamError: If the flow is empty or holds NaN or infinity.
     """
     if flow.numel() == 0 or not bool(torch.isfinite(flow).all()):
         raise _not_finite("flow") if flow.numel() else _empty("flow")
-    full_scale = code.full_scale_px(*flow.shape[-2:])
+    full_scale = code.full_scale_px(*(size_px or flow.shape[-2:]))
     u, v = flow.float().unbind(-3)
-    drawn = _curve((torch.hypot(u, v) / full_scale).clamp_max_(1), code).flatten()
+    drawn = CURVES[code.curve].apply((torch.hypot(u, v) / full_scale).clamp_max_(1)).flatten()
     # torch.quantile refuses more than 2²⁴ values.
     median, p99 = (float(drawn.kthvalue(1 + round(q * (drawn.numel() - 1))).values) for q in (0.5, 0.99))
     warning = None
@@ -164,7 +168,7 @@ def _draw_block(flow: Tensor, rgb: Tensor, code: MotionCode, full_scale: float) 
     # One sum tells of NaN and infinity; a finite flow whose square overflows is looked at again.
     if not math.isfinite(float(speed.sum())) and not bool(torch.isfinite(flow).all()):
         raise _not_finite("flow")
-    m = _curve(speed.sqrt_().mul_(1 / full_scale).clamp_max_(1), code)
+    m = CURVES[code.curve].apply(speed.sqrt_().mul_(1 / full_scale).clamp_max_(1))
     h = torch.atan2(v, u).mul_(3 / math.pi)
     if rgb.dtype == torch.uint8:
         m = m.mul_(255)
@@ -173,7 +177,7 @@ def _draw_block(flow: Tensor, rgb: Tensor, code: MotionCode, full_scale: float) 
             hue = (2 - h.abs()).clamp_(0, 1)
         else:
             hue = (h + 1 if channel == 1 else h - 1).abs_().sub_(1).clamp_(0, 1)
-        colour = hue.mul_(m) if code.style == "value" else hue.sub_(1).mul_(m).add_(_white(rgb))
+        colour = STYLES[code.style].paint(hue, m, _white(rgb))
         # The cast to uint8 truncates, hence the half.
         out.copy_(colour.add_(0.5) if rgb.dtype == torch.uint8 else colour)
 
@@ -192,31 +196,13 @@ def _read_block(rgb: Tensor, flow: Tensor, code: MotionCode, full_scale: float) 
         torch.where(largest == green, 2 + (blue - red) / chroma, 4 + (red - green) / chroma),
     )
     angle = sector.mul_(math.pi / 3)
-    speed = _uncurve(largest if code.style == "value" else 1 - smallest, code).mul_(full_scale)
+    speed = CURVES[code.curve].invert(STYLES[code.style].strength(largest, smallest)).mul_(full_scale)
     torch.mul(speed, angle.cos(), out=flow[:, 0])
     torch.mul(speed, angle.sin_(), out=flow[:, 1])
 
 
 def _white(rgb: Tensor) -> float:
     return 255.0 if rgb.dtype == torch.uint8 else 1.0
-
-
-def _curve(m: Tensor, code: MotionCode) -> Tensor:
-    """Linear magnitude 0..1 → drawn magnitude 0..1; may write into `m`."""
-    if code.curve == "sqrt":
-        return m.sqrt_()
-    if code.curve == "log":
-        return m.mul_(LOG_GAIN).log1p_().mul_(1 / math.log1p(LOG_GAIN))
-    return m
-
-
-def _uncurve(drawn: Tensor, code: MotionCode) -> Tensor:
-    """Inverse of `_curve`."""
-    if code.curve == "sqrt":
-        return drawn.square()
-    if code.curve == "log":
-        return torch.expm1(drawn * math.log1p(LOG_GAIN)) / LOG_GAIN
-    return drawn
 
 
 def _not_finite(what: str) -> VideoJamError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import torch
-from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
@@ -110,7 +110,7 @@ def _turns(image: VideoFrame) -> tuple[bool, bool, bool]:
     Its display matrix maps a stored pixel (x, y) to (a·x + c·y, b·x + d·y); of an odd angle, the nearest of the eight
     orientations is taken.
     """
-    matrix = image.side_data.get(Type.DISPLAYMATRIX)
+    matrix: Any = image.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, False, False
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])

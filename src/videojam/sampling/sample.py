@@ -16,7 +16,6 @@ from videojam.guidance.trace import GuidanceTrace
 from videojam.guidance.window import WindowReport
 from videojam.joint.latents import split
 from videojam.models.load import LoadedModel, with_image
-from videojam.motion.flow import decode_motion_video, motion_video
 from videojam.sampling.checks import reject_non_finite_sample, require_memory, upright, warn_of_cut_texts
 from videojam.sampling.progress import OnStep, steps_shown
 from videojam.sampling.request import Request, build_request
@@ -148,7 +147,7 @@ def decode_halves(
     if d is None or model.record is None:
         return video, None, None
     motion = _decode(model, _with_still_start(model, d), num_frames)
-    flow = [decode_motion_video(clip, model.record.motion) for clip in (motion + 1) / 2]
+    flow = [model.record.motion.read(clip) for clip in (motion + 1) / 2]
     return video, _to_pixels(motion), torch.stack(flow)
 
 
@@ -164,7 +163,7 @@ def _with_still_start(model: LoadedModel, d: Tensor) -> Tensor:
         return d
     spatial = model.family.compression(model.pipeline)[1]
     height, width = (size * spatial for size in d.shape[3:])
-    still = motion_video(torch.zeros(1, 2, height, width), model.record.motion)[:1].float() / 127.5 - 1
+    still = model.record.motion.still(height, width).float() / 127.5 - 1
     first = model.family.encode_video(model.pipeline, still.movedim(0, 1)[None]).to(d)
     return torch.cat([torch.where(null.view(-1, 1, 1, 1, 1), first, d[:, :, :1]), d[:, :, 1:]], dim=2)
 

@@ -131,8 +131,7 @@ def describe_lines(inspection: Inspection) -> list[str]:
     if model.record is not None:
         record = model.record
         lines.append(
-            f"  motion: flow by {record.motion.estimator}, style {record.motion.style}, scale "
-            f"{record.motion.scale:g}, curve {record.motion.curve}; base {record.base}; "
+            f"  motion: {record.motion}; base {record.base}; "
             f"{record.num_train_steps:,} training steps since conversion"
         )
     for transformer in model.transformers:

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from videojam.data.clips import ClipContent, ClipEntry, list_clips
 from videojam.data.config import FolderSource, WorldSource
+from videojam.data.latents import DrawnClip, encode_clips, flow_of
 from videojam.errors import VideoJamError
 from videojam.joint.batch import Batch
-from videojam.joint.latents import reject_non_finite
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
-from videojam.motion.flow import motion_video
 from videojam.world import WorldConfig
 from videojam.world.background import draw_background
 from videojam.world.clip import make_scene
@@ -156,14 +155,13 @@ def estimator_of(
     return build_estimator(name or model.record.motion.estimator)
 
 
-@torch.no_grad()
 def encode(
     model: LoadedModel,
     contents: Sequence[ClipContent],
     captions: Sequence[str],
     estimator: FlowEstimator | None,
 ) -> Batch:
-    """Encode clips to x, d (Eq. 5, then the same autoencoder) and text, as for training, on the model's device.
+    """Encode clips as for training, each alone, on the model's device.
 
     Args:
         model: Base or joint model. A base reads no motion: its d is x, to have a shape, and is never used.
@@ -174,23 +172,17 @@ def encode(
     Raises:
         VideoJamError: NaN in the latents.
     """
-    videos = [content.video for content in contents]
-    if model.record is not None:
-        flows = [_flow_of(content, estimator) for content in contents]
-        videos += [motion_video(flow, model.record.motion) for flow in flows]
-    family, pipe = model.family, model.pipeline
-    device = next(next(iter(family.transformers(pipe).values())).parameters()).device
-    pixels = torch.stack(videos).movedim(2, 1).float().to(device) / 127.5 - 1
-    latents = torch.cat([family.encode_video(pipe, clip[None]) for clip in pixels]).float().to(device)
-    reject_non_finite(latents, "latents", "autoencoder")
-    x, d = (latents, latents) if model.record is None else latents.chunk(2)
-    text = family.encode_prompts(pipe, list(captions), model.defaults.max_sequence_length)
-    image = family.encode_image(pipe, pixels[: len(contents)])
-    cond: dict[str, Tensor] = {name: value.to(device) for name, value in {**text, **image}.items()}
-    return Batch(x, d, cond)
-
-
-def _flow_of(content: ClipContent, estimator: FlowEstimator | None) -> Tensor:
-    if content.flow is not None:
-        return content.flow
-    return (estimator or build_estimator("exact"))(content.video)
+    code = None if model.record is None else model.record.motion
+    drawn = [
+        DrawnClip(
+            name=caption,
+            caption=caption,
+            video=content.video,
+            motion=None if code is None else code.draw(flow_of(content, estimator)),
+        )
+        for content, caption in zip(contents, captions, strict=True)
+    ]
+    made = encode_clips(model, drawn, max_sequence_length=model.defaults.max_sequence_length)
+    device = next(next(iter(model.family.transformers(model.pipeline).values())).parameters()).device
+    cond: dict[str, Tensor] = {name: value.to(device) for name, value in {**made.text, **made.image}.items()}
+    return Batch(made.x.float().to(device), made.d.float().to(device), cond)

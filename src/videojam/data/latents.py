@@ -1,0 +1,104 @@
+"""The one way from clips to latents: training's cache and the probes both go it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from videojam.data.clips import ClipContent
+from videojam.errors import VideoJamError
+from videojam.families import Conditioning
+from videojam.joint.latents import reject_non_finite
+from videojam.models.load import LoadedModel
+from videojam.motion.estimators import FlowEstimator
+
+
+def flow_of(content: ClipContent, estimator: FlowEstimator | None) -> Float[Tensor, "num_flows 2 h w"]:
+    """Return a clip's exact flow where its source knows it, else the estimator's, in px/frame.
+
+    Raises:
+        VideoJamError: neither is there.
+    """
+    if content.flow is not None:
+        return content.flow
+    if estimator is None:
+        raise VideoJamError(
+            expected="an estimator of the flow, as the clips bring none",
+            found="None",
+            where="optical flow",
+            fix="Set motion.estimator to raft or dis.",
+        )
+    return estimator(content.video)
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """A clip as the autoencoder reads it.
+
+    Attributes:
+        name: How the user knows it, for error messages.
+        caption: Its text.
+        video: Pixels.
+        motion: Its flow drawn as RGB (Eq. 5); None for a model that reads no motion.
+    """
+
+    name: str
+    caption: str
+    video: UInt8[Tensor, "t 3 h w"]
+    motion: UInt8[Tensor, "t 3 h w"] | None
+
+
+class Encoded(NamedTuple):
+    """What clips became, one row each.
+
+    Attributes:
+        x: Appearance latents.
+        d: Motion latents.
+        text: Denoiser keywords of the captions.
+        image: Denoiser keywords of the first frames, where the base reads them.
+    """
+
+    x: Float[Tensor, "b c f h w"]
+    d: Float[Tensor, "b c f h w"]
+    text: Conditioning
+    image: Conditioning
+
+
+@torch.no_grad()
+def encode_clips(
+    model: LoadedModel,
+    clips: Sequence[DrawnClip],
+    *,
+    max_sequence_length: int | None = None,
+    together: bool = False,
+) -> Encoded:
+    """Encode clips to x, their motion by the same autoencoder to d, and captions to text.
+
+    Args:
+        model: Its autoencoder and text encoder are used as the stock pipeline uses them.
+        clips: Of one size. Where none has a motion, d is x, to have a shape.
+        max_sequence_length: Text tokens, padding included; the base's default if None.
+        together: Encode all videos in one call of the autoencoder: faster, but float rounding then depends on which
+            clips are in it.
+
+    Raises:
+        VideoJamError: NaN or infinity in a latent.
+    """
+    family, pipe = model.family, model.pipeline
+    videos = [clip.video for clip in clips]
+    motions = [clip.motion for clip in clips if clip.motion is not None]
+    pixels = torch.stack([*videos, *motions]).movedim(2, 1).float() / 127.5 - 1
+    groups = [pixels] if together else [video[None] for video in pixels]
+    latents = torch.cat([family.encode_video(pipe, group) for group in groups])
+    x, d = latents[: len(clips)], latents[len(clips) :] if motions else latents
+    for clip, appearance, motion in zip(clips, x, d, strict=True):
+        reject_non_finite(appearance, "appearance latent", clip.name)
+        reject_non_finite(motion, "motion latent", clip.name)
+    text = family.encode_prompts(pipe, [clip.caption for clip in clips], max_sequence_length)
+    image = family.encode_image(pipe, pixels[: len(clips)])
+    return Encoded(x, d, text, image)
