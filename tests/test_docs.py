@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from videojam.cli import app
+from videojam.sampling.settings import SampleSettings
 from videojam.training.config import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -137,3 +138,8 @@ def test_python_of_the_docs_imports_what_exists(page):
             if isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(node.module)
                 assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+
+
+def test_the_page_on_sampling_shows_every_setting():
+    shown = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/sampling.md").read_text(), re.MULTILINE)
+    assert shown == list(SampleSettings.model_fields)

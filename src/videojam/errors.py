@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class VideoJamError(Exception):
-    """A user's mistake or a failed precondition, told so that the user can act on it.
+    """A user's mistake or a failed precondition, reported so that the user can act on it.
 
     Args:
         expected: What the code needs, in one clause.

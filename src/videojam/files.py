@@ -66,7 +66,7 @@ def written_whole(out: Path, fix: str = ELSEWHERE, *, replaces: str | None = Non
     Args:
         out: Folder to write.
         fix: What the user is asked to do when writing fails.
-        replaces: File by which an older folder that may be replaced is known; None: none is replaced.
+        replaces: File by which an older folder that may be replaced is known; None: no folder is replaced.
 
     Raises:
         VideoJamError: a folder that may not be replaced, no room or no permission; what was there before

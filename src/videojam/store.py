@@ -80,7 +80,7 @@ def check_same(
 
 
 def stamp_of(path: Path) -> str | None:
-    """Return what changes when a file is written anew: its size and time; None if it isn't there."""
+    """Return what changes when a file is written again: its size and time; None if it isn't there."""
     try:
         stat = path.stat()
     except OSError:

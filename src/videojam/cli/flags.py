@@ -101,7 +101,7 @@ class SampleFlags:
         None
     )
     frames: Annotated[
-        int | None, flag("Frames a clip; 4k+1 for Wan. (default: the model's)", SIZE, metavar="N", min=1)
+        int | None, flag("Frames of a clip; 4k+1 for Wan. (default: the model's)", SIZE, metavar="N", min=1)
     ] = None
     height: Annotated[int | None, flag("In px. (default: the model's)", SIZE, metavar="PX", min=1)] = None
     width: Annotated[int | None, flag("In px. (default: the model's)", SIZE, metavar="PX", min=1)] = None

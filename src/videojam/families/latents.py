@@ -29,11 +29,11 @@ class Latents(Projections):
 
     @property
     def is_trained(self) -> bool:
-        """Whether the family is trained and sampled, or converted alone."""
+        """Whether the family is trained and sampled, or only converted."""
         raise NotImplementedError
 
     def require_trained(self, what: str) -> None:
-        """Refuse to go on for a class that is converted alone."""
+        """Refuse to go on for a class that is only converted."""
         if not self.is_trained:
             raise VideoJamError(
                 expected="a family that is trained and sampled",

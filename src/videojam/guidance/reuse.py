@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class DeltaReuse:
-    """Keeps what text and motion guidance added to u(x, d, y), and says when both are to be computed anew.
+    """Keeps what text and motion guidance added to u(x, d, y), and says when both are to be computed again.
 
     On a step that computes them, ũ = u + δ_text + δ_motion, and both are kept; on one that reuses them, only u
     is computed: ũ = u + δ_text + δ_motion of the last step that computed them. Outside of the window of motion
-    guidance, δ_motion is left out. They are computed anew on every n-th step, where motion guidance begins,
+    guidance, δ_motion is left out. They are computed again on every n-th step, where motion guidance begins,
     and where another network takes over (mixtures of experts).
 
     Args:

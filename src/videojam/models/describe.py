@@ -1,4 +1,4 @@
-"""Telling of a folder or hub id what it is and what converting changes, from configs and file headers alone."""
+"""What a folder or hub id is and what converting changes in it, from only configs and file headers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ModelFacts(_Facts):
 
 
 def describe_model(source: str | Path, revision: str | None = None) -> ModelFacts:
-    """Tell what a model is. Reads configs and headers of weight files; of a hub id, fetches configs alone.
+    """Describe a model. Reads configs and headers of weight files; of a hub id, fetches only configs.
 
     Args:
         source: Pipeline folder, bare transformer folder, hub id or shipped model.

@@ -34,7 +34,7 @@ class LoadedModel:
     Attributes:
         pipeline: The stock diffusers pipeline.
         family: Its family.
-        record: The motion record; none for a base model.
+        record: The motion record; None for a base model.
         defaults: Sampling defaults of the folder.
         source: Folder or hub id it came from.
     """
@@ -149,7 +149,7 @@ def with_image(model: LoadedModel) -> LoadedModel:
     """Return the model with its image-to-video pipeline: its own, or that of a base which does both.
 
     Raises:
-        VideoJamError: the base is text-to-video alone.
+        VideoJamError: the base is only text-to-video.
     """
     if model.family.takes_image(model.pipeline):
         return model

@@ -63,7 +63,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load_record(folder: str | Path) -> MotionRecord | None:
-    """Read the motion record of a model folder; none if the folder has no such file.
+    """Read the motion record of a model folder; None if the folder has no such file.
 
     Raises:
         VideoJamError: the file can't be read as a record; names the field.

@@ -29,7 +29,7 @@ class VideoSource:
         path: The file, for error messages.
         container: PyAV's container.
         stream: Its first video stream.
-        fps: True frame rate; None when nothing in the file tells it.
+        fps: True frame rate; None when nothing in the file states it.
         timed: Whether frames carry timestamps of their own.
     """
 
@@ -52,7 +52,7 @@ class VideoSource:
 
     @property
     def pixel_aspect(self) -> float:
-        """Width over height of a pixel as stored; 1 where nothing in the file tells it."""
+        """Width over height of a pixel as stored; 1 where nothing in the file states it."""
         aspect = self.stream.sample_aspect_ratio
         return float(aspect) if aspect else 1.0
 
@@ -77,7 +77,7 @@ def open_video(path: str | Path) -> Iterator[VideoSource]:
     """Open a video file.
 
     Raises:
-        VideoJamError: If the file is missing, empty, not readable as video, or holds sound alone.
+        VideoJamError: If the file is missing, empty, not readable as video, or holds only sound.
     """
     path = Path(path)
     if not path.is_file():

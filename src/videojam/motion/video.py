@@ -45,7 +45,7 @@ class VideoInfo(NamedTuple):
 
     Attributes:
         num_frames: Frames counted in the container; None when it does not say.
-        fps: True (average) frame rate; None when nothing in the file tells it.
+        fps: True (average) frame rate; None when nothing in the file states it.
         height: Height as displayed, in px: turned, and in square pixels.
         width: Width as displayed, in px.
         duration_s: Duration of the video stream; None when unknown.

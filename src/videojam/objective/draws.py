@@ -120,7 +120,7 @@ def sample_t_within(
 
 
 def fixed_draws(first: int, num: int, t: float, shape: tuple[int, ...]) -> Draws:
-    """Return noise that depends on the clip's number alone, at one time, with nothing dropped."""
+    """Return noise that depends only on the clip's number, at one time, with nothing dropped."""
 
     def noise(name: str) -> Tensor:
         rows = [torch.randn(shape, generator=generator_of(HELDOUT_SEED, first + i, name)) for i in range(num)]

@@ -65,7 +65,7 @@ def generate(
     generation is refused, so that no clip loses what says how it was made.
 
     Args:
-        model: Joint model, or a base (the video alone).
+        model: Joint model, or a base (only the video).
         prompts: One for each clip.
         out: Folder, made where there is none, and not left behind empty.
         settings: How to sample.

@@ -26,7 +26,7 @@ class Start(NamedTuple):
 
     Attributes:
         clean: Clean latents `[B, C or 2C, F, H, W]`.
-        step: First step to take; 0 is from noise alone, num_steps takes none.
+        step: First step to take; 0 is from only noise, num_steps takes no step.
     """
 
     clean: Tensor
@@ -104,7 +104,7 @@ def _noised_to(family: Family, clean: Tensor, noise: Tensor, times: list[float],
 def guided_velocity(
     predict: Any, xd: Tensor, text: Any, null_text: Any, guidance: GuidanceConfig, in_window: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return u(x, d, y), the prediction guided by text alone, and the guided prediction, as they are printed.
+    """Return u(x, d, y), the prediction guided only by text, and the guided prediction, as they are printed.
 
     Args:
         predict: Function of (latents, conditioning) that calls the network once.

@@ -1,4 +1,4 @@
-"""World clips as files: rendering a folder, and scoring one from its mp4 files and captions alone."""
+"""World clips as files: rendering a folder, and scoring one from only its mp4 files and captions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eight saturated hues, far enough apart to be told apart after a lossy codec or autoencoder."""
+"""Eight saturated hues, far enough apart to be distinguished after a lossy codec or autoencoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The coherence of a world clip, from its pixels and its caption alone."""
+"""The coherence of a world clip, from only its pixels and its caption."""
 
 from __future__ import annotations
 

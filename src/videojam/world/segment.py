@@ -1,4 +1,4 @@
-"""Finding a clip's coloured parts in its pixels, by hue alone.
+"""Finding a clip's coloured parts in its pixels, only by hue.
 
 A pixel is a blend α·colour + (1 − α)·grey, and grey has no chroma, so the projection of a pixel's chroma on
 a part's hue is its coverage α. Legend: P parts, T frames, H W frame size.

@@ -7,7 +7,7 @@ from videojam.motion.video import Clip
 
 FPS_TOLERANCE = 0.01
 STILL_LEVELS = 0.25
-"""Mean change from frame to frame, in levels of 255, that encoding alone may make."""
+"""Mean change from frame to frame, in levels of 255, that encoding by itself may make."""
 BLACK_LEVEL = 16
 
 

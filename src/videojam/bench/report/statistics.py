@@ -51,14 +51,14 @@ def by_prompt(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def mean_interval(values: Mapping[str, float], is_share: bool, seed: int = 0) -> Interval | None:
-    """Return the mean over prompts with its interval; none without values.
+    """Return the mean over prompts with its interval; None without values.
 
     Prompts are resampled, not clips: several seeds of one prompt are no independent evidence. A share of successes
     gets Wilson's interval, since resampling says nothing where all are alike.
 
     Args:
         values: By clip.
-        is_share: Whether each clip is a success or none, 1 or 0.
+        is_share: Whether each value is 1 (success) or 0.
         seed: Of the resampling.
     """
     means = np.array(list(by_prompt(values).values()))

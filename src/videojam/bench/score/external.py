@@ -36,10 +36,10 @@ def clips_of_arm(bench: Bench, arm: str) -> list[ExportClip]:
 def take_scores(bench: Bench, arm: str, scores: ImportedScores) -> list[str]:
     """Write what an external judge found of an arm's clips; the report treats it like any other judge.
 
-    A clip without a result, and one that was made anew after the export, are listed as problems of that judge.
+    A clip without a result, and one that was made again after the export, are listed as problems of that judge.
 
     Returns:
-        The clips that were made anew, whose results are not taken.
+        The clips that were made again, whose results are not taken.
 
     Raises:
         VideoJamError: the judge scores whole runs only, or none of its clips is in the bench.
@@ -65,7 +65,7 @@ def take_scores(bench: Bench, arm: str, scores: ImportedScores) -> list[str]:
         problem = None
         if values and scores.stamps.get(item.key, stamp) != stamp:
             made_anew.append(item.key)
-            values, problem = {}, "made anew after it was exported; export and judge it again"
+            values, problem = {}, "made again after it was exported; export and judge it again"
         elif left := [name for name in measures if name not in values]:
             problem = f"no result for {', '.join(left)}"
         line = {

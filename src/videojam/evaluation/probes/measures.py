@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def appearance_agreement(video: UInt8[Tensor, "t 3 h w"], reference: UInt8[Tensor, "t 3 h w"]) -> float:
-    """Return the cosine between the two clips' means over time, less each channel's mean over the picture.
+    """Return the cosine between the two clips' means over time, minus each channel's mean over the picture.
 
     Args:
         video: Pixels.

@@ -88,7 +88,7 @@ def noising_probe(
         progress: Called with (clips done, clips in all).
 
     Returns:
-        What the file holds. `come_back` in `summary` is the agreement less the floor's, with its bootstrap
+        What the file holds. `come_back` in `summary` is the agreement minus the floor's, with its bootstrap
         interval over clips, paired; it is there if t = 0 was measured.
 
     Raises:

@@ -141,7 +141,7 @@ def mean_interval(
 ) -> dict[str, float | int | None]:
     """Return the mean of values − others with its bootstrap interval over clips, others being 0 if not given.
 
-    A single clip has no interval: `low` and `high` are none.
+    A single clip has no interval: `low` and `high` are None.
     """
     others = np.zeros_like(values) if others is None else others
     if len(values) < 2:

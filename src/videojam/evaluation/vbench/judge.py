@@ -53,7 +53,7 @@ def _measure(name: str) -> Measure:
 class VBenchJudge:
     """Own implementation of VBench's dimensions; see docs/vbench.md for each step.
 
-    All parts are loaded here, so that what is missing is told before any clip is scored.
+    All parts are loaded here, so that what is missing is reported before any clip is scored.
 
     Args:
         dimensions: Which to measure.
@@ -95,7 +95,7 @@ class VBenchJudge:
         Args:
             video: Pixels.
             fps: True frame rate.
-            prompt: Not used: these dimensions see pixels alone.
+            prompt: Not used: these dimensions see only pixels.
 
         Returns:
             Raw values in 0..1, not normalised; dynamic degree is 0 or 1. Where all of their dimensions are measured,

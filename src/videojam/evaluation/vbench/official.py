@@ -108,7 +108,7 @@ def run_official(
         out: Where its files go: result, manifest, log.
         dimensions: Which to measure.
         device: As torch names it.
-        local: Use weights in VBench's cache alone, without its other downloads.
+        local: Use only weights in VBench's cache, without its other downloads.
         name: Of the result file, `<name>_eval_results.json`.
 
     Raises:
