@@ -47,6 +47,7 @@ class Runner:
             arm.draws_x, arm.draws_d = (torch.Generator(arm.bed.device) for _ in range(2))
         torch.cuda.synchronize()
         arm.load_state(kept)
+        torch.cuda.synchronize()  # the copies are on another stream than the steps
         arm.num_steps = num_steps
 
     def advance(self, rate: float) -> None:
