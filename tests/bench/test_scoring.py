@@ -198,9 +198,63 @@ def test_what_a_judge_declares_stays_with_its_scores(truth):
 def test_judges_by_name_and_by_module():
     assert build_judges(["world"])[0].name == "world-v1"
     assert build_judges(["videojam.evaluation.world_judge:WorldJudge"])[0].name == "world-v1"
-    for bad in ("beauty", "videojam.evaluation.world_judge:Nothing", "no_such_module:X"):
+    for bad in (
+        "beauty",
+        "videojam.evaluation.world_judge:Nothing",
+        "no_such_module:X",
+        "",
+        ":",
+        "os:",
+        ":x",
+    ):
         with pytest.raises(VideoJamError, match="one of world"):
             build_judges([bad])
+
+
+@pytest.mark.parametrize(
+    "name", ["os:system", "os:_exit", "shutil:rmtree", "pathlib:Path", "os:environ", "sys:argv"]
+)
+def test_what_is_no_judge_is_refused_without_being_run(name):
+    with pytest.raises(VideoJamError, match="which was not run"):
+        build_judges([name])
+
+
+def test_judges_of_ones_own_are_taken_or_refused_by_what_they_declare(tmp_path, monkeypatch):
+    (tmp_path / "own_judges.py").write_text(
+        "from videojam.evaluation.judge import Judge, Measure\n"
+        "class Good:\n"
+        "    name, measures = 'good', (Measure(name='a', title='a'),)\n"
+        "    def __init__(self, device='cpu'): self.device = device\n"
+        "    def score(self, video, fps, prompt): return {'a': 1.0}\n"
+        "class Words(Good): measures = ('a',)\n"
+        "class Twice(Good): measures = Good.measures * 2\n"
+        "class Nothing(Good): measures = ()\n"
+        "class Needs(Good):\n"
+        "    def __init__(self, weights): pass\n"
+        "class NoName:\n"
+        "    def score(self, video, fps, prompt): return {}\n"
+        "def build(device) -> list[Judge]: return [Good(device)]\n"
+        "def unsaid(): return Good()\n"
+        "def wrong() -> Judge: return 3\n"
+    )
+    (tmp_path / "broken_judges.py").write_text("this is no python")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert build_judges(["own_judges:Good"], "cpu")[0].name == "good"
+    assert build_judges(["own_judges:build"], "meta")[0].device == "meta"
+    for bad, words in {
+        "own_judges:Words": "not declared",
+        "own_judges:Twice": "of one name",
+        "own_judges:Nothing": "not declared",
+        "own_judges:Needs": "needs weights",
+        "own_judges:NoName": "without name",
+        "own_judges:unsaid": "not run",
+        "own_judges:wrong": "int, without name",
+        "broken_judges:Good": "SyntaxError",
+    }.items():
+        with pytest.raises(VideoJamError, match=words):
+            build_judges([bad])
+    with pytest.raises(VideoJamError, match="different names"):
+        build_judges(["own_judges:Good", "own_judges:build"])
 
 
 def test_an_unknown_arm_lists_those_there_are(truth):

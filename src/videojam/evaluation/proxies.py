@@ -6,6 +6,9 @@ an object vanishes no less smooth. So the measures stand beside each other, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -31,13 +34,16 @@ MEASURES = (
 STILL_LEVELS = 0.5
 """Frames that differ by less than this on average, of 255 levels, are taken as the same: a codec's noise."""
 
+PAIRS_AT_A_TIME = 4
+"""RAFT's batch, so that no figure depends on it."""
+
 CUT_SHARE = 0.35
 CUT_JUMP = 4.0
 """A cut exchanges this share of a frame's colours, and so many times what frames of the clip usually do."""
 
 
 class ProxyJudge:
-    """Five proxies of motion, from one flow of the clip.
+    """Five proxies of motion, from one flow of the clip; it is measured and used up a few pairs of frames at a time.
 
     - `proxy_dynamic`: VBench's dynamic degree, with this estimator (0 or 1).
     - `proxy_speed`: mean speed of the fastest 5 % of pixels, in short sides a second.
@@ -82,18 +88,30 @@ class ProxyJudge:
                 fix="Use a longer clip.",
             )
         fps, short_px = float(fps), min(video.shape[-2:])
-        flow = self.estimator(video)
         interval = frame_interval(fps)
-        sampled = video[::interval]
-        slow = flow if interval == 1 else self.estimator(sampled) if len(sampled) > 1 else flow[:0]
-        num_moving = int((top_speed(slow) > moving_threshold_px(*video.shape[-2:])).sum())
+        speeds: list[Tensor] = []
+        acceleration = relative_acceleration(self._flows(video, speeds))
+        sampled, slow = video[::interval], speeds
+        if interval > 1:
+            slow = []
+            for _ in self._flows(sampled, slow):
+                pass
+        threshold_px = moving_threshold_px(*video.shape[-2:])
+        num_moving = sum(int((some > threshold_px).sum()) for some in slow)
         return {
             "proxy_dynamic": float(len(slow) > 0 and num_moving >= num_moving_needed(len(sampled))),
-            "proxy_speed": float(top_speed(flow).mean()) * fps / short_px,
-            "proxy_acceleration": relative_acceleration(flow),
+            "proxy_speed": float(torch.cat(speeds).mean()) * fps / short_px,
+            "proxy_acceleration": acceleration,
             "proxy_frozen_tail_s": frozen_tail(video) / fps,
             "proxy_cuts": float(len(cuts(video))),
         }
+
+    def _flows(self, video: UInt8[Tensor, "t 3 h w"], speeds: list[Tensor]) -> Iterator[Tensor]:
+        """Yield the flow [2, h, w] of each pair of frames in turn, after adding its top speed to `speeds`."""
+        for start in range(0, len(video) - 1, PAIRS_AT_A_TIME):
+            flow = self.estimator(video[start : start + PAIRS_AT_A_TIME + 1])
+            speeds.append(top_speed(flow))
+            yield from flow
 
 
 def top_speed(flow: Float[Tensor, "pairs 2 h w"]) -> Float[Tensor, " pairs"]:
@@ -106,28 +124,32 @@ def top_speed(flow: Float[Tensor, "pairs 2 h w"]) -> Float[Tensor, " pairs"]:
     return speed.topk(max(1, int(speed.shape[1] * TOP_SHARE)), dim=1).values.mean(dim=1)
 
 
-def relative_acceleration(flow: Float[Tensor, "pairs 2 h w"]) -> float:
+def relative_acceleration(flows: Iterable[Float[Tensor, "2 h w"]]) -> float:
     """Return mean |f_{i+1}(p + f_i(p)) − f_i(p)| / mean |f_i(p)| where something moves (≥ ½ px/frame).
 
     Args:
-        flow: (u, v) in px/frame.
+        flows: (u, v) in px/frame of each pair of frames in turn; two are held at a time.
 
     Returns:
         NaN if nothing moves.
     """
-    now, after = flow[:-1], flow[1:]
-    moving = now.norm(dim=1) >= 0.5
-    height, width = flow.shape[-2:]
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    x, y = columns + now[:, 0], rows + now[:, 1]
-    # What leaves the frame has no next flow.
-    moving &= (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    if not moving.any():
-        return float("nan")
-    places = torch.stack([x * 2 / max(width - 1, 1) - 1, y * 2 / max(height - 1, 1) - 1], dim=-1)
-    followed = torch.nn.functional.grid_sample(after, places, padding_mode="border", align_corners=True)
-    change = (followed - now).norm(dim=1)[moving]
-    return float(change.mean() / now.norm(dim=1)[moving].mean())
+    changes = speeds = 0.0
+    for now, after in pairwise(flows):
+        speed = now.norm(dim=0)
+        height, width = speed.shape
+        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        x, y = columns + now[0], rows + now[1]
+        # What leaves the frame has no next flow.
+        moving = (speed >= 0.5) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+        if not moving.any():
+            continue
+        places = torch.stack([x * 2 / max(width - 1, 1) - 1, y * 2 / max(height - 1, 1) - 1], dim=-1)
+        followed = torch.nn.functional.grid_sample(
+            after[None], places[None], padding_mode="border", align_corners=True
+        )[0]
+        changes += float((followed - now).norm(dim=0)[moving].double().sum())
+        speeds += float(speed[moving].double().sum())
+    return changes / speeds if speeds else float("nan")
 
 
 def frozen_tail(video: UInt8[Tensor, "t 3 h w"]) -> int:
@@ -151,8 +173,7 @@ def cuts(video: UInt8[Tensor, "t 3 h w"]) -> list[int]:
     Args:
         video: Pixels.
     """
-    bins = (video.long() // 64 * torch.tensor([16, 4, 1])[:, None, None]).sum(dim=1).flatten(1)
-    shares = torch.zeros(len(video), 64).scatter_add_(1, bins, torch.ones(bins.shape)) / bins.shape[1]
+    shares = torch.stack([_colour_shares(frame) for frame in video])
     exchanged = _exchanged(shares, 1)
     threshold = max(CUT_SHARE, CUT_JUMP * float(exchanged.median()))
     # Whether frame i + 2 has gone back to the colours of frame i: then frame i + 1 was a flash.
@@ -168,6 +189,12 @@ def _exchanged(shares: Tensor, step: int) -> Tensor:
     return (shares[step:] - shares[:-step]).abs().sum(dim=1) / 2
 
 
+def _colour_shares(frame: Tensor) -> Tensor:
+    """Which share of a frame's pixels lies in each of 4×4×4 bins of colour."""
+    bins = (frame.long() // 64 * torch.tensor([16, 4, 1])[:, None, None]).sum(dim=0).flatten()
+    return torch.zeros(64).scatter_add_(0, bins, torch.ones(bins.shape)) / len(bins)
+
+
 def _differences(video: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring frames, in levels."""
-    return (video[1:].float() - video[:-1].float()).abs().mean(dim=(1, 2, 3))
+    return torch.stack([(b.float() - a.float()).abs().mean() for a, b in pairwise(video)])
