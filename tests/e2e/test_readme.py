@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -54,3 +56,15 @@ def test_the_four_commands_of_the_readme(checkout, tiny_wan):
         assert result.exit_code == 0, f"{words}: {result.output}"
     made = {path.suffix for path in (checkout / "out/dance").iterdir()}
     assert {".mp4", ".safetensors", ".json"} <= made
+
+
+def test_the_python_of_the_readme(monkeypatch):
+    from videojam.sampling import sample as module
+
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    monkeypatch.setattr(module, "sample", partial(module.sample, num_steps=1))
+    names: dict[str, Any] = {}
+    exec(code, names)
+    output = names["output"]
+    assert output.video.shape == output.motion_video.shape == (1, 25, 3, 48, 48)
+    assert output.flow.shape == (1, 24, 2, 48, 48)
