@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -196,6 +197,7 @@ def main() -> None:
     args = parser.parse_args()
     if shutil.which("git") is None:
         parser.error("git is needed")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that worktrees go, as on Ctrl-C
     with ExitStack() as stack:
         trees = [stack.enter_context(checkout(revision)) for revision in (args.before, args.after)]
         result = measure(trees, args)
