@@ -143,3 +143,12 @@ def test_python_of_the_docs_imports_what_exists(page):
 def test_the_page_on_sampling_shows_every_setting():
     shown = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/sampling.md").read_text(), re.MULTILINE)
     assert shown == list(SampleSettings.model_fields)
+
+
+def test_contributing_names_every_room_and_module():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    package = ROOT / "src/videojam"
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")} - {"bench/", "demo/"}
+    wings = {f"bench/{path.parent.name}/" for path in package.glob("bench/*/__init__.py")}
+    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("_")}
+    assert [name for name in sorted(rooms | wings | modules) if f"`{name}`" not in text] == []
