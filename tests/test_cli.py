@@ -183,7 +183,9 @@ def test_world_render_then_score(monkeypatch, capsys, tmp_path):
 def test_train_lists_its_keys_and_prints_a_recipe(monkeypatch, capsys, tmp_path):
     assert run_cli(monkeypatch, "train", "--fields") == 0
     fields = capsys.readouterr().out
-    assert "learning_rate: 5.0e-06  # " in fields
+    assert "\n  learning_rate: 5.0e-06\n" in fields
+    assert "[constant | cosine | linear]" in fields
+    assert max(map(len, fields.splitlines())) <= 80
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "base: tiny:base\nout: run\nnum_steps: 3\n"

@@ -16,7 +16,7 @@ import typer
 
 from videojam.cli import app
 from videojam.sampling.settings import SampleSettings
-from videojam.training.config import load_recipe
+from videojam.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -66,7 +66,7 @@ def test_a_bench_is_done_once_it_has_every_arm(tmp_path: Path) -> None:
 
 
 def test_every_change_is_one_that_the_recipe_knows() -> None:
-    from videojam.training.config import load_recipe
+    from videojam.training.recipe import load_recipe
 
     recipe = Path(__file__).parent.parent / "recipes/tiny/videojam.yaml"
     plain = load_recipe(recipe).model_dump()

@@ -34,7 +34,7 @@ from videojam.sampling.sample import sample
 from videojam.sampling.schedule import build_scheduler
 from videojam.sampling.twin import sample_twin
 from videojam.training.config import TrainConfig
-from videojam.training.export import load_lora
+from videojam.training.lora import load_lora
 from videojam.training.new_rate import new_entries, scaled_updates
 from videojam.training.run import train
 

@@ -18,7 +18,7 @@ from videojam.joint.convert import convert
 from videojam.joint.presets import build_preset, init_pipeline, preset_config
 from videojam.models.load import load_model
 from videojam.sampling.sample import sample
-from videojam.training.config import load_recipe
+from videojam.training.recipe import load_recipe
 from videojam.training.run import train
 
 SMALL = {"num_attention_heads": 2, "attention_head_dim": 12, "ffn_dim": 32, "num_layers": 3, "freq_dim": 16}

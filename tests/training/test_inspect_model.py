@@ -22,10 +22,9 @@ from videojam.models.describe import describe_model
 from videojam.models.load import load_model
 from videojam.models.resolve import is_hub_id
 from videojam.models.tensors import shapes_of_config
-from videojam.objective.denoiser import Denoiser
 from videojam.training.config import LoraConfig, TrainConfig
 from videojam.training.inspect_model import describe_lines, inspect_model, training_memory
-from videojam.training.run import _build_state, _trainable
+from videojam.training.trainable import build_state, mark_trainable
 
 KINDS = ("t2v", "i2v", "per_token", "experts")
 OTHER_FAMILIES = (
@@ -119,10 +118,10 @@ def test_a_bare_transformer_says_what_it_can(tiny_wan, tmp_path):
 def test_memory_is_what_the_trainer_holds(tiny_bases, tmp_path, kind, lora):
     model = load_model(tiny_bases[kind])
     transformer = widen_transformer(model.pipeline.transformer)
-    _trainable(transformer, Denoiser(transformer, model.family, True, {}), lora)
+    mark_trainable(transformer, model.family, lora)
     fields = {"base": str(tiny_bases[kind]), "out": tmp_path, "num_steps": 1, "lora": lora}
     config = TrainConfig(**fields, data={"source": {"kind": "world", "num_clips": 2}})
-    state = _build_state(config, transformer)
+    state = build_state(config, transformer)
     for parameter in state.parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     (optimizer,) = state.optimizers

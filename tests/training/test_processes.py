@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
 from videojam.training.config import TrainConfig
-from videojam.training.processes import check_processes
+from videojam.training.processes import check_processes, start_processes
 from videojam.training.run import train
 
 
@@ -41,7 +41,7 @@ def test_two_processes_train_what_one_does(recipe, tmp_path):
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "lo",
-        "ACCELERATE_USE_CPU": "true",
+        "CUDA_VISIBLE_DEVICES": "",
     }
     done = subprocess.run(
         [*launch, *port, *verb], env=environment, capture_output=True, text=True, timeout=1200, check=False
@@ -62,6 +62,38 @@ def test_two_processes_train_what_one_does(recipe, tmp_path):
     assert (
         differences.abs().mean() < 1e-5
     )  # Adam's first steps are 1e-3, of either sign where a gradient is 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({"WORLD_SIZE": "2"}, "1"),
+        ({"WORLD_SIZE": "2", "LOCAL_RANK": "0"}, "1"),
+        ({"WORLD_SIZE": "two"}, "'two'"),
+        ({"WORLD_SIZE": "0"}, "'0'"),
+        ({"WORLD_SIZE": "-1"}, "'-1'"),
+    ],
+    ids=str,
+)
+def test_a_world_size_without_its_processes_is_refused(recipe, monkeypatch, environment, found):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    config = TrainConfig.model_validate(recipe)
+    with pytest.raises(VideoJamError, match="WORLD_SIZE") as caught:
+        train(config)
+    assert caught.value.found == found
+    assert not config.out.exists()
+
+
+def test_more_processes_than_gpus_are_refused(recipe, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(VideoJamError, match="at most 1 processes"):
+        start_processes(TrainConfig.model_validate(recipe))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(recipe):

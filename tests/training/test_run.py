@@ -9,6 +9,7 @@ import shutil
 import stat
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import load_file
 
@@ -20,7 +21,7 @@ from videojam.models.load import load_model
 from videojam.models.record import load_record
 from videojam.motion.code import MotionCode
 from videojam.training.config import TrainConfig
-from videojam.training.export import export_lora, load_lora
+from videojam.training.lora import export_lora, load_lora
 from videojam.training.run import train
 
 
@@ -188,6 +189,36 @@ def test_lora_is_exported_fused_and_reloads_on_a_freshly_converted_base(recipe, 
         assert (untrained - fused(**inputs).sample).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("alpha", [None, 6])
+def test_stock_diffusers_loads_the_adapters_and_samples_what_the_fused_model_does(recipe, tmp_path, alpha):
+    """Keys as `load_lora_weights` expects them, with the scale of another alpha than the rank in the file."""
+    from diffusers import DiffusionPipeline
+
+    changes = {"lora": {"rank": 2, "alpha": alpha}, "save_dtype": "fp32", "num_steps": 2, "ema_decay": 0.0}
+    config, _ = run(recipe, **changes, optimizer__learning_rate=0.05)
+    pipe = DiffusionPipeline.from_pretrained(convert(recipe["base"], tmp_path / "joint"))
+    pipe.load_lora_weights(config.out / "lora")
+    assert pipe.get_active_adapters() == ["default_0"]
+    assert pipe.get_list_adapters() == {"transformer": ["default_0"]}
+    fused = DiffusionPipeline.from_pretrained(config.out / "model").transformer
+    inputs = {
+        "hidden_states": torch.randn(1, 8, 3, 4, 4),
+        "timestep": torch.tensor([500.0]),
+        "encoder_hidden_states": torch.randn(1, 5, 16),
+    }
+    with torch.no_grad():
+        without = pipe.transformer(**inputs).sample
+        pipe.transformer.load_state_dict(
+            load_file(config.out / "lora" / "projections.safetensors"), strict=False
+        )
+        torch.testing.assert_close(
+            pipe.transformer(**inputs).sample, fused(**inputs).sample, rtol=1e-4, atol=1e-4
+        )
+        pipe.disable_lora()
+        assert (pipe.transformer(**inputs).sample - fused(**inputs).sample).abs().max() > 1e-3
+    assert (without - fused(**inputs).sample).abs().max() > 1e-3
+
+
 @pytest.fixture(scope="module")
 def lora_folder(tiny_wan, tmp_path_factory):
     """Adapters for the two blocks of the tiny base, as a run writes them."""
@@ -223,6 +254,18 @@ def test_lora_of_another_base_is_refused(lora_folder, tiny_wan, change, found):
     assert found in caught.value.found
     assert before.keys() == model.state_dict().keys()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_file_without_prefix_as_earlier_versions_wrote_it_loads(lora_folder, tiny_wan, tmp_path):
+    folder = shutil.copytree(lora_folder, tmp_path / "old")
+    file = folder / "pytorch_lora_weights.safetensors"
+    tensors = load_file(file)
+    assert all(key.startswith("transformer.") for key in tensors)
+    file.unlink()
+    safetensors.torch.save_file({key.partition(".")[2]: t for key, t in tensors.items()}, file)
+    model = widen_transformer(load_model(tiny_wan).pipeline.transformer)
+    load_lora(model, folder)
+    assert model.active_adapters() == ["default_0"]
 
 
 def test_lora_of_another_family_or_of_no_run_is_refused(lora_folder, tiny_wan, tmp_path):
@@ -267,9 +310,7 @@ def test_nan_stops_with_the_step_and_keeps_the_last_checkpoint(recipe, monkeypat
 
 @pytest.mark.parametrize("broken", ["rename", "write"])
 def test_a_failed_save_leaves_the_previous_checkpoint(recipe, monkeypatch, broken):
-    from videojam.training import checkpoint
-
-    real = os.replace if broken == "rename" else checkpoint.save_file
+    real = os.replace if broken == "rename" else safetensors.torch.save_file
 
     def full_disk(*args, **kwargs):
         if "step_00000004" in str(args):
@@ -279,7 +320,7 @@ def test_a_failed_save_leaves_the_previous_checkpoint(recipe, monkeypatch, broke
     if broken == "rename":
         monkeypatch.setattr(os, "replace", full_disk)
     else:
-        monkeypatch.setattr(checkpoint, "save_file", full_disk)
+        monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
     with pytest.raises(VideoJamError, match=r"No space left.*goes on from step_00000002"):
         run(recipe)
     assert [p.name for p in (TrainConfig.model_validate(recipe).out / "checkpoints").iterdir()] == [
@@ -301,7 +342,7 @@ def test_a_folder_without_permission(recipe, tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(VideoJamError, match="folder to write to"):
+    with pytest.raises(VideoJamError, match="room and permission to write"):
         run(recipe, out=str(closed / "run"))
 
 

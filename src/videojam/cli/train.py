@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from videojam.cli.common import memory_explained, say, start, stoppable
+from videojam.cli.progress import duration
+
+if TYPE_CHECKING:
+    from videojam.sampling.verify import VerifyReport
+    from videojam.training.config import TrainConfig
 
 train_app = typer.Typer()
 
 
 def _print_fields(asked: bool) -> bool:
     if asked:
-        from videojam.training.config import describe_fields
+        from videojam.training.fields import describe_fields
 
         typer.echo("\n".join(describe_fields()))
         raise typer.Exit
@@ -46,7 +56,8 @@ def train(
     Every key of a recipe, its default and its meaning: videojam train --fields, and docs/training.md.
     An unknown or misspelt key is an error.
     """
-    from videojam.training.config import load_recipe
+    say(f"train: reading {recipe}")
+    from videojam.training.recipe import load_recipe
 
     config = load_recipe(recipe, [*(overrides or []), *(more or [])])
     if print_config:
@@ -54,11 +65,55 @@ def train(
 
         typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)
         return
+    started = time.monotonic()
+    start(f"train {config.base}", None, config.precision)
+    source = config.data.source
+    asked = f"{config.batch_size // config.accumulation or 1} clips of {source.num_frames} frames of "
+    lower = (
+        "data.source.num_frames, height or width; set accumulation to batch_size, gradient_checkpointing: true, or "
+        "lora; `videojam inspect` counts the memory of the weights"
+    )
+    with (
+        stoppable(lambda: _how_to_go_on(config)),
+        memory_explained(f"training on {asked}{source.height}×{source.width} px together", lower),
+    ):
+        report = _run(config)
+    took = f"{duration(time.monotonic() - started)}, peak memory {_peak_memory()}"
+    say(f"{report.model}: loaded again, the same seed gave the same latents ({report.stored}). {took}")
+    model, clips = shlex.quote(str(report.model)), shlex.quote(str(config.out / "clips"))
+    say(f'Next: videojam generate {model} "A PROMPT" --out {clips}')
+    typer.echo(report.model)
+
+
+def _run(config: TrainConfig) -> VerifyReport:
+    from videojam.cli.train_progress import TrainProgress
     from videojam.models.load import quiet_loading
-    from videojam.training.progress import TrainProgress
     from videojam.training.run import train as train_recipe
 
     quiet_loading()
     with TrainProgress(config.num_steps) as progress:
-        report = train_recipe(config, listen=progress)
-    typer.echo(f"{report.model}: loaded again, the same seed gave the same latents ({report.stored}).")
+        return train_recipe(config, listen=progress)
+
+
+def _how_to_go_on(config: TrainConfig) -> str:
+    """Say which checkpoint a stopped run goes on from."""
+    from videojam.training.checkpoint import checkpoints
+
+    newest = next(iter(checkpoints(config.out)), None)
+    where = (
+        f"saved in {newest}" if newest else "no step is saved yet; clips that were encoded are in the cache"
+    )
+    return f"{where[0].upper()}{where[1:]}. The same command goes on from there."
+
+
+def _peak_memory() -> str:
+    """Write the most memory that the process held, of the GPU if one was used, and of the machine."""
+    import resource
+
+    import torch
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    peaks = [f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB"]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        peaks.insert(0, f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB on the GPU,")
+    return " ".join(peaks)

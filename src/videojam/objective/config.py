@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class ObjectiveConfig(BaseModel):
     """Eq. 6 and what surrounds it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     motion_weight: float = Field(1.0, description="λ of mean_x + λ·mean_d; 1 is the paper's.", ge=0)
     motion_weight_end: float | None = Field(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from videojam.errors import VideoJamError
-from videojam.files import write_tensors, written_whole
+from videojam.files import written_whole
 from videojam.joint.convert import copy_rest
 from videojam.joint.widen import OutputInit, widen_transformer
 from videojam.models.check import read_json
@@ -18,8 +16,6 @@ from videojam.models.record import FINGERPRINT_NAME, RECORD_NAME, MotionRecord, 
 from videojam.models.resolve import resolve
 from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
 from videojam.training.config import TrainConfig
-
-ADAPTERS_NAME = "pytorch_lora_weights.safetensors"
 
 
 def export_model(
@@ -90,53 +86,3 @@ def _widened_others(pipe: Any, component: str, output_init: OutputInit) -> dict[
     for name, module in others.items():
         setattr(pipe, name, module)
     return others
-
-
-def export_lora(transformer: Any, projections: dict[str, torch.Tensor], out: Path) -> None:
-    """Write the adapters alone, and the two projections beside them: `load_lora` puts both on a converted base."""
-    folder = out / "lora"
-    folder.mkdir(parents=True, exist_ok=True)
-    transformer.save_lora_adapter(folder, weight_name=ADAPTERS_NAME, safe_serialization=True)
-    transformer.save_config(folder)  # by which another base is told
-    tensors = {k: v.detach().cpu().contiguous() for k, v in projections.items()}
-    write_tensors(folder / "projections.safetensors", tensors)
-
-
-def load_lora(transformer: Any, folder: str | Path) -> None:
-    """Put a run's adapters and projections on a freshly converted joint transformer, in place.
-
-    Raises:
-        VideoJamError: the files are missing or were made for another base.
-    """
-    from safetensors.torch import load_file
-
-    folder = Path(folder)
-    try:
-        _check_same_base(transformer, folder)
-        projections = load_file(folder / "projections.safetensors")
-        own = transformer.state_dict()
-        for name, tensor in projections.items():
-            shape = list(own[name].shape) if name in own else "absent"
-            if shape != list(tensor.shape):
-                raise ValueError(f"{name} is {list(tensor.shape)} in the folder and {shape} in the model")
-        transformer.load_lora_adapter(folder, weight_name=ADAPTERS_NAME, use_safetensors=True, prefix=None)
-        transformer.load_state_dict(projections, strict=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise VideoJamError(
-            expected="adapters and projections of a run on this base",
-            found=" ".join(str(error).split())[:300],
-            where=str(folder),
-            fix="Take the lora folder of a run whose recipe names this base.",
-        ) from error
-
-
-def _check_same_base(transformer: Any, folder: Path) -> None:
-    """Refuse adapters of another architecture: what has no place in the model would be left out in silence.
-
-    Raises:
-        ValueError: names the first key of the config that differs.
-    """
-    own, theirs = json.loads(transformer.to_json_string()), read_json(folder / "config.json")
-    for key in sorted((own.keys() | theirs.keys()) - {"_diffusers_version", "_name_or_path"}):
-        if own.get(key) != theirs.get(key):
-            raise ValueError(f"{key} is {theirs.get(key)} in the folder and {own.get(key)} in the model")

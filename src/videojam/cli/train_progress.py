@@ -1,0 +1,90 @@
+"""What a training run shows: notes, two progress bars or lines with the time left, and its losses."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from videojam.cli.progress import SECONDS_BETWEEN_LINES, duration
+
+
+class TrainProgress:
+    """A listener for `train` that draws bars on a terminal, and plain lines where there is none."""
+
+    def __init__(self, num_steps: int, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.num_steps = num_steps
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.encoding = self.bars.add_task("encoding clips", total=None, losses="", visible=False)
+        self.training = self.bars.add_task("training", total=num_steps, losses="", visible=False)
+        self.encoding_from: tuple[float, int] | None = None
+        self.last_line = 0.0
+
+    def __enter__(self) -> TrainProgress:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def __call__(self, kind: str, content: Any) -> None:
+        """Take one event of the run: `note`, `encode` or `line`."""
+        if kind == "note":
+            self.print(content)
+        elif kind == "encode":
+            self.encode(*content)
+        elif "loss" in content:
+            self.step(content)
+        else:
+            self.print(held_out_line(content))
+
+    def print(self, line: str) -> None:
+        """Print a whole line; a terminal wraps it, a log does not."""
+        if self.console.is_terminal:
+            self.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=self.console.file, flush=True)
+
+    def encode(self, done: int, total: int) -> None:
+        """Show how many clips are encoded; in a log every ten seconds."""
+        self.bars.update(self.encoding, completed=done, total=total, visible=True)
+        now = time.monotonic()
+        if self.encoding_from is None:
+            self.encoding_from, self.last_line = (now, done), now
+        began, before = self.encoding_from
+        if not self.console.is_terminal and now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            left = duration((now - began) / max(done - before, 1) * (total - done))
+            self.print(f"encoding clips: {done} of {total}, {left} left")
+
+    def step(self, line: dict[str, Any]) -> None:
+        """Show a log line of the steps: where the run is, the losses apart, and the time left."""
+        losses = "  ".join(f"{k} {line[k]:.4f}" for k in ("appearance", "motion") if k in line)
+        self.bars.update(self.training, completed=line["step"], losses=losses, visible=True)
+        if not self.console.is_terminal:
+            left = duration(line["step_s"] * (self.num_steps - line["step"]))
+            self.print(f"step {line['step']}/{self.num_steps}  {losses}  {left} left")
+
+
+def held_out_line(line: dict[str, Any]) -> str:
+    """Write held-out losses on one line: one value for each time t, the two halves apart."""
+    parts = [f"held out at step {line['step']}:"]
+    for half in ("appearance", "motion"):
+        values = {k.partition("@")[2]: v for k, v in line.items() if k.startswith(f"heldout_{half}@")}
+        if values:
+            parts.append(f"{half} " + " ".join(f"t={t}: {v:.4f}" for t, v in values.items()))
+    return "  ".join(parts)

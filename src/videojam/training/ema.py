@@ -1,0 +1,41 @@
+"""The running average of the trained weights (EMA), which is what a run saves as its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from videojam.training.state import TrainState
+
+
+@torch.no_grad()
+def move_average(state: TrainState, decay: float) -> None:
+    """Move the average towards the weights, faster in the first steps: decay ≤ (1 + n) / (10 + n)."""
+    if state.ema:
+        decay = min(decay, (1 + state.step) / (10 + state.step))
+        torch._foreach_lerp_(
+            list(state.ema.values()), [p.detach() for p in state.parameters.values()], 1 - decay
+        )
+
+
+@contextmanager
+def averaged(state: TrainState) -> Iterator[None]:
+    """Put the average weights in place of the trained ones for a while."""
+    if not state.ema:
+        yield
+        return
+    own = {name: parameter.detach().clone() for name, parameter in state.parameters.items()}
+    _copy(state.ema, state.parameters)
+    try:
+        yield
+    finally:
+        _copy(own, state.parameters)
+
+
+@torch.no_grad()
+def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
+    for name, tensor in target.items():
+        tensor.copy_(source[name])

@@ -1,0 +1,149 @@
+"""Reading a recipe: strict YAML, `key=value` changes, and errors that name the key."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from videojam.errors import VideoJamError
+from videojam.reading import read_text
+from videojam.training.config import TrainConfig
+from videojam.training.fields import field_names
+
+SEE_FIELDS = "`videojam train --fields` lists every key and its meaning."
+INT = re.compile(r"[-+]?(?:0|[1-9][\d_]*)$")
+FLOAT = re.compile(
+    r"[-+]?(?=.*[.eE])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
+)
+
+
+class RecipeLoader(yaml.SafeLoader):
+    """YAML with the numbers that people mean: 1e-5 is one, 010 and 1:30 are words. A key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a mapping.
+
+        Raises:
+            ConstructorError: a key stands twice; names its line.
+        """
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} a second time", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> float | int:
+        """Build a float, or an int where a number such as 1e4 is whole."""
+        number = self.construct_yaml_float(node)
+        return int(number) if "e" in node.value.lower() and number.is_integer() else number
+
+
+REPLACED = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+RecipeLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in REPLACED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
+RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+RecipeLoader.add_constructor("tag:yaml.org,2002:float", RecipeLoader.construct_number)
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> TrainConfig:
+    """Read a recipe and apply `key=value` changes (dotted keys, YAML values).
+
+    Types are strict: `true` is no number, and "5" in quotes is a word.
+
+    Raises:
+        VideoJamError: the file or a value is not as expected; names the key and suggests a near one.
+    """
+    text = read_text(path, "a recipe", "Check the path; recipes/ holds examples.")
+    content = _parse(text, str(path))
+    if not isinstance(content, dict):
+        raise VideoJamError(
+            expected="keys and values",
+            found="an empty file" if content is None else f"{type(content).__name__}",
+            where=str(path),
+            fix=f"Start from a file of recipes/. {SEE_FIELDS}",
+        )
+    for override in overrides or []:
+        _override(content, override)
+    try:
+        # as JSON, so that strict types still take a list for a tuple and a word for a path
+        return TrainConfig.model_validate_json(json.dumps(content, default=str), strict=True)
+    except ValidationError as error:
+        raise _explain(error, str(path)) from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise VideoJamError(
+            expected="keys that are words, and no anchor inside of itself",
+            found=str(error),
+            where=str(path),
+            fix=f"Write the recipe without it. {SEE_FIELDS}",
+        ) from None
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, RecipeLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise VideoJamError(
+            expected="YAML in which each key stands once",
+            found=" ".join(str(error).split()),
+            where=where,
+            fix="Correct the line that is named.",
+        ) from None
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise VideoJamError(
+            expected="key=value",
+            found=repr(override),
+            where="--set",
+            fix="For example --set optimizer.learning_rate=1e-5",
+        )
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise VideoJamError(
+                expected=f"{parent} to hold keys",
+                found=repr(content),
+                where=f"--set {key}",
+                fix=f"Check the dotted key. {SEE_FIELDS}",
+            )
+    content[last] = _parse(value, f"--set {key}")
+
+
+def _explain(error: ValidationError, where: str) -> VideoJamError:
+    """Return the error that names the first key that doesn't fit."""
+    errors = error.errors()
+    first = errors[0]
+    kinds = ("folder", "world")  # which kind of source is read, and no key
+    key = ".".join(str(part) for i, part in enumerate(first["loc"]) if not (part in kinds and i == 2))
+    expected, found, fix = first["msg"], repr(first.get("input")), SEE_FIELDS
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(first["loc"][-1]), field_names(TrainConfig), n=1)
+        expected, found = "a key of a recipe", f"the unknown key {key!r}"
+        fix = (f"Did you mean {near[0]!r}? " if near else "") + fix
+    elif first["type"] == "missing":
+        expected, found = f"the key {key!r}", "no such key"
+    elif first["type"] in ("string_type", "path_type"):
+        fix = f"Put a name that looks like a number in quotes. {fix}"
+    elif first["type"] == "value_error":
+        expected, found = "keys that fit each other", first["msg"].removeprefix("Value error, ")
+    more = f" ({len(errors) - 1} more don't fit.)" if len(errors) > 1 else ""
+    return VideoJamError(
+        expected=expected, found=found, where=f"{where}: {key}" if key else where, fix=fix + more
+    )

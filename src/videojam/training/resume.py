@@ -1,0 +1,161 @@
+"""Going on with a run: which checkpoint is whole, and whether recipe and clips are those that the run began with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from videojam.data.encode import EncodedClip
+from videojam.errors import VideoJamError
+from videojam.files import write_text
+from videojam.training.checkpoint import checkpoints, load_checkpoint, read_state
+from videojam.training.config import TrainConfig
+from videojam.training.state import TrainState
+
+MAY_CHANGE = (
+    "num_steps", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every", "save_dtype", "compile",
+    "out", "data.cache", "data.source.path",  # renamed folders; the clips themselves are compared
+)  # fmt: skip
+CLIPS_NAME = "clips.json"
+
+
+def check_resume(config: TrainConfig) -> None:
+    """Refuse to go on with a run by another recipe, or with fewer steps than it has done.
+
+    Raises:
+        VideoJamError: names the first field that differs; or no checkpoint can be read.
+    """
+    problem = None
+    for folder in checkpoints(config.out):
+        try:
+            saved = read_state(folder)
+        except VideoJamError as error:
+            problem = problem or error
+            continue
+        _check_same_config(saved["config"], config, str(folder))
+        if config.num_steps < saved["step"]:
+            raise VideoJamError(
+                expected=f"num_steps of at least {saved['step']}, the steps that this run has done",
+                found=f"num_steps = {config.num_steps}",
+                where=str(folder),
+                fix="Raise num_steps to go on, or choose another out folder for a shorter run.",
+            )
+        return
+    if problem is not None:
+        raise problem
+
+
+def resume(state: TrainState, out: Path) -> tuple[Path | None, list[Path]]:
+    """Put the newest whole checkpoint into a run's state, in place.
+
+    Returns:
+        The checkpoint, None where the run has none, and the newer ones that are damaged.
+
+    Raises:
+        VideoJamError: there are checkpoints, and none of them is whole.
+    """
+    problem = None
+    newer: list[Path] = []
+    for folder in checkpoints(out):
+        try:
+            load_checkpoint(state, folder)
+        except VideoJamError as error:
+            problem = problem or error
+            newer.append(folder)
+        else:
+            return folder, newer
+    if problem is not None:
+        raise problem
+    return None, []
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a damaged checkpoint, so that it isn't counted among those that are kept."""
+    aside = folder.with_name(f"damaged_{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(folder, aside)
+    return aside
+
+
+def record_clips(out: Path, clips: list[EncodedClip], heldout: list[EncodedClip], *, resumed: bool) -> None:
+    """Write which clips a run trains on and which are held out; of a resumed run, compare them with its own.
+
+    Another clip would change the order of all and could bring a clip that was trained on among those held out.
+
+    Args:
+        out: Folder of the run.
+        clips: Training clips.
+        heldout: Held-out clips.
+        resumed: Whether the run goes on from a checkpoint.
+
+    Raises:
+        VideoJamError: clips were added, removed or changed since the run began; names the first.
+    """
+    now = {"training": _names(clips), "heldout": _names(heldout)}
+    path = out / CLIPS_NAME
+    if resumed and path.is_file():
+        _check_same_clips(_read_clips(path), now, path)
+    write_text(path, json.dumps(now, indent=1) + "\n")
+
+
+def _names(clips: list[EncodedClip]) -> dict[str, str]:
+    """Return the names of clips by the hash of content and caption."""
+    return {clip.path.stem: clip.name for clip in clips}
+
+
+def _read_clips(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        content = json.loads(path.read_text())
+        return {part: dict(content[part]) for part in ("training", "heldout")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VideoJamError(
+            expected="the list of this run's clips",
+            found=f"{type(error).__name__}: {error}",
+            where=str(path),
+            fix="Remove the file if the clips are those that the run began with.",
+        ) from None
+
+
+def _check_same_clips(before: dict[str, dict[str, str]], now: dict[str, dict[str, str]], path: Path) -> None:
+    old, new = ({**part["training"], **part["heldout"]} for part in (before, now))
+    gone = [f"without {name}" for key, name in old.items() if key not in new]
+    added = [f"with {name}" for key, name in new.items() if key not in old]
+    same_split = all(before[part].keys() == now[part].keys() for part in now)
+    if gone or added or not same_split:
+        changes = [*gone, *added]
+        found = f"{len(new)} clips, {'; '.join(changes[:3])}" if changes else "another held-out part of them"
+        raise VideoJamError(
+            expected=f"the {len(old)} clips that this run began with",
+            found=found + (f" and {len(changes) - 3} more changes" if len(changes) > 3 else ""),
+            where=str(path),
+            fix="Put the clips and captions back to go on with this run. To train on the new ones, start a run with "
+            "another out folder, with this run's model as its base if you like.",
+        )
+
+
+def _check_same_config(saved: dict[str, Any], config: TrainConfig, where: str) -> None:
+    with suppress(ValidationError):  # fills in keys that a newer version has
+        saved = TrainConfig.model_validate(saved).model_dump(mode="json")
+    for key, (before, now) in _differences(saved, config.model_dump(mode="json")).items():
+        if not any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE):
+            raise VideoJamError(
+                expected=f"{key} = {before!r}, with which this run began",
+                found=f"{key} = {now!r}",
+                where=where,
+                fix="Give the first value back to resume, or choose another out folder for a new run.",
+            )
+
+
+def _differences(before: Any, now: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        found: dict[str, tuple[Any, Any]] = {}
+        for key in [*before, *(k for k in now if k not in before)]:
+            found |= _differences(before.get(key), now.get(key), f"{prefix}{key}.")
+        return found
+    return {} if before == now else {prefix.removesuffix("."): (before, now)}

@@ -1,0 +1,60 @@
+"""What a training run holds: its state, which a checkpoint saves, and what stays the same from step to step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from videojam.data.encode import EncodedClip
+from videojam.objective.denoiser import Denoiser
+from videojam.training.config import TrainConfig
+
+
+@dataclass
+class TrainState:
+    """Everything that the next step depends on; randomness and data order are functions of the step.
+
+    Attributes:
+        step: Steps done.
+        parameters: Trained parameters by name (fp32 master weights).
+        ema: Their running average, by name; empty without averaging.
+        optimizers: Optimizers, each over a part of `parameters`.
+        counts: Running counts for the log (clipped steps).
+    """
+
+    step: int
+    parameters: dict[str, Tensor]
+    ema: dict[str, Tensor]
+    optimizers: list[torch.optim.Optimizer]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """What a run trains, on what and by which recipe.
+
+    Attributes:
+        config: The recipe.
+        accelerator: Device, precision, processes.
+        denoiser: Transformer to train, with its family and null text.
+        state: Where the run stands; the steps change it in place.
+        masks: New entries of the widened projections, by parameter name; empty for the control.
+        clips: Training clips.
+        heldout: Clips of the held-out losses.
+    """
+
+    config: TrainConfig
+    accelerator: Accelerator
+    denoiser: Denoiser
+    state: TrainState
+    masks: dict[str, Tensor]
+    clips: list[EncodedClip]
+    heldout: list[EncodedClip]
+
+    def autocast(self) -> torch.autocast:
+        """Compute in bf16 where the recipe says so; the weights stay fp32."""
+        kind = self.accelerator.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bf16")
