@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -67,13 +67,19 @@ def value_of(text: str, where: str = "--set") -> Any:
         ) from None
 
 
-def apply_pairs(content: dict[str, Any], pairs: Iterable[str], where: str = "--set") -> None:
+def apply_pairs(
+    content: dict[str, Any],
+    pairs: Iterable[str],
+    where: str = "--set",
+    read: Callable[[str, str], Any] = value_of,
+) -> None:
     """Put `key=value` words into a mapping, in their order; a dotted key reaches into the mappings below.
 
     Args:
         content: Changed in place.
         pairs: As the user wrote them; of a key given twice, the last one counts.
         where: For the message.
+        read: Reads a value from its text and where it stands; recipes read theirs as the YAML around it.
 
     Raises:
         VideoJamError: as `split_pair` and `value_of`; a dotted key into something that holds no keys.
@@ -91,7 +97,7 @@ def apply_pairs(content: dict[str, Any], pairs: Iterable[str], where: str = "--s
                     where=f"{where} {key}",
                     fix="Give the key without what follows the dot, or its whole value as {key: value}.",
                 )
-        inner[last] = value_of(text, f"{where} {key}")
+        inner[last] = read(text, f"{where} {key}")
 
 
 def fitted(kind: type[Config], content: Mapping[str, Any], where: str, see: str = "") -> Config:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
+from videojam.data.cache import read_encoded, write_encoded
 from videojam.data.encode import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
@@ -125,9 +125,9 @@ def test_nan_in_the_cache_names_the_clip_and_not_the_learning_rate(recipe, monke
     def spoiled(*args, **kwargs):
         data = real(*args, **kwargs)
         for clip in data.clips:  # a file of its own: the cache is shared between tests
-            tensors = load_file(clip.path)
+            tensors = read_encoded(clip.path)
             tensors[key] = torch.full_like(tensors[key], float("nan"))
-            save_file(tensors, folder / clip.path.name)
+            write_encoded(folder / clip.path.name, tensors, {})
         data.clips[:] = [EncodedClip(c.name, c.caption, folder / c.path.name) for c in data.clips]
         return data
 

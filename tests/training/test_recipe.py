@@ -144,7 +144,7 @@ def test_changes_reach_into_keys(recipe):
         (b"- 1\n", "list"),
         (b"a: [1", "line 1"),
         (b"\xff\xfe", "UTF-8"),
-        (b"1: 2\n", "no such key"),
+        (b"1: 2\n", "none"),
         (b"a: &x [*x]\n", ""),
         (b"--- 1\n--- 2\n", "document"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -133,14 +134,25 @@ class OnFirstUse:
     def __init__(
         self, name: str, weights: str | Path | None = "C_T_V1", device: str | torch.device = "cpu"
     ) -> None:
-        self.name, self._weights, self._device = name, weights, device
+        self.name = _name_of(name, weights)
+        self._kind, self._weights, self._device = name, weights, device
         self._built: FlowEstimator | None = None
 
     def __call__(self, video: UInt8[Tensor, "num_frames 3 h w"]) -> Float[Tensor, "num_flows 2 h w"]:
         """Measure flow; see `FlowEstimator`."""
         if self._built is None:
-            self._built = build_estimator(self.name, self._weights, self._device)
+            self._built = build_estimator(self._kind, self._weights, self._device)
         return self._built(video)
+
+
+def _name_of(name: str, weights: str | Path | None) -> str:
+    """Return a name that other weights change, as the flow does; by it a cache of flow is known."""
+    if name != "raft" or str(weights) == "C_T_V1":
+        return name
+    if weights is None or not Path(weights).is_file():
+        return f"{name} {weights}"
+    with Path(weights).open("rb") as file:
+        return f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
 def build_estimator(

@@ -11,20 +11,11 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from videojam.keyvalue import models_in
 from videojam.training.config import TrainConfig
 
 WIDTH = 80
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-
-
-def field_names(model: type[BaseModel]) -> list[str]:
-    """Return the names of all fields of a config, those of configs inside of it included."""
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        names.append(name)
-        for inner in _models_in(field.annotation):
-            names += field_names(inner)
-    return names
 
 
 def describe_fields(model: type[BaseModel] = TrainConfig, indent: int = 0) -> list[str]:
@@ -32,7 +23,7 @@ def describe_fields(model: type[BaseModel] = TrainConfig, indent: int = 0) -> li
     lines: list[str] = []
     for name, field in model.model_fields.items():
         lines += _comment(_meaning(field), indent)
-        inner = _models_in(field.annotation)
+        inner = models_in(field.annotation)
         lines.append(f"{'  ' * indent}{name}:{'' if inner else _default(field)}")
         for kind in inner:
             if len(inner) > 1:
@@ -74,9 +65,3 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     value = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
     return " " + yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("...").strip()
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]

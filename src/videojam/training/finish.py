@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from videojam.data.encode import EncodedData, read_encoded
+from videojam.data.cache import read_encoded
+from videojam.data.encode import EncodedData
 from videojam.models.load import LoadedModel
 from videojam.models.record import MotionRecord
 from videojam.sampling.verify import VerifyReport

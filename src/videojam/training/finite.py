@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videojam.data.encode import EncodedClip, read_encoded
+from videojam.data.cache import read_encoded
+from videojam.data.encode import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.training.state import TrainRun
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Hashable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from videojam.errors import VideoJamError
+from videojam.keyvalue import apply_pairs, explained
 from videojam.reading import read_text
 from videojam.training.config import TrainConfig
-from videojam.training.fields import field_names
 
 SEE_FIELDS = "`videojam train --fields` lists every key and its meaning."
 INT = re.compile(r"[-+]?(?:0|[1-9][\d_]*)$")
@@ -75,8 +74,8 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> TrainCo
             where=str(path),
             fix=f"Start from a file of recipes/. {SEE_FIELDS}",
         )
-    for override in overrides or []:
-        _override(content, override)
+    content = {str(key): value for key, value in content.items()}
+    apply_pairs(content, overrides or [], read=_parse)
     try:
         # as JSON, so that strict types still take a list for a tuple and a word for a path
         return TrainConfig.model_validate_json(json.dumps(content, default=str), strict=True)
@@ -103,47 +102,11 @@ def _parse(text: str, where: str) -> Any:
         ) from None
 
 
-def _override(content: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    key = key.strip()
-    if not equals or not all(key.split(".")):
-        raise VideoJamError(
-            expected="key=value",
-            found=repr(override),
-            where="--set",
-            fix="For example --set optimizer.learning_rate=1e-5",
-        )
-    *parents, last = key.split(".")
-    for parent in parents:
-        content = content.setdefault(parent, {})
-        if not isinstance(content, dict):
-            raise VideoJamError(
-                expected=f"{parent} to hold keys",
-                found=repr(content),
-                where=f"--set {key}",
-                fix=f"Check the dotted key. {SEE_FIELDS}",
-            )
-    content[last] = _parse(value, f"--set {key}")
-
-
 def _explain(error: ValidationError, where: str) -> VideoJamError:
-    """Return the error that names the first key that doesn't fit."""
-    errors = error.errors()
-    first = errors[0]
-    kinds = ("folder", "world")  # which kind of source is read, and no key
-    key = ".".join(str(part) for i, part in enumerate(first["loc"]) if not (part in kinds and i == 2))
-    expected, found, fix = first["msg"], repr(first.get("input")), SEE_FIELDS
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(first["loc"][-1]), field_names(TrainConfig), n=1)
-        expected, found = "a key of a recipe", f"the unknown key {key!r}"
-        fix = (f"Did you mean {near[0]!r}? " if near else "") + fix
-    elif first["type"] == "missing":
-        expected, found = f"the key {key!r}", "no such key"
-    elif first["type"] in ("string_type", "path_type"):
-        fix = f"Put a name that looks like a number in quotes. {fix}"
-    elif first["type"] == "value_error":
-        expected, found = "keys that fit each other", first["msg"].removeprefix("Value error, ")
-    more = f" ({len(errors) - 1} more don't fit.)" if len(errors) > 1 else ""
-    return VideoJamError(
-        expected=expected, found=found, where=f"{where}: {key}" if key else where, fix=fix + more
-    )
+    """Return the error that names the first key that doesn't fit, without the kind of source that pydantic adds."""
+    found = explained(error, TrainConfig, where, SEE_FIELDS)
+    for kind in ("folder", "world"):
+        found.where = found.where.replace(f": data.source.{kind}.", ": data.source.", 1)
+    quotes = "Put a name that looks like a number in quotes. "
+    fix = (quotes if error.errors()[0]["type"] in ("string_type", "path_type") else "") + found.fix
+    return VideoJamError(expected=found.expected, found=found.found, where=found.where, fix=fix)

@@ -19,7 +19,7 @@ from videojam.locks import locked
 from videojam.models.load import LoadedModel, load_model, with_image
 from videojam.models.record import FINGERPRINT_NAME, check_motion_code, load_record
 from videojam.models.resolve import resolve
-from videojam.motion.estimators import build_estimator
+from videojam.motion.estimators import OnFirstUse
 from videojam.objective.denoiser import Denoiser
 from videojam.sampling.verify import VerifyReport, verify
 from videojam.training.batches import split_heldout
@@ -146,10 +146,8 @@ def _start(config: TrainConfig, accelerator: Accelerator, say: Listener) -> _Sta
 
 
 def _encode(config: TrainConfig, model: LoadedModel, say: Listener) -> EncodedData:
-    """Encode the clips; the flow estimator is built only where the source has no exact flow."""
-    estimator = None
-    if config.motion.estimator == "raft":
-        estimator = build_estimator("raft", weights=config.raft_weights, device=model.pipeline.vae.device)
+    """Encode the clips; the flow estimator is built only where a clip has no exact flow."""
+    estimator = OnFirstUse(config.motion.estimator, config.raft_weights, model.pipeline.vae.device)
     data = prepare(
         model, config.data, config.motion, estimator=estimator,
         progress=lambda done, total: say("encode", (done, total)),
