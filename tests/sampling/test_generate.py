@@ -126,3 +126,51 @@ def test_verify_runs_on_every_kind(tiny_joints, tmp_path, kind):
 def test_default_guidance_is_the_papers():
     config = GuidanceConfig()
     assert (config.mode, config.w_text, config.w_motion, config.motion_on) == ("inner", 5.0, 3.0, "both")
+
+
+def test_an_interrupted_generation_goes_on(joint, tmp_path):
+    model, out = load_model(joint), tmp_path / "out"
+
+    class Interrupting:
+        def on_step(self, done, total):
+            if done > 2:  # in the second clip
+                raise KeyboardInterrupt
+
+        def on_clip(self, path, clip):
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(model, PROMPTS, out, listener=Interrupting(), **SIZE)
+    assert [clip["index"] for clip in json.loads((out / "manifest.json").read_text())["clips"]] == [0]
+    first = (out / "000_a-red-ball-moves-left.mp4").stat().st_mtime_ns
+    generate(model, PROMPTS, out, **SIZE)
+    assert (out / "000_a-red-ball-moves-left.mp4").stat().st_mtime_ns == first
+    whole = generate(model, PROMPTS, tmp_path / "whole", **SIZE)
+    for name in ("001_green-wheel.mp4", "001_green-wheel.flow.safetensors"):
+        assert (out / name).read_bytes() == (whole.parent / name).read_bytes()
+
+
+def test_a_used_folder_is_refused_and_nothing_is_lost(joint, tmp_path):
+    model, out = load_model(joint), tmp_path / "out"
+    before = generate(model, PROMPTS[:1], out, **SIZE).read_bytes()
+    for changes in ({"seed": 1}, {"w_text": 1.0}, {"num_steps": 1}):
+        with pytest.raises(VideoJamError, match="another generation"):
+            generate(model, PROMPTS[:1], out, **SIZE | changes)
+    assert (out / "manifest.json").read_bytes() == before
+    (out / "manifest.json").unlink()
+    with pytest.raises(VideoJamError, match="no manifest"):
+        generate(model, PROMPTS[:1], out, **SIZE)
+
+
+def test_a_refused_generation_leaves_no_folder(joint, tmp_path):
+    model = load_model(joint)
+    for changes in ({"seed": -1}, {"height": 33}, {"num_frames": 2}, {"w_motion": float("inf")}):
+        with pytest.raises(VideoJamError):
+            generate(model, PROMPTS, tmp_path / "new" / "out", **SIZE | changes)
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_fingerprint_that_cannot_be_read(joint):
+    (joint / FINGERPRINT_NAME).write_bytes(b"garbage")
+    with pytest.raises(VideoJamError, match="fingerprint"):
+        verify(joint)

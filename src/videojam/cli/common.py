@@ -96,7 +96,7 @@ def device_of(name: str | None) -> str:
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
+        torch.zeros(1, device=name).cpu()  # no number comes back from the meta device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise VideoJamError(
             expected="a device that torch can use here",
@@ -221,9 +221,8 @@ def print_error(error: VideoJamError) -> None:
 
 
 def guidance_of(model: LoadedModel, asked: dict[str, Any]) -> GuidanceConfig:
-    """A model's default guidance, with what was asked for (not None) in its place."""
-    from videojam.guidance.config import GuidanceConfig
-    from videojam.sampling.settings import default_guidance
+    """A model's default guidance, with what was asked for (not None, and no flag that is off) in its place."""
+    from videojam.sampling.settings import read_settings, resolve
 
-    given = {name: value for name, value in asked.items() if value is not None}
-    return build(GuidanceConfig, "guidance", **{**default_guidance(model).model_dump(), **given})
+    given = {name: value for name, value in asked.items() if value is not None and value is not False}
+    return resolve(model, read_settings(given, "the flags of guidance")).guidance

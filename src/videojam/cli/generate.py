@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,8 +43,7 @@ def generate(
     settings: SampleFlags,
     load: LoadFlags,
     seed: Annotated[
-        int,
-        typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed of the first clip; the next follow it."),
+        int, typer.Option(metavar="N", help="Seed of the first clip; those of the others follow.")
     ] = 0,
     image: Annotated[
         Path | None,
@@ -59,7 +59,7 @@ def generate(
     The same command goes on with an interrupted generation.
     """
     texts = _prompts(prompts)
-    device = start(f"Generating {len(texts)} clips with {model}", load.device, load.dtype)
+    device = start(f"Generating {_clips(len(texts))} with {model}", load.device, load.dtype)
     from videojam.cli.progress import ProgressDisplay
     from videojam.models.load import load_model, quiet_loading
     from videojam.sampling.generate import generate as generate_files
@@ -68,9 +68,10 @@ def generate(
     asked = read_settings(settings.content(), "the flags")
     first_frame = None if image is None else _open_image(image)
     quiet_loading()
+    warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
     lower = "--batch-size, --frames, --height or --width; on a GPU also try --offload or --dtype bfloat16"
     follow = _Follow(len(texts))
-    with stoppable(follow.how_to_go_on), memory_explained(f"{batch_size} clips together", lower):
+    with stoppable(follow.how_to_go_on), memory_explained(f"{_clips(batch_size)} at once", lower):
         loaded = load_model(
             model,
             torch_dtype=torch_dtype_of(load.dtype),
@@ -112,7 +113,7 @@ class _Follow:
 
     def how_to_go_on(self) -> str:
         """Say what is made, and how to go on."""
-        return f"{self.num_made} clips made in this run are kept; the same command makes the missing ones."
+        return f"{_clips(self.num_made)} made by this run stay; the same command makes the missing ones."
 
 
 def _prompts(words: list[str]) -> list[str]:
@@ -133,8 +134,7 @@ def _prompts(words: list[str]) -> list[str]:
                 fix="Correct the name; a space before the @ makes it a prompt.",
             ) from None
         texts += [line.strip() for line in lines if line.strip()]
-    texts = [text.strip() if text.strip() else text for text in texts]
-    if not texts or not all(texts):
+    if not texts or not all(text.strip() for text in texts):
         raise VideoJamError(
             expected="prompts with words in them",
             found="an empty prompt" if texts else "no prompt",
@@ -160,6 +160,10 @@ def _open_image(path: Path) -> Any:
     return image
 
 
+def _clips(num: int) -> str:
+    return f"{num} clip" if num == 1 else f"{num} clips"
+
+
 def _say_end(path: Path, num_made: int) -> None:
     """Say what was made, where, how it was guided, and what to do next."""
     import json
@@ -168,16 +172,12 @@ def _say_end(path: Path, num_made: int) -> None:
     guidance, window, size = manifest["guidance"], manifest.get("motion_window"), manifest["settings"]
     clips = manifest["clips"]
     kept = len(clips) - num_made
-    say(f"{num_made} clips made" + (f", {kept} were there already" if kept else "") + f", in {path.parent}")
+    say(f"{_clips(num_made)} made" + (f", {kept} were there already" if kept else "") + f", in {path.parent}")
     words = [f"guidance {guidance['mode']}, {manifest['num_steps']} steps"]
     words += [window["text"]] if window else []
     words.append(
         f"{size['num_frames']} frames of {size['width']}×{size['height']} px at {manifest['fps']:g} fps"
     )
     say("; ".join(words))
-    for clip in clips:
-        if "cut_from_prompt" in clip:
-            say(f"clip {clip['index']}: the text encoder did not read the end of its prompt: "
-                f"{clip['cut_from_prompt']!r}")  # fmt: skip
-    say(f"next: look at the clips; measure them with `videojam bench import NAME {path.parent} --help`")
+    say(f"next: videojam bench import {path.parent} --name NAME --out BENCH, to measure them beside others")
     typer.echo(str(path))

@@ -11,6 +11,7 @@ import typer
 
 from videojam.cli.common import MODEL_HELP, build, device_of, guidance_of, say, torch_dtype_of
 from videojam.errors import VideoJamError
+from videojam.guidance.rules import RULES
 
 if TYPE_CHECKING:
     from videojam.data.config import FolderSource, WorldSource
@@ -98,12 +99,14 @@ def probe_noising(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of a whole run.")] = None,
     guidance: Annotated[
-        Literal["inner", "cfg", "ip2p", "none"] | None,
-        typer.Option(help="inner for a joint model and cfg for a base, if not given."),
+        str | None,
+        typer.Option(metavar="RULE", help=f"One of {', '.join(RULES)}. (default: inner; cfg for a base)"),
     ] = None,
     w_text: Annotated[float | None, typer.Option(help="w1; 5 unless the model says otherwise.")] = None,
     w_motion: Annotated[float | None, typer.Option(help="w2; 3 unless the model says otherwise.")] = None,
-    window: Annotated[str, typer.Option(help="When motion guides, as in videojam generate.")] = "half",
+    window: Annotated[
+        str | None, typer.Option(help="When motion guides, as in videojam generate. (default: half)")
+    ] = None,
     drop_motion: Annotated[bool, typer.Option(help="No motion in any forward, as for a control.")] = False,
     clips: Annotated[Path | None, typer.Option(help="Folder to write the clips to, for looking.")] = None,
     seed: Seed = 0,
@@ -127,13 +130,12 @@ def probe_noising(
     Goes on from an unfinished file. Prints the agreement with its interval and the file's path.
     """
     from videojam.evaluation.probes.noising import NoisingConfig, noising_probe
-    from videojam.guidance.window import parse_window
 
     fields = {"num_steps": steps, "seed": seed, "estimator": estimator, "batch_size": batch_size, **_times(t)}
     config = build(NoisingConfig, "the probe", **fields)
     loaded = _load(model, dtype, device, revision)
     asked: dict[str, Any] = {"mode": guidance, "w_text": w_text, "w_motion": w_motion}
-    asked |= {"window": parse_window(window), "drop_motion": drop_motion}
+    asked |= {"window": window, "drop_motion": drop_motion}
     how = guidance_of(loaded, asked)
     source = _source(loaded, data, frames, height, width, fps, skip, texture, clutter, world_seed)
     path = out or _default_out("noising", model)

@@ -76,11 +76,15 @@ class Latents(Projections):
                     fix=f"Use {max(multiple, round(size / multiple) * multiple)}.",
                 )
         if num_frames < 1 or (num_frames - 1) % temporal:
+            below = max(num_frames - 1, 0) // temporal * temporal + 1
+            above = below + temporal
             raise VideoJamError(
                 expected=f"{temporal}·k + 1 frames",
                 found=f"{num_frames}",
                 where="num_frames",
-                fix=f"Use {max(num_frames - 1, 0) // temporal * temporal + 1}.",
+                fix=f"Use {below} or {above}."
+                if below > 1
+                else f"Use {above}; 1 is a picture without motion.",
             )
         num_channels = self.vae_channels(dict(pipe.vae.config))
         assert num_channels is not None

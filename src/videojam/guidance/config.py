@@ -64,7 +64,7 @@ class GuidanceConfig(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> GuidanceConfig:
         if self.drop_motion and self.rule.needs_motion:
-            raise ValueError(f"{self.mode} guides with the motion, so drop_motion has no meaning in it")
+            raise ValueError(f"guidance {self.mode} without drop_motion, as it guides with the motion")
         return self
 
     @property

@@ -36,6 +36,9 @@ class Window(BaseModel):
             raise ValueError(f"{self.unit} lies between 0 and 1, and the window ends at {self.end:g}")
         return self
 
+    def __str__(self) -> str:
+        return f"{self.unit}:{self.start:g}-{self.end:g}"
+
     def steps(self, times: list[float]) -> list[int]:
         """Return the steps inside the window.
 

@@ -100,7 +100,11 @@ def begin(
     old = _read(path)
     if old is None:
         return GenerationManifest(path, content)
-    differs = [name for name in ASKED if old.get(name) != content[name]]
+    differs = [name for name in ASKED if name != "asked" and old.get(name) != content[name]]
+    old_asked = old.get("asked")
+    differs += [
+        name for name in asked if not isinstance(old_asked, dict) or old_asked.get(name) != asked[name]
+    ]
     if differs:
         raise VideoJamError(
             expected="a new folder, or the one of this generation, to go on with it",

@@ -16,7 +16,13 @@ from videojam.guidance.trace import GuidanceTrace
 from videojam.guidance.window import WindowReport
 from videojam.joint.latents import split
 from videojam.models.load import LoadedModel, with_image
-from videojam.sampling.checks import reject_non_finite_sample, require_memory, upright, warn_of_cut_texts
+from videojam.sampling.checks import (
+    reject_non_finite_sample,
+    require_memory,
+    require_positions,
+    upright,
+    warn_of_cut_texts,
+)
 from videojam.sampling.progress import OnStep, steps_shown
 from videojam.sampling.request import Request, build_request
 from videojam.sampling.schedule import Schedule, build_scheduler
@@ -82,6 +88,7 @@ def sample(
     model = _checked_for_image(model, image)
     resolved = resolve(model, settings_of(settings, changes))
     cut = warn_of_cut_texts(model, prompts, resolved)
+    require_positions(model, resolved)
     require_memory(model, resolved, len(prompts))
     request = build_request(model, prompts, seeds, resolved)
     latents, trace = _run_pipeline(model, request, image, on_step)

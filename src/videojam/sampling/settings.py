@@ -16,9 +16,9 @@ from videojam.sampling.schedule import Schedule
 
 SHORT_NAMES = {"steps": "num_steps", "frames": "num_frames"}
 """Keys as the command line and the arms of a bench write them."""
-OF_MOTION = ("w_motion", "motion_on", "window", "batched")
+OF_MOTION = ("w_motion", "motion_on", "window", "batched", "preset")
 """Fields of guidance that only a rule with a branch of its own reads."""
-OF_GUIDANCE = ("mode", "w_text", *OF_MOTION, "reuse_every", "drop_motion")
+OF_GUIDANCE = ("mode", "w_text", *OF_MOTION[:-1], "reuse_every", "drop_motion")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -72,7 +72,9 @@ class SampleSettings(BaseModel):
         for name, value in self.of_preset.items():
             given = getattr(self, name)
             if given is not None and given != value:
-                raise ValueError(f"preset {self.preset} sets {name} itself: give the preset or {name}")
+                raise ValueError(
+                    f"either the preset {self.preset} or {name}, which the preset sets to {value}"
+                )
         return self
 
     @property
@@ -180,10 +182,11 @@ def unread(mode: str, drop_motion: bool = False) -> set[str]:
 
 def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> GuidanceConfig:
     asked = {name: value for name, value in settings.given.items() if name in OF_GUIDANCE}
+    preset = {"preset": settings.preset} if settings.preset else {}
     has_motion = model.is_joint and not settings.drop_motion
     mode = settings.mode or (JOINT_DEFAULT if has_motion else BASE_DEFAULT)
     _refuse_motion_of_base(model, mode, asked | settings.of_preset)
-    _refuse_unread(mode, asked, model.source)
+    _refuse_unread(model, mode, asked | preset)
     weights = {name: getattr(model.defaults, name) for name in ("w_text", "w_motion")}
     weights["w_text"] = model.family.default_w_text if weights["w_text"] is None else weights["w_text"]
     given = {name: value for name, value in weights.items() if value is not None}
@@ -213,14 +216,18 @@ def _refuse_motion_of_base(model: LoadedModel, mode: str, asked: dict[str, Any])
         )
 
 
-def _refuse_unread(mode: str, asked: dict[str, Any], source: str) -> None:
+def _refuse_unread(model: LoadedModel, mode: str, asked: dict[str, Any]) -> None:
     """Refuse what was asked for and wouldn't be read."""
     names = unread(mode, bool(asked.get("drop_motion")))
     ignored = {name: value for name, value in asked.items() if name in names and value is not False}
-    if ignored:
-        raise VideoJamError(
-            expected=f"settings that guidance {mode} reads",
-            found=", ".join(f"{name} = {value}" for name, value in ignored.items()),
-            where=source,
-            fix=f"Leave {' and '.join(ignored)} out, or choose a guidance rule that reads it.",
-        )
+    if not ignored:
+        return
+    fix = f"Leave {' and '.join(ignored)} out"
+    raise VideoJamError(
+        expected=f"settings that guidance {mode} reads",
+        found=", ".join(f"{name} = {value}" for name, value in ignored.items()),
+        where=model.source,
+        fix=f"{fix}, or choose a guidance rule that reads it."
+        if model.is_joint
+        else f"{fix}: a base model has no motion half.",
+    )
