@@ -78,7 +78,7 @@ def read_encoded(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, T
 
 
 def facts_of(path: Path) -> dict[str, str] | None:
-    """Return the words of a cached file's header; None where there is no file, or one that has to be written anew."""
+    """Return the words of a cached file's header; None where there is no file, or one that has to be written again."""
     try:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}) if "x" in file.keys() else None  # noqa: SIM118 - not a dict
@@ -95,5 +95,5 @@ def _damaged(path: Path, found: str) -> VideoJamError:
         expected="the cached latents of a clip as they were written",
         found=found,
         where=str(path),
-        fix="Delete the file and start again: the clip is then encoded anew. If it happens again, check the disk.",
+        fix="Delete the file and start again: the clip is then encoded again. If it happens again, check the disk.",
     )

@@ -165,7 +165,7 @@ def _draw_block(flow: Tensor, rgb: Tensor, code: MotionCode, full_scale: float) 
     """Draw `flow` [N, 2, P] into `rgb` [N, 3, P], float in 0..1 or uint8."""
     u, v = flow.unbind(1)
     speed = torch.addcmul(u * u, v, v)
-    # One sum tells of NaN and infinity; a finite flow whose square overflows is looked at again.
+    # One sum finds NaN and infinity; a finite flow whose square overflows is looked at again.
     if not math.isfinite(float(speed.sum())) and not bool(torch.isfinite(flow).all()):
         raise _not_finite("flow")
     m = CURVES[code.curve].apply(speed.sqrt_().mul_(1 / full_scale).clamp_max_(1))

@@ -18,7 +18,7 @@ class Timing(NamedTuple):
     """When the frames of a file are shown.
 
     Attributes:
-        fps: Constant rate at which every frame is shown at its time; None when nothing in the file tells it.
+        fps: Constant rate at which every frame is shown at its time; None when nothing in the file states it.
         is_constant: Whether the frames as stored are those of that rate, each shown once.
         num_frames: How many frames there are at that rate, as far as the file can be read.
     """

@@ -80,7 +80,7 @@ class TrainConfig(_Strict):
         description="Of a pipeline with two experts, the one to train, by component name, on its own range of t.",
     )
     num_steps: int = Field(description="Optimizer steps.", ge=1)
-    batch_size: int = Field(1, description="Clips a step, over all processes.", ge=1)
+    batch_size: int = Field(1, description="Clips of a step, over all processes.", ge=1)
     accumulation: int = Field(1, description="Parts that each process splits its batch into.", ge=1)
     precision: Literal["bf16", "fp32"] = Field("bf16", description="Compute; master weights are fp32 always.")
     save_dtype: Literal["bf16", "fp32"] = Field("bf16", description="Type of the weights in out/model.")

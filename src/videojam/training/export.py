@@ -30,7 +30,7 @@ def export_model(
         config: The recipe.
         transformer: Trained transformer; adapters fused.
         component: Its name in the pipeline.
-        record: Motion record; none for the control.
+        record: Motion record; None for the control.
 
     Raises:
         VideoJamError: no room or permission, or the loaded model differs from the one in memory.

@@ -41,7 +41,7 @@ class TrainingMemory(BaseModel):
 
 
 class Inspection(BaseModel):
-    """What `videojam inspect` tells."""
+    """What `videojam inspect` reports."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +57,7 @@ class Inspection(BaseModel):
 def inspect_model(source: str | Path, *, revision: str | None = None, lora_rank: int = 16) -> Inspection:
     """Tell of a folder or hub id what it is, what converting changes, and what memory training takes.
 
-    Reads configs and headers alone: a model of any size takes a moment and a few MB.
+    Reads only configs and headers: a model of any size takes a moment and a few MB.
 
     Args:
         source: Pipeline folder, bare transformer folder, hub id or shipped model, base or joint.

@@ -36,7 +36,7 @@ class ProbeClip:
 
     Attributes:
         entry: Its name, caption and fingerprint.
-        seed: Seed in the world; none for a file.
+        seed: Seed in the world; None for a file.
     """
 
     entry: ClipEntry
@@ -118,7 +118,7 @@ def read_in_order(
     Args:
         clip: From `probe_clips`.
         source: It came from.
-        order: Numbers of the frames in their new order; as they are if none.
+        order: Numbers of the frames in their new order; None keeps it.
 
     Raises:
         VideoJamError: the file can't be read.
