@@ -521,3 +521,18 @@ def test_bare_h264_tells_its_rate_in_the_stream(tmp_path):
 def test_impossible_requests(plain, request_):
     text = message(plain, **request_)
     assert next(iter(request_)) in text
+
+
+def test_names_that_look_like_addresses_are_names(tmp_path, monkeypatch):
+    """FFmpeg would read `file:a.mp4` as the file `a.mp4`."""
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("a.mp4", 3), ("file:a.mp4", 5), ("10:30.mp4", 7), ("-a%02d.mp4", 9)):
+        write_video(name, numbered_frames(count), 10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "-a%02d.mp4",
+        "10:30.mp4",
+        "a.mp4",
+        "file:a.mp4",
+    ]
+    counts = [len(read_video(name).frames) for name in ("a.mp4", "file:a.mp4", "10:30.mp4", "-a%02d.mp4")]
+    assert counts == [3, 5, 7, 9]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from videojam.data.encode import EncodedClip, read_batch
 from videojam.models.load import LoadedModel
+from videojam.motion.warp import follow
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import fixed_draws
 
@@ -70,12 +71,6 @@ def warp_errors(video: UInt8[Tensor, "t 3 h w"], flow: Float[Tensor, "t-1 2 h w"
     moving = torch.nn.functional.max_pool2d(moving.float(), 5, stride=1, padding=2) > 0
     if not moving.any():
         return 0.0, 0.0
-    height, width = video.shape[-2:]
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    x = (columns + flow[:, 0]) * 2 / (width - 1) - 1
-    y = (rows + flow[:, 1]) * 2 / (height - 1) - 1
-    warped = torch.nn.functional.grid_sample(
-        after, torch.stack([x, y], dim=-1), padding_mode="border", align_corners=True
-    )
+    warped = follow(after, flow)
     mask = moving.expand_as(now)
     return float((warped - now).abs()[mask].mean()), float((after - now).abs()[mask].mean())

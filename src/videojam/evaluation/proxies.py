@@ -22,6 +22,7 @@ from videojam.evaluation.vbench.dynamic_degree import (
     num_moving_needed,
 )
 from videojam.motion.estimators import FlowEstimator, build_estimator
+from videojam.motion.warp import follow
 
 MEASURES = (
     Measure(name="proxy_dynamic", title="dynamic (proxy)", kind="share"),
@@ -143,10 +144,7 @@ def relative_acceleration(flows: Iterable[Float[Tensor, "2 h w"]]) -> float:
         moving = (speed >= 0.5) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
         if not moving.any():
             continue
-        places = torch.stack([x * 2 / max(width - 1, 1) - 1, y * 2 / max(height - 1, 1) - 1], dim=-1)
-        followed = torch.nn.functional.grid_sample(
-            after[None], places[None], padding_mode="border", align_corners=True
-        )[0]
+        followed = follow(after[None], now[None])[0]
         changes += float((followed - now).norm(dim=0)[moving].double().sum())
         speeds += float(speed[moving].double().sum())
     return changes / speeds if speeds else float("nan")

@@ -91,7 +91,7 @@ def open_video(path: str | Path) -> Iterator[VideoSource]:
             fix="Download or export it again.",
         )
     try:
-        container = av.open(str(path))
+        container = av.open(f"file:{path}")  # else a name with a colon is taken for an address
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoJamError(
             expected="a video file that FFmpeg can open",

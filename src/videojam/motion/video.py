@@ -189,7 +189,7 @@ def _stacked(frames: Iterator[Tensor], expected: int) -> Tensor:
             stack = pixels.new_empty((max(expected, 1), *pixels.shape))
         elif num == len(stack):
             stack = torch.cat([stack, torch.empty_like(stack)])
-        stack[num] = pixels
+        torch.stack([pixels], out=stack[num : num + 1])  # faster than copying a transposed picture
         num += 1
     return stack if num == len(stack) else stack[:num].clone()
 
@@ -197,7 +197,7 @@ def _stacked(frames: Iterator[Tensor], expected: int) -> Tensor:
 def _encode(path: Path, frames: Tensor, rate: Fraction, crf: int) -> None:
     _, _, height, width = frames.shape
     # The name is a temporary one, so the format is named here.
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         # The same frames should give the same file: x264's output depends on the number of threads, and its
         # AVX-512 path, which cpu-independent leaves out, gives other bits from run to run.
         options = {"crf": str(crf), "threads": "1", "x264-params": "cpu-independent=1"}
