@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -78,6 +79,8 @@ def train(
         memory_explained(f"training on {asked}{source.height}×{source.width} px together", lower),
     ):
         report = _run(config)
+    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one reports
+        return
     took = f"{duration(time.monotonic() - started)}, peak memory {_peak_memory()}"
     say(f"{report.model}: loaded again, the same seed gave the same latents ({report.stored}). {took}")
     model, clips = shlex.quote(str(report.model)), shlex.quote(str(config.out / "clips"))
