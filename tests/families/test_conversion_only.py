@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from videojam.errors import VideoJamError
-from videojam.families import FAMILIES, family_of
+from videojam.families import FAMILIES, family_of, projections_of
 from videojam.families.conversion_only import CONVERSION_ONLY
 from videojam.joint.convert import convert
 from videojam.joint.widen import widen_transformer
@@ -209,7 +209,7 @@ def call(transformer, hidden, inputs):
 def test_appearance_half_equals_the_base_after_conversion_on_disk(name, tmp_path):
     """Identity 1 for random motion, and what else the network predicts stays too."""
     row, base = ROWS[name], build(name)
-    family = family_of(base)
+    family = projections_of(base)
     base.save_pretrained(tmp_path / "base")
     joint = type(base).from_pretrained(convert(tmp_path / "base", tmp_path / "joint")).eval()
     dim = family.channel_dim
@@ -238,7 +238,7 @@ def test_appearance_half_equals_the_base_after_conversion_on_disk(name, tmp_path
 @pytest.mark.parametrize("name", ROWS)
 def test_the_joint_config_leads_back_to_the_base(name):
     transformer = build(name)
-    family, config = family_of(transformer), dict(transformer.config)
+    family, config = projections_of(transformer), dict(transformer.config)
     assert family.base_config(family.joint_config(config)) == config
     masks = new_entries(widen_transformer(transformer), family)
     shares = [
@@ -259,13 +259,13 @@ def test_every_class_has_its_row():
 @pytest.mark.parametrize("family", CONVERSION_ONLY, ids=lambda family: family.transformer_class)
 def test_more_than_conversion_is_refused_by_name(family):
     with pytest.raises(VideoJamError, match="conversion only") as caught:
-        family.encode_prompts(None, ["a"])
+        family_of(family.transformer_class)
     assert family.transformer_class in caught.value.found
     assert "adding-a-family" in caught.value.fix
 
 
 def test_unknown_classes_are_told_what_is_known():
     with pytest.raises(VideoJamError) as caught:
-        family_of("FluxTransformer2DModel")
+        projections_of("FluxTransformer2DModel")
     assert all(name in caught.value.expected for name in FAMILIES)
     assert "docs/adding-a-family.md" in caught.value.fix

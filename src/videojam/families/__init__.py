@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeGuard
 
 from videojam.errors import VideoJamError
-from videojam.families.base import Conditioning, Family
+from videojam.families.base import Family
 from videojam.families.cogvideox import CogVideoXFamily
 from videojam.families.conversion_only import CONVERSION_ONLY
+from videojam.families.denoising import Conditioning
 from videojam.families.hunyuan_video import HunyuanVideoFamily
 from videojam.families.hunyuan_video15 import HunyuanVideo15Family
 from videojam.families.ltx import LTXFamily
 from videojam.families.mochi import MochiFamily
+from videojam.families.projections import Projections
+from videojam.families.stock import Pipeline
 from videojam.families.wan import WanFamily
 
-FAMILIES: dict[str, Family] = {
+TRAINED: dict[str, Family] = {
     family.transformer_class: family
     for family in (
         WanFamily(),
@@ -23,27 +26,44 @@ FAMILIES: dict[str, Family] = {
         MochiFamily(),
         HunyuanVideoFamily(),
         HunyuanVideo15Family(),
-        *CONVERSION_ONLY,
     )
 }
+FAMILIES: dict[str, Projections] = {
+    **TRAINED,
+    **{projections.transformer_class: projections for projections in CONVERSION_ONLY},
+}
 
-__all__ = ["FAMILIES", "Conditioning", "Family", "family_of"]
+__all__ = ["FAMILIES", "Conditioning", "Family", "Projections", "family_of", "projections_of"]
 
 
-def family_of(source: Any) -> Family:
+def family_of(source: object) -> Family:
     """Return the family of a transformer, of a pipeline, or of a transformer's class name.
+
+    Raises:
+        VideoJamError: the class is not registered, or is only converted.
+    """
+    name = projections_of(source).transformer_class
+    if name not in TRAINED:
+        raise VideoJamError(
+            expected="a family that is trained and sampled",
+            found=f"{name}, which is supported for conversion only",
+            where="families",
+            fix="Convert it and train with your own code, or add the functions: docs/adding-a-family.md.",
+        )
+    return TRAINED[name].for_pipeline(source) if _is_pipeline(source) else TRAINED[name]
+
+
+def projections_of(source: object) -> Projections:
+    """Return what converting must know of a transformer, of a pipeline, or of a transformer's class name.
 
     Raises:
         VideoJamError: the class is not registered; lists those that are.
     """
     if isinstance(source, str):
         names = [source]
-    elif hasattr(source, "components"):
-        for component in source.components.values():
-            for base in type(component).__mro__:
-                if base.__name__ in FAMILIES:
-                    return FAMILIES[base.__name__].for_pipeline(source)
-        names = [type(source).__name__]
+    elif _is_pipeline(source):
+        parts = (base.__name__ for part in source.components.values() for base in type(part).__mro__)
+        names = [next((name for name in parts if name in FAMILIES), type(source).__name__)]
     else:
         names = [base.__name__ for base in type(source).__mro__]  # FSDP2 puts a class of its own in front
     for name in names:
@@ -55,3 +75,7 @@ def family_of(source: Any) -> Family:
         where="transformer class",
         fix="Choose another base, or add the class as one file: docs/adding-a-family.md.",
     )
+
+
+def _is_pipeline(source: object) -> TypeGuard[Pipeline]:
+    return hasattr(source, "components")

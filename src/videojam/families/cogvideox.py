@@ -13,9 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.base import Family
+from videojam.families.denoising import Conditioning, Generators
 from videojam.families.first_frame import restarted, seeded, skip_image_noise
 from videojam.families.projections import Layout
+from videojam.families.stock import Autoencoder, Pipeline, Scheduler, Transformer
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class CogVideoXFamily(Family):
     batched_cfg: bool = True
     size_unit: int = 8
     fps: float = 8.0
-    scheduler: Any = field(default=None, compare=False, repr=False)
+    scheduler: Scheduler | None = field(default=None, compare=False, repr=False)
     num_channels: int = 16
     image_is_sampled: bool = False
 
-    def for_pipeline(self, pipe: Any) -> CogVideoXFamily:
+    def for_pipeline(self, pipe: Pipeline) -> CogVideoXFamily:
         """Take the pipeline's scheduler, and the frame rate of the 1.5 models."""
         padded = next(iter(self.transformers(pipe).values())).config.patch_size_t is not None
         return replace(
@@ -61,11 +63,13 @@ class CogVideoXFamily(Family):
 
     # --- latents ---
 
-    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
+    def denormalise(self, vae: Autoencoder, z: Tensor) -> Tensor:
         """Compute z / scaling_factor, in the stock pipeline's order."""
         return 1 / vae.config.scaling_factor * z
 
-    def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+    def latent_shape(
+        self, pipe: Pipeline, num_frames: int, height: int, width: int
+    ) -> tuple[int, int, int, int]:
         """Return (C, F, H, W), F padded to a multiple of the temporal patch."""
         channels, frames, *size = super().latent_shape(pipe, num_frames, height, width)
         return channels, frames + self._padding(pipe, frames), size[0], size[1]
@@ -78,7 +82,7 @@ class CogVideoXFamily(Family):
         return super().draw_noise((batch, frames, channels, *size), generators).transpose(1, 2)
 
     @torch.no_grad()
-    def encode_video(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+    def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
         """Encode a video; 1.5: the first latent frame is repeated in front if their number is odd."""
         z = super().encode_video(pipe, video)
         first = z[:, :, :1].expand(-1, -1, self._padding(pipe, z.shape[2]), -1, -1)
@@ -86,14 +90,14 @@ class CogVideoXFamily(Family):
 
     @torch.no_grad()
     def decode_video(
-        self, pipe: Any, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
+        self, pipe: Pipeline, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
     ) -> Float[Tensor, "b 3 t h w"]:
         """Decode latents, without the frames that pad them beyond the clip's length."""
         if num_frames is not None:
             z = z[:, :, z.shape[2] - ((num_frames - 1) // self.compression(pipe)[0] + 1) :]
         return super().decode_video(pipe, z)
 
-    def _padding(self, pipe: Any, num_latent_frames: int) -> int:
+    def _padding(self, pipe: Pipeline, num_latent_frames: int) -> int:
         patch_size_t = next(iter(self.transformers(pipe).values())).config.patch_size_t
         return -num_latent_frames % (patch_size_t or 1)
 
@@ -102,7 +106,7 @@ class CogVideoXFamily(Family):
     @torch.no_grad()
     def encode_image(
         self,
-        pipe: Any,
+        pipe: Pipeline,
         video: Float[Tensor, "b 3 t h w"],
         generators: list[torch.Generator] | None = None,
     ) -> Conditioning:
@@ -122,11 +126,11 @@ class CogVideoXFamily(Family):
         condition = pipe.prepare_latents(frames, num_clips, channels, *size, *like, generators)[1]
         return {"condition": condition.transpose(1, 2)}
 
-    def default_sequence_length(self, pipe: Any) -> int:
+    def default_sequence_length(self, pipe: Pipeline) -> int:
         """Return the length that the transformer was made for; its position table has that many rows."""
         return int(pipe.transformer.config.max_text_seq_length)
 
-    def default(self, pipe: Any, name: str) -> Any:
+    def default(self, pipe: Pipeline, name: str) -> Any:
         """Return the transformer's own size where the call names none."""
         value = super().default(pipe, name)
         if value is None and name in ("height", "width"):
@@ -140,7 +144,7 @@ class CogVideoXFamily(Family):
     def _timesteps(self, sigma: Tensor) -> Tensor:
         return ((sigma * self.num_train_timesteps).round().long() - 1).clamp(0, self.num_train_timesteps - 1)
 
-    def _alphas(self) -> Any:
+    def _alphas(self) -> Scheduler:
         if self.scheduler is None:
             raise VideoJamError(
                 expected="the family of a loaded pipeline, whose scheduler knows the noise levels",
@@ -163,16 +167,16 @@ class CogVideoXFamily(Family):
         """Return the scheduler's velocity, √ᾱ·ε − √(1−ᾱ)·x."""
         return self._alphas().get_velocity(x, eps, self._timesteps(sigma))
 
-    def pack(self, transformer: Any, latents: Tensor) -> Tensor:
+    def pack(self, transformer: Transformer, latents: Tensor) -> Tensor:
         """Return `[B, C, F, H, W]` as `[B, F, C, H, W]`."""
         return latents.transpose(1, 2)
 
-    def unpack(self, transformer: Any, hidden: Tensor, like: Tensor) -> Tensor:
+    def unpack(self, transformer: Transformer, hidden: Tensor, like: Tensor) -> Tensor:
         """Return `[B, F, C, H, W]` as `[B, C, F, H, W]`."""
         return hidden.transpose(1, 2)
 
     def denoise(
-        self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+        self, transformer: Transformer, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
     ) -> Tensor:
         """Call CogVideoXTransformer3DModel at timestep 1000σ − 1; returns v of x (and of d)."""
         dtype, ofs = transformer.dtype, None
@@ -191,7 +195,7 @@ class CogVideoXFamily(Family):
         )[0]
         return self.unpack(transformer, prediction, xd_sigma)
 
-    def paper_times(self, scheduler: Any) -> Float[Tensor, " steps"]:
+    def paper_times(self, scheduler: Scheduler) -> Float[Tensor, " steps"]:
         """Return t = 1 − (timestep + 1) / 1000."""
         return 1 - self.sigma_of(scheduler.timesteps.float().cpu())
 
@@ -201,7 +205,9 @@ class CogVideoXFamily(Family):
 
     # --- sampling ---
 
-    def stepper(self, scheduler: Any, generators: Generators) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def stepper(
+        self, scheduler: Scheduler, generators: Generators
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Return DDIM's step, or DPM's, which remembers its last estimate and draws noise."""
         from diffusers import CogVideoXDPMScheduler
 
@@ -219,7 +225,9 @@ class CogVideoXFamily(Family):
 
         return step
 
-    def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
+    def run_pipeline(
+        self, pipe: Pipeline, latents: Tensor, generators: Generators, **arguments: Any
+    ) -> Tensor:
         """Call the stock pipeline; DPM's noise is drawn for x as the base draws it, and for d apart.
 
         The I2V call takes half of the transformer's channels for C, which they are of the base alone.
@@ -241,7 +249,7 @@ class CogVideoXFamily(Family):
             pipe.scheduler = own
 
 
-def _rotary(transformer: Any, hidden: Tensor) -> Any:
+def _rotary(transformer: Transformer, hidden: Tensor) -> Any:
     """Return the rotary tables, by the stock pipeline's own function; none for models that don't use them."""
     from diffusers import CogVideoXPipeline
 
@@ -255,7 +263,7 @@ def _rotary(transformer: Any, hidden: Tensor) -> Any:
 
 
 @contextmanager
-def _condition_of_channels(pipe: Any, num_channels: int) -> Iterator[None]:
+def _condition_of_channels(pipe: Pipeline, num_channels: int) -> Iterator[None]:
     """Let the pipeline make its condition with C channels for a while, in the autoencoder's type."""
     stock = pipe.prepare_latents
 
@@ -269,7 +277,7 @@ def _condition_of_channels(pipe: Any, num_channels: int) -> Iterator[None]:
         del pipe.prepare_latents
 
 
-def _by_halves(scheduler: Any, generators: Generators, num_channels: int) -> Any:
+def _by_halves(scheduler: Scheduler, generators: Generators, num_channels: int) -> Scheduler:
     """Return a DPM scheduler whose noise comes from x's generators for x, and from d's for d."""
     from diffusers import CogVideoXDPMScheduler
 

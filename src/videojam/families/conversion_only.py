@@ -5,49 +5,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from videojam.families.base import Family
+from videojam.families.projections import Projections
+from videojam.families.stock import Config
 
 
 @dataclass(frozen=True)
-class Kandinsky5Family(Family):
+class Kandinsky5Projections(Projections):
     """With `visual_cond` the input is `[x, condition, mask]`, which the config's width does not count."""
 
-    def num_doubled(self, config: dict[str, Any]) -> int:
+    def num_doubled(self, config: Config) -> int:
         """Return 2 where a condition follows x; the joint input is `[x, d, its condition, d's, mask]`."""
         return 2 if config.get("visual_cond") else 1
 
-    def num_inputs(self, config: dict[str, Any]) -> int:
+    def num_inputs(self, config: Config) -> int:
         """Return the width of the layer, condition and mask included."""
         width = int(config[self.in_key])
         return 2 * width + 1 if config.get("visual_cond") else width
 
 
 @dataclass(frozen=True)
-class CosmosFamily(Family):
+class CosmosProjections(Projections):
     """The network appends a padding mask to its input."""
 
-    def num_inputs(self, config: dict[str, Any]) -> int:
+    def num_inputs(self, config: Config) -> int:
         """Return the width of the layer, the padding mask included."""
         return int(config[self.in_key]) + bool(config.get("concat_padding_mask", True))
 
 
 @dataclass(frozen=True)
-class LatteFamily(Family):
+class LatteProjections(Projections):
     """The network may predict a variance too, `[ε, variance]`; the joint one, `[ε_x, ε_d, both variances]`."""
 
-    def latent_channels(self, config: dict[str, Any]) -> int:
+    def latent_channels(self, config: Config) -> int:
         """Return the channels in; those out may be twice as many."""
         return int(config[self.in_key])
 
-    def num_outputs(self, config: dict[str, Any]) -> int:
+    def num_outputs(self, config: Config) -> int:
         """Return the channels out, the variance included."""
         return int(config.get(self.out_key) or config[self.in_key])
 
-    def joint_config(self, config: dict[str, Any]) -> dict[str, Any]:
+    def joint_config(self, config: Config) -> dict[str, Any]:
         """Return the config with all channels doubled."""
         return {**config, self.in_key: 2 * config[self.in_key], self.out_key: 2 * self.num_outputs(config)}
 
-    def base_config(self, config: dict[str, Any]) -> dict[str, Any]:
+    def base_config(self, config: Config) -> dict[str, Any]:
         """Halve all channels."""
         return {**config, self.in_key: config[self.in_key] // 2, self.out_key: self.num_outputs(config) // 2}
 
@@ -55,20 +56,22 @@ class LatteFamily(Family):
 SCHEDULER = "as the checkpoint's scheduler says"
 
 
-def _like_wan(transformer_class: str, checkpoints: str) -> Family:
-    return Family(transformer_class, "patch_embedding", "proj_out", "c_inner", checkpoints)
+def _like_wan(transformer_class: str, checkpoints: str) -> Projections:
+    return Projections(transformer_class, "patch_embedding", "proj_out", "c_inner", checkpoints)
 
 
-CONVERSION_ONLY: tuple[Family, ...] = (
+CONVERSION_ONLY: tuple[Projections, ...] = (
     _like_wan("SkyReelsV2Transformer3DModel", "SkyReels-V2"),
     _like_wan("ChronoEditTransformer3DModel", "ChronoEdit"),
     _like_wan("WanVACETransformer3DModel", "Wan 2.1 VACE"),
     _like_wan("SanaVideoTransformer3DModel", "SANA-Video"),
-    Family("AllegroTransformer3DModel", "pos_embed.proj", "proj_out", "c_inner", "Allegro", SCHEDULER),
-    LatteFamily("LatteTransformer3DModel", "pos_embed.proj", "proj_out", "c_inner", "Latte-1", SCHEDULER),
-    Family("EasyAnimateTransformer3DModel", "proj", "proj_out", "c_outer", "EasyAnimate V5.1"),
-    Family("MotifVideoTransformer3DModel", "x_embedder.proj", "proj_out", "c_outer", "Motif-Video"),
-    Kandinsky5Family(
+    Projections("AllegroTransformer3DModel", "pos_embed.proj", "proj_out", "c_inner", "Allegro", SCHEDULER),
+    LatteProjections(
+        "LatteTransformer3DModel", "pos_embed.proj", "proj_out", "c_inner", "Latte-1", SCHEDULER
+    ),
+    Projections("EasyAnimateTransformer3DModel", "proj", "proj_out", "c_outer", "EasyAnimate V5.1"),
+    Projections("MotifVideoTransformer3DModel", "x_embedder.proj", "proj_out", "c_outer", "Motif-Video"),
+    Kandinsky5Projections(
         "Kandinsky5Transformer3DModel",
         "visual_embeddings.in_layer",
         "out_layer.out_layer",
@@ -79,7 +82,7 @@ CONVERSION_ONLY: tuple[Family, ...] = (
         out_key="out_visual_dim",
         channel_dim=-1,
     ),
-    CosmosFamily(
+    CosmosProjections(
         "CosmosTransformer3DModel",
         "patch_embed.proj",
         "proj_out",
@@ -88,7 +91,7 @@ CONVERSION_ONLY: tuple[Family, ...] = (
         SCHEDULER,
     ),
     # the audio branch is carried over as it is: it reads the video's tokens, so training moves it too
-    Family(
+    Projections(
         "LTX2VideoTransformer3DModel", "proj_in", "proj_out", "c_outer", "LTX-2 (video branch)", channel_dim=2
     ),
 )

@@ -9,6 +9,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
+from videojam.families.stock import Pipeline
+
 FIRST = "first_latent"
 """Name of the image's latent `[B, C, 1, H, W]` among the conditions."""
 
@@ -39,7 +41,7 @@ def token_times(
 
 
 def video_of_image(
-    pipe: Any, image: Any, num_clips: int, num_frames: int, height: int, width: int
+    pipe: Pipeline, image: Any, num_clips: int, num_frames: int, height: int, width: int
 ) -> Float[Tensor, "b 3 t h w"]:
     """Return the still clips of an image in −1..1, resized by the pipeline's own code."""
     frame = pipe.video_processor.preprocess(image, height=height, width=width).float()

@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.base import Family
+from videojam.families.denoising import Conditioning, Generators
 from videojam.families.projections import Layout
+from videojam.families.stock import Pipeline, Transformer
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class HunyuanVideoFamily(Family):
 
     @torch.no_grad()
     def encode_prompts(
-        self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
+        self, pipe: Pipeline, prompts: list[str], max_sequence_length: int | None = None
     ) -> Conditioning:
         """Encode prompts to `encoder_hidden_states`, its mask, and `pooled_projections` of the second encoder."""
         embeds, pooled, mask = pipe.encode_prompt(
@@ -57,7 +59,7 @@ class HunyuanVideoFamily(Family):
     # --- network ---
 
     def denoise(
-        self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+        self, transformer: Transformer, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
     ) -> Tensor:
         """Call HunyuanVideoTransformer3DModel at timestep 1000σ; returns ε − x (and ε − d)."""
         dtype = transformer.dtype
@@ -76,12 +78,14 @@ class HunyuanVideoFamily(Family):
         """Return the family that tells the network the sampling scale."""
         return replace(self, embedded_guidance=self.sampling_guidance)
 
-    def set_timesteps(self, pipe: Any, num_steps: int, latents: Tensor) -> None:
+    def set_timesteps(self, pipe: Pipeline, num_steps: int, latents: Tensor) -> None:
         """Set σ from 1 down in equal parts of 1/steps."""
         sigmas = np.linspace(1.0, 0.0, num_steps + 1)[:-1]
         pipe.scheduler.set_timesteps(sigmas=sigmas, device=latents.device)
 
-    def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
+    def run_pipeline(
+        self, pipe: Pipeline, latents: Tensor, generators: Generators, **arguments: Any
+    ) -> Tensor:
         """Call the stock pipeline; `guidance_scale` becomes its true CFG, which needs a negative prompt."""
         scale = arguments.pop("guidance_scale")
         if arguments.get("negative_prompt") is None:

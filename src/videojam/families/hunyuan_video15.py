@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.base import Family
+from videojam.families.denoising import Conditioning, Generators
 from videojam.families.projections import Layout
+from videojam.families.stock import Pipeline, Transformer
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class HunyuanVideo15Family(Family):
     # --- latents ---
 
     @torch.no_grad()
-    def encode_video(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+    def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
         """Encode a video clip by clip: the stock autoencoder's attention mask fits a batch of one alone."""
         return torch.cat([Family.encode_video(self, pipe, clip[None]) for clip in video])
 
@@ -46,7 +48,7 @@ class HunyuanVideo15Family(Family):
 
     @torch.no_grad()
     def encode_prompts(
-        self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
+        self, pipe: Pipeline, prompts: list[str], max_sequence_length: int | None = None
     ) -> Conditioning:
         """Encode prompts to the states and masks of both text encoders; the second reads quoted text alone."""
         names = (
@@ -60,11 +62,11 @@ class HunyuanVideo15Family(Family):
                 zip(names, pipe.encode_prompt(prompt=list(prompts), batch_size=len(prompts)), strict=True)
             )
 
-    def default_sequence_length(self, pipe: Any) -> int:
+    def default_sequence_length(self, pipe: Pipeline) -> int:
         """Return the pipeline's own length; its call has no argument for it."""
         return int(pipe.tokenizer_max_length)
 
-    def default(self, pipe: Any, name: str) -> Any:
+    def default(self, pipe: Pipeline, name: str) -> Any:
         """Return the size nearest to 16:9 of the checkpoint's resolution where the call names none."""
         value = super().default(pipe, name)
         if value is None and name in ("height", "width"):
@@ -76,7 +78,7 @@ class HunyuanVideo15Family(Family):
     # --- network ---
 
     def denoise(
-        self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+        self, transformer: Transformer, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
     ) -> Tensor:
         """Call HunyuanVideo15Transformer3DModel without an image at timestep 1000σ; returns ε − x (and ε − d)."""
         dtype, config = transformer.dtype, transformer.config
@@ -93,12 +95,14 @@ class HunyuanVideo15Family(Family):
 
     # --- sampling ---
 
-    def set_timesteps(self, pipe: Any, num_steps: int, latents: Tensor) -> None:
+    def set_timesteps(self, pipe: Pipeline, num_steps: int, latents: Tensor) -> None:
         """Set σ from 1 down in equal parts of 1/steps."""
         sigmas = np.linspace(1.0, 0.0, num_steps + 1)[:-1]
         pipe.scheduler.set_timesteps(sigmas=sigmas, device=latents.device)
 
-    def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
+    def run_pipeline(
+        self, pipe: Pipeline, latents: Tensor, generators: Generators, **arguments: Any
+    ) -> Tensor:
         """Call the stock pipeline with a plain CFG guider of the asked scale in place of its own."""
         own = pipe.guider
         pipe.guider = _plain_guider(own, arguments.pop("guidance_scale"))
@@ -110,7 +114,7 @@ class HunyuanVideo15Family(Family):
 
 
 @contextmanager
-def _text_length(pipe: Any, length: int | None) -> Iterator[None]:
+def _text_length(pipe: Pipeline, length: int | None) -> Iterator[None]:
     """Let the pipeline pad text to a length for a while; it is an attribute, not an argument."""
     own = pipe.tokenizer_max_length
     pipe.tokenizer_max_length = length or own

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family, Generators, call_default
+from videojam.families.base import Family
+from videojam.families.denoising import Conditioning, Generators
 from videojam.families.first_frame import (
     FIRST,
     restarted,
@@ -20,7 +21,9 @@ from videojam.families.first_frame import (
     video_of_image,
     with_first_frame,
 )
+from videojam.families.pipeline_adapter import call_default
 from videojam.families.projections import Layout
+from videojam.families.stock import Autoencoder, Config, Pipeline, Transformer
 
 
 @dataclass(frozen=True)
@@ -49,37 +52,37 @@ class LTXFamily(Family):
     factors: tuple[int, int] = (8, 32)
     image_is_sampled: bool = False
 
-    def for_pipeline(self, pipe: Any) -> LTXFamily:
+    def for_pipeline(self, pipe: Pipeline) -> LTXFamily:
         """Take the autoencoder's factors."""
         return replace(self, factors=self.compression(pipe), image_is_sampled=self.takes_image(pipe))
 
-    def image_pipeline(self, pipe: Any) -> Any | None:
+    def image_pipeline(self, pipe: Pipeline) -> Pipeline | None:
         """Return the image-to-video pipeline: the same transformer serves both."""
         from diffusers import LTXImageToVideoPipeline
 
         return LTXImageToVideoPipeline(**pipe.components)
 
-    def num_positions(self, config: dict[str, Any]) -> int:
+    def num_positions(self, config: Config) -> int:
         """Return 1: the config's channels count a whole patch."""
         return 1
 
     # --- latents ---
 
-    def normalise(self, vae: Any, z: Tensor) -> Tensor:
+    def normalise(self, vae: Autoencoder, z: Tensor) -> Tensor:
         """Compute (z − mean) · scaling_factor / std with the pipeline's own function."""
         from diffusers import LTXPipeline
 
         scaling = vae.config.scaling_factor
         return LTXPipeline._normalize_latents(z, vae.latents_mean, vae.latents_std, scaling)
 
-    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
+    def denormalise(self, vae: Autoencoder, z: Tensor) -> Tensor:
         """Compute z · std / scaling_factor + mean with the pipeline's own function."""
         from diffusers import LTXPipeline
 
         scaling = vae.config.scaling_factor
         return LTXPipeline._denormalize_latents(z, vae.latents_mean, vae.latents_std, scaling)
 
-    def compression(self, pipe: Any) -> tuple[int, int]:
+    def compression(self, pipe: Pipeline) -> tuple[int, int]:
         """Return the pipeline's own factors."""
         return pipe.vae_temporal_compression_ratio, pipe.vae_spatial_compression_ratio
 
@@ -91,7 +94,7 @@ class LTXFamily(Family):
 
     @torch.no_grad()
     def decode_video(
-        self, pipe: Any, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
+        self, pipe: Pipeline, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
     ) -> Float[Tensor, "b 3 t h w"]:
         """Decode latents; autoencoders that denoise while decoding are told the stock call's time, 0."""
         vae = pipe.vae
@@ -107,7 +110,7 @@ class LTXFamily(Family):
 
     @torch.no_grad()
     def encode_prompts(
-        self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
+        self, pipe: Pipeline, prompts: list[str], max_sequence_length: int | None = None
     ) -> Conditioning:
         """Encode prompts to `encoder_hidden_states [N, L, D]` and `encoder_attention_mask [N, L]`."""
         embeds, mask, _, _ = pipe.encode_prompt(
@@ -120,7 +123,7 @@ class LTXFamily(Family):
     @torch.no_grad()
     def encode_image(
         self,
-        pipe: Any,
+        pipe: Pipeline,
         video: Float[Tensor, "b 3 t h w"],
         generators: list[torch.Generator] | None = None,
     ) -> Conditioning:
@@ -138,14 +141,14 @@ class LTXFamily(Family):
 
     # --- network ---
 
-    def pack(self, transformer: Any, latents: Tensor) -> Tensor:
+    def pack(self, transformer: Transformer, latents: Tensor) -> Tensor:
         """Return `[B, C, F, H, W]` as `[B, S, C·P]` by the pipeline's own function; d's columns follow x's."""
         from diffusers import LTXPipeline
 
         config = transformer.config
         return LTXPipeline._pack_latents(latents, config.patch_size, config.patch_size_t)
 
-    def unpack(self, transformer: Any, hidden: Tensor, like: Tensor) -> Tensor:
+    def unpack(self, transformer: Transformer, hidden: Tensor, like: Tensor) -> Tensor:
         """Invert `pack`."""
         from diffusers import LTXPipeline
 
@@ -154,7 +157,7 @@ class LTXFamily(Family):
         return LTXPipeline._unpack_latents(hidden, frames // p_t, height // p, width // p, p, p_t)
 
     def denoise(
-        self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+        self, transformer: Transformer, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
     ) -> Tensor:
         """Call LTXVideoTransformer3DModel on packed latents at timestep 1000σ; returns ε − x (and ε − d)."""
         temporal, spatial = self.factors
@@ -177,7 +180,7 @@ class LTXFamily(Family):
         )[0]
         return self.unpack(transformer, prediction, xd_sigma)
 
-    def set_timesteps(self, pipe: Any, num_steps: int, latents: Tensor) -> None:
+    def set_timesteps(self, pipe: Pipeline, num_steps: int, latents: Tensor) -> None:
         """Set σ from 1 to 1/steps, shifted by the number of tokens."""
         from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
 
@@ -190,7 +193,9 @@ class LTXFamily(Family):
         sigmas = np.linspace(1.0, 1 / num_steps, num_steps)
         pipe.scheduler.set_timesteps(sigmas=sigmas, mu=mu, device=latents.device)
 
-    def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
+    def run_pipeline(
+        self, pipe: Pipeline, latents: Tensor, generators: Generators, **arguments: Any
+    ) -> Tensor:
         """Call the stock pipeline at the family's frame rate; with an image, on latents that hold it already."""
         if arguments.get("image") is not None:
             frames, height, width = (arguments[name] for name in ("num_frames", "height", "width"))

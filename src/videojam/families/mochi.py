@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family
-from videojam.families.latents import channel_statistics
+from videojam.families.base import Family
+from videojam.families.denoising import Conditioning
+from videojam.families.latent_codec import channel_statistics
 from videojam.families.projections import Layout
+from videojam.families.stock import Autoencoder, Pipeline, Scheduler, Transformer
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,17 @@ class MochiFamily(Family):
 
     # --- latents ---
 
-    def normalise(self, vae: Any, z: Tensor) -> Tensor:
+    def normalise(self, vae: Autoencoder, z: Tensor) -> Tensor:
         """Compute (z − mean) · scaling_factor / std."""
         mean, std = channel_statistics(vae, z)
         return (z - mean) * vae.config.scaling_factor / std
 
-    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
+    def denormalise(self, vae: Autoencoder, z: Tensor) -> Tensor:
         """Compute z · std / scaling_factor + mean."""
         mean, std = channel_statistics(vae, z)
         return z * std / vae.config.scaling_factor + mean
 
-    def compression(self, pipe: Any) -> tuple[int, int]:
+    def compression(self, pipe: Pipeline) -> tuple[int, int]:
         """Return the pipeline's own factors: 6 frames, 8 px."""
         return pipe.vae_temporal_scale_factor, pipe.vae_spatial_scale_factor
 
@@ -47,7 +48,7 @@ class MochiFamily(Family):
 
     @torch.no_grad()
     def encode_prompts(
-        self, pipe: Any, prompts: list[str], max_sequence_length: int | None = None
+        self, pipe: Pipeline, prompts: list[str], max_sequence_length: int | None = None
     ) -> Conditioning:
         """Encode prompts to `encoder_hidden_states [N, L, D]` and `encoder_attention_mask [N, L]`, one by one.
 
@@ -71,7 +72,7 @@ class MochiFamily(Family):
         return x - eps
 
     def denoise(
-        self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+        self, transformer: Transformer, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
     ) -> Tensor:
         """Call MochiTransformer3DModel at timestep 1000(1−σ); returns x − ε (and d − ε)."""
         dtype = transformer.dtype
@@ -83,7 +84,7 @@ class MochiFamily(Family):
             return_dict=False,
         )[0]
 
-    def paper_times(self, scheduler: Any) -> Float[Tensor, " steps"]:
+    def paper_times(self, scheduler: Scheduler) -> Float[Tensor, " steps"]:
         """Return the scheduler's σ, which is inverted: the paper's t."""
         return scheduler.sigmas[: len(scheduler.timesteps)].float().cpu()
 
@@ -91,7 +92,7 @@ class MochiFamily(Family):
         """Return 1 − timestep / 1000."""
         return 1 - timestep / self.num_train_timesteps
 
-    def set_timesteps(self, pipe: Any, num_steps: int, latents: Tensor) -> None:
+    def set_timesteps(self, pipe: Pipeline, num_steps: int, latents: Tensor) -> None:
         """Set the linear-quadratic schedule that the stock pipeline passes."""
         from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
 

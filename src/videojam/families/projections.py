@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from videojam.families.stock import Config, Pipeline, Transformer
 
 Layout = Literal["c_inner", "c_outer"]
 
@@ -41,6 +43,11 @@ class Projections:
     channel_dim: int = 1
 
     @property
+    def is_trained(self) -> bool:
+        """Whether the class is trained and sampled too; a class that is only converted is its projections."""
+        return False
+
+    @property
     def input_weight(self) -> str:
         """Name of the one parameter of the input projection that is widened; its bias keeps its shape."""
         return f"{self.input_projection}.weight"
@@ -59,17 +66,17 @@ class Projections:
         """Whether a parameter belongs to one of the two projections, widened or not."""
         return name.startswith((f"{self.input_projection}.", f"{self.output_projection}."))
 
-    def joint_shape(self, name: str, shape: list[int], base: dict[str, Any]) -> list[int]:
+    def joint_shape(self, name: str, shape: list[int], base: Config) -> list[int]:
         """Return the shape of a base parameter after converting, given the base's config."""
         joint = self.joint_config(base)
         return self._scaled(name, shape, base, joint)
 
-    def base_shape(self, name: str, shape: list[int], joint: dict[str, Any]) -> list[int]:
+    def base_shape(self, name: str, shape: list[int], joint: Config) -> list[int]:
         """Return the shape of a joint parameter before converting, given the joint config."""
         base = self.base_config(joint)
         return self._scaled(name, shape, joint, base)
 
-    def _scaled(self, name: str, shape: list[int], old: dict[str, Any], new: dict[str, Any]) -> list[int]:
+    def _scaled(self, name: str, shape: list[int], old: Config, new: Config) -> list[int]:
         first, *others = shape
         if name == self.input_weight:
             return [first, others[0] * self.num_inputs(new) // self.num_inputs(old), *others[1:]]
@@ -77,44 +84,52 @@ class Projections:
             return [first * self.num_outputs(new) // self.num_outputs(old), *others]
         return shape
 
-    def latent_channels(self, config: dict[str, Any]) -> int:
+    def transformers(self, pipe: Pipeline) -> dict[str, Transformer]:
+        """Return the pipeline's transformers by component name (two for mixtures of experts)."""
+        return {
+            name: module
+            for name, module in pipe.components.items()
+            if any(c.__name__ == self.transformer_class for c in type(module).__mro__)
+        }
+
+    def latent_channels(self, config: Config) -> int:
         """Return C, the channels of the appearance latent, of a base transformer's config."""
         return int(config.get(self.out_key) or config[self.in_key])
 
-    def joint_config(self, config: dict[str, Any]) -> dict[str, Any]:
+    def joint_config(self, config: Config) -> dict[str, Any]:
         """Return the config of the joint transformer: C channels more, in and out."""
         num_channels = self.latent_channels(config)
         num_in = config[self.in_key] + self.doubled_blocks * num_channels
         return {**config, self.in_key: num_in, self.out_key: 2 * num_channels}
 
-    def base_config(self, config: dict[str, Any]) -> dict[str, Any]:
+    def base_config(self, config: Config) -> dict[str, Any]:
         """Invert `joint_config`."""
         num_channels = self.latent_channels(config) // 2
         num_in = config[self.in_key] - self.doubled_blocks * num_channels
         return {**config, self.in_key: num_in, self.out_key: num_channels}
 
-    def vae_channels(self, config: Mapping[str, Any]) -> int | None:
+    def vae_channels(self, config: Config) -> int | None:
         """Return the latent channels that an autoencoder's config states, if it does."""
         return config.get("z_dim") or config.get("latent_channels")
 
-    def is_joint(self, config: Mapping[str, Any], vae_config: Mapping[str, Any]) -> bool:
+    def is_joint(self, config: Config, vae_config: Config) -> bool:
         """Whether a transformer is a joint one: it predicts twice the channels of the pipeline's autoencoder."""
         num_channels = self.vae_channels(vae_config)
-        return num_channels is not None and self.latent_channels(dict(config)) == 2 * num_channels
+        return num_channels is not None and self.latent_channels(config) == 2 * num_channels
 
-    def num_doubled(self, config: dict[str, Any]) -> int:
+    def num_doubled(self, config: Config) -> int:
         """Return how many blocks of C input channels get motion channels behind them."""
         return self.doubled_blocks
 
-    def num_inputs(self, config: dict[str, Any]) -> int:
+    def num_inputs(self, config: Config) -> int:
         """Return the channels that the input projection reads."""
         return int(config[self.in_key])
 
-    def num_outputs(self, config: dict[str, Any]) -> int:
+    def num_outputs(self, config: Config) -> int:
         """Return the channels that the output projection writes."""
         return self.latent_channels(config)
 
-    def num_positions(self, config: dict[str, Any]) -> int:
+    def num_positions(self, config: Config) -> int:
         """Return P, the latent positions that one token covers."""
         patch = config.get("patch_size", 1)
         if isinstance(patch, (list, tuple)):

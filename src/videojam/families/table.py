@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from videojam.families import FAMILIES, Family
+from videojam.families import FAMILIES, Family, Projections
 
 
 class ClassFacts(BaseModel):
@@ -26,11 +26,11 @@ class FamilyRow(ClassFacts):
     layout: str = Field(description="Order of the output rows.")
 
 
-def class_facts(family: Family) -> ClassFacts:
+def class_facts(family: Projections) -> ClassFacts:
     """Return what is told of a family wherever it is named."""
-    verbs = ["convert", *(["train", "sample"] if family.is_trained else [])]
-    if family.image_pipelines:
-        verbs.append("also from a first frame")
+    verbs = ["convert"]
+    if isinstance(family, Family):
+        verbs += ["train", "sample", *(["also from a first frame"] if family.image_pipelines else [])]
     return ClassFacts(
         transformer_class=family.transformer_class,
         checkpoints=family.checkpoints,

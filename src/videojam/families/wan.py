@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.families.base import Conditioning, Family, Generators
+from videojam.families.base import Family
+from videojam.families.denoising import Conditioning, Generators
 from videojam.families.first_frame import FIRST, token_times, with_first_frame
-from videojam.families.latents import channel_statistics
+from videojam.families.latent_codec import channel_statistics
 from videojam.families.projections import Layout
+from videojam.families.stock import Autoencoder, Pipeline, Transformer
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ class WanFamily(Family):
     image_pipelines: tuple[str, ...] = ("WanImageToVideoPipeline",)
     per_token_timestep: bool = False
 
-    def for_pipeline(self, pipe: Any) -> WanFamily:
+    def for_pipeline(self, pipe: Pipeline) -> WanFamily:
         """Read from the pipeline's config whether it spreads the timestep over tokens."""
         per_token = bool(pipe.config.get("expand_timesteps", False))
         return replace(self, per_token_timestep=per_token, fps=24.0 if per_token else 16.0)
 
-    def image_pipeline(self, pipe: Any) -> Any | None:
+    def image_pipeline(self, pipe: Pipeline) -> Pipeline | None:
         """Return TI2V-5B's image-to-video pipeline; the other models' have transformers of their own."""
         from diffusers import WanImageToVideoPipeline
 
@@ -50,37 +52,39 @@ class WanFamily(Family):
             return None
         return WanImageToVideoPipeline(**pipe.components, expand_timesteps=True)
 
-    def run_pipeline(self, pipe: Any, latents: Tensor, generators: Generators, **arguments: Any) -> Tensor:
+    def run_pipeline(
+        self, pipe: Pipeline, latents: Tensor, generators: Generators, **arguments: Any
+    ) -> Tensor:
         """Call the stock pipeline; TI2V-5B's blends a condition of C channels, which gets null motion's C more."""
         is_joint = latents.shape[1] != pipe.vae.config.z_dim
         own = self.per_token_timestep and is_joint and "image" in arguments
         with _condition_of_both_halves(pipe) if own else nullcontext():
             return super().run_pipeline(pipe, latents, generators, **arguments)
 
-    def transformer_at(self, pipe: Any, timestep: float) -> Any:
+    def transformer_at(self, pipe: Pipeline, timestep: float) -> Transformer:
         """Return A14B's high-noise expert from the boundary up, and its low-noise expert below it."""
         ratio = pipe.config.get("boundary_ratio")
         low = ratio is not None and timestep < ratio * pipe.scheduler.config.num_train_timesteps
         return pipe.transformer_2 if low else pipe.transformer
 
-    def sigma_range(self, pipe: Any, component: str) -> tuple[float, float]:
+    def sigma_range(self, pipe: Pipeline, component: str) -> tuple[float, float]:
         """Return A14B's share of σ: the high-noise expert's from the boundary up, the other's below."""
         ratio = pipe.config.get("boundary_ratio")
         if ratio is None:
             return 0.0, 1.0
         return (ratio, 1.0) if component == "transformer" else (0.0, ratio)
 
-    def normalise(self, vae: Any, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
+    def normalise(self, vae: Autoencoder, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
         """Compute (z − mean) / std with the autoencoder's channel statistics."""
         mean, std = channel_statistics(vae, z)
         return (z - mean) / std
 
-    def denormalise(self, vae: Any, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
+    def denormalise(self, vae: Autoencoder, z: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
         """Compute z · std + mean with the autoencoder's channel statistics."""
         mean, std = channel_statistics(vae, z)
         return z * std + mean
 
-    def smallest_clip(self, pipe: Any) -> tuple[int, int, int]:
+    def smallest_clip(self, pipe: Pipeline) -> tuple[int, int, int]:
         """Return two latent frames of one token; 16 px is the stock pipeline's own check."""
         _, patch_height, patch_width = next(iter(self.transformers(pipe).values())).config.patch_size
         spatial = pipe.vae_scale_factor_spatial
@@ -90,7 +94,7 @@ class WanFamily(Family):
     @torch.no_grad()
     def encode_image(
         self,
-        pipe: Any,
+        pipe: Pipeline,
         video: Float[Tensor, "b 3 t h w"],
         generators: list[torch.Generator] | None = None,
     ) -> Conditioning:
@@ -118,7 +122,7 @@ class WanFamily(Family):
         return cond
 
     def denoise(
-        self, transformer: Any, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+        self, transformer: Transformer, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
     ) -> Tensor:
         """Call WanTransformer3DModel at timestep 1000σ; returns ε − x (and ε − d)."""
         cond, hidden, num_given = dict(cond), xd_sigma, self.num_given_frames(cond)
@@ -141,7 +145,7 @@ class WanFamily(Family):
 
 
 @contextmanager
-def _condition_of_both_halves(pipe: Any) -> Iterator[None]:
+def _condition_of_both_halves(pipe: Pipeline) -> Iterator[None]:
     """Let the pipeline's condition of C channels be followed by null motion for a while."""
     stock = pipe.prepare_latents
 

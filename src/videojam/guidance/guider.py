@@ -11,7 +11,7 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.guiders.guider_utils import BaseGuidance, GuiderOutput
 
-from videojam.families import family_of
+from videojam.families import projections_of
 from videojam.guidance.config import GuidanceConfig
 from videojam.guidance.rules.inner import RULE
 from videojam.guidance.rules.rule import Predictions
@@ -121,7 +121,7 @@ class InnerGuidance(BaseGuidance):
 
 def _zero_motion(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Zero the motion channels of a joint transformer's input."""
-    family = family_of(module)
+    family = projections_of(module)
     num_channels = family.latent_channels(module.config) // 2
     hidden = null_motion(kwargs["hidden_states"], num_channels, family.channel_dim)
     return args, {**kwargs, "hidden_states": hidden}

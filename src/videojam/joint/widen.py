@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from videojam.families import Family, family_of
+from videojam.families import Projections, projections_of
 from videojam.families.projections import Layout
 
 OutputInit = Literal["zero", "copy"]
@@ -61,7 +61,7 @@ def widen_output(rows: Tensor, num_channels: int, layout: Layout, init: OutputIn
 
 
 def widened_tensor(
-    name: str, tensor: Tensor, family: Family, config: dict[str, Any], init: OutputInit
+    name: str, tensor: Tensor, family: Projections, config: dict[str, Any], init: OutputInit
 ) -> Tensor:
     """Return a parameter of the joint transformer, given the base's config and parameter of the same name."""
     num_channels = family.latent_channels(config)
@@ -84,7 +84,7 @@ def widen_transformer(transformer: Transformer, output_init: OutputInit = "zero"
         transformer: Base transformer in memory; it isn't changed and shares no memory with the result.
         output_init: How the motion rows of the output projection start.
     """
-    family = family_of(transformer)
+    family = projections_of(transformer)
     config: dict[str, Any] = dict(transformer.config)  # type: ignore[arg-type]
     joint = type(transformer).from_config(family.joint_config(config))  # type: ignore[attr-defined]
     state = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videojam.errors import VideoJamError
-from videojam.families import FAMILIES, Family, family_of
+from videojam.families import FAMILIES, Projections, projections_of
 from videojam.models.check import COPY_AGAIN, pipeline_components, read_headers, read_json, require_folder
 from videojam.models.header import Header
 from videojam.models.record import RECORD_NAME, MotionRecord, load_record
@@ -28,7 +28,7 @@ class TransformerFolder:
 
     path: Path
     config: dict[str, Any]
-    family: Family
+    family: Projections
     headers: tuple[Header, ...] = ()
 
 
@@ -127,7 +127,7 @@ def _open_pipeline(folder: Path, configs_only: bool) -> ModelFolder:
     names = [name for name, class_name in components.items() if class_name in FAMILIES]
     if not names:
         denoisers = [name for name in components if name.startswith(("transformer", "unet"))]
-        family_of(
+        projections_of(
             components[denoisers[0]] if denoisers else "no transformer"
         )  # raises, listing known classes
     vae = folder / "vae" / "config.json"
@@ -143,7 +143,7 @@ def _open_pipeline(folder: Path, configs_only: bool) -> ModelFolder:
 
 def _transformer(path: Path, headers: tuple[Header, ...], configs_only: bool) -> TransformerFolder:
     config = read_json(path / "config.json")
-    family = family_of(str(config.get("_class_name", "no _class_name")))
+    family = projections_of(str(config.get("_class_name", "no _class_name")))
     _check_config(config, family, path / "config.json")
     if "quantization_config" in config:
         raise quantised(path, "a quantised checkpoint")
@@ -153,7 +153,7 @@ def _transformer(path: Path, headers: tuple[Header, ...], configs_only: bool) ->
     return transformer
 
 
-def _check_config(config: dict[str, Any], family: Family, path: Path) -> None:
+def _check_config(config: dict[str, Any], family: Projections, path: Path) -> None:
     """Refuse channels and patch sizes that are not whole numbers."""
     patch = config.get("patch_size", 1)
     sizes = patch if isinstance(patch, (list, tuple)) else [patch]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.families.base import Generators
+from videojam.families.denoising import Generators
 from videojam.joint.latents import join
 from videojam.models.load import LoadedModel
 from videojam.sampling.settings import ResolvedSettings

@@ -15,7 +15,7 @@ from videojam.bench.make.sampler import Made, Sampler
 from videojam.bench.make.stock import StockSampler
 from videojam.bench.manifest import fingerprint
 from videojam.errors import VideoJamError
-from videojam.families import family_of
+from videojam.families import FAMILIES
 from videojam.models.check import check_pipeline
 from videojam.models.load import LoadedModel, load_model
 from videojam.models.resolve import resolve
@@ -89,12 +89,8 @@ def load_sampler(
 
 
 def _is_known(components: dict[str, str]) -> bool:
-    for class_name in components.values():
-        try:
-            return family_of(class_name).is_trained
-        except VideoJamError:
-            continue
-    return False
+    known = [FAMILIES[name] for name in components.values() if name in FAMILIES]
+    return bool(known) and known[0].is_trained
 
 
 class ModelSampler:

@@ -60,9 +60,7 @@ class StockSampler:
 
     def _family_fps(self) -> float:
         with suppress(VideoJamError):
-            family = family_of(self._pipe)
-            if family.is_trained:  # of the others nobody looked it up
-                return family.fps
+            return family_of(self._pipe).fps  # of classes that are only converted nobody looked it up
         raise VideoJamError(
             expected="the frame rate of the model's clips, which its files don't tell",
             found="none",

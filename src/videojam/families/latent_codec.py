@@ -1,10 +1,9 @@
-"""What a family says of its latents: their scale, their sizes, the noise they start from, and the autoencoder."""
+"""Videos to latents and back: their scale, their sizes, the noise they start from, and the autoencoder."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.families.projections import Projections
+from videojam.families.stock import Autoencoder, Pipeline
 
 
 @dataclass(frozen=True)
-class Latents(Projections):
+class LatentCodec(Projections):
     """The latents of a base architecture, `[B, C, F, H, W]` here whatever the network's own layout is.
 
     Attributes:
@@ -27,44 +27,22 @@ class Latents(Projections):
     size_unit: int = 16
     fps: float = 16.0
 
-    @property
-    def is_trained(self) -> bool:
-        """Whether the family is trained and sampled, or only converted."""
-        raise NotImplementedError
-
-    def require_trained(self, what: str) -> None:
-        """Refuse to go on for a class that is only converted."""
-        if not self.is_trained:
-            raise VideoJamError(
-                expected="a family that is trained and sampled",
-                found=f"{self.transformer_class}, which is supported for conversion only ({what})",
-                where="families",
-                fix="Convert it and train with your own code, or add the functions: docs/adding-a-family.md.",
-            )
-
-    def transformers(self, pipe: Any) -> dict[str, Any]:
-        """Return the pipeline's transformers by component name (two for mixtures of experts)."""
-        return {
-            name: module
-            for name, module in pipe.components.items()
-            if any(c.__name__ == self.transformer_class for c in type(module).__mro__)
-        }
-
-    def normalise(self, vae: Any, z: Tensor) -> Tensor:
+    def normalise(self, vae: Autoencoder, z: Tensor) -> Tensor:
         """Bring the autoencoder's latents to the unit scale of the transformer: z · scaling_factor."""
         return z * vae.config.scaling_factor
 
-    def denormalise(self, vae: Any, z: Tensor) -> Tensor:
+    def denormalise(self, vae: Autoencoder, z: Tensor) -> Tensor:
         """Invert `normalise`."""
         return z / vae.config.scaling_factor
 
-    def compression(self, pipe: Any) -> tuple[int, int]:
+    def compression(self, pipe: Pipeline) -> tuple[int, int]:
         """Return how many frames, and how many pixels of a side, one latent covers: the pipeline's factors."""
         return pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
 
-    def latent_shape(self, pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+    def latent_shape(
+        self, pipe: Pipeline, num_frames: int, height: int, width: int
+    ) -> tuple[int, int, int, int]:
         """Return (C, F, H, W) of the appearance latent of a clip in pixels; refuse sizes that don't fit."""
-        self.require_trained("latents")
         temporal, spatial = self.compression(pipe)
         _, height_unit, width_unit = self.smallest_clip(pipe)
         for name, size, multiple in (("height", height, height_unit), ("width", width, width_unit)):
@@ -86,11 +64,11 @@ class Latents(Projections):
                 if below > 1
                 else f"Use {above}; 1 is a picture without motion.",
             )
-        num_channels = self.vae_channels(dict(pipe.vae.config))
+        num_channels = self.vae_channels(pipe.vae.config)
         assert num_channels is not None
         return num_channels, (num_frames - 1) // temporal + 1, height // spatial, width // spatial
 
-    def smallest_clip(self, pipe: Any) -> tuple[int, int, int]:
+    def smallest_clip(self, pipe: Pipeline) -> tuple[int, int, int]:
         """Return (frames, height, width) in pixels of the smallest clip with motion that the base takes."""
         temporal, spatial = self.compression(pipe)
         config = next(iter(self.transformers(pipe).values())).config
@@ -102,14 +80,14 @@ class Latents(Projections):
         return randn_tensor(shape, generator=generators, dtype=torch.float32)
 
     @torch.no_grad()
-    def encode_video(self, pipe: Any, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+    def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
         """Encode a video in −1..1 to normalised latents (the posterior's mode, float32)."""
         posterior = pipe.vae.encode(video.to(pipe.vae.device, pipe.vae.dtype)).latent_dist
         return self.normalise(pipe.vae, posterior.mode().float())
 
     @torch.no_grad()
     def decode_video(
-        self, pipe: Any, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
+        self, pipe: Pipeline, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
     ) -> Float[Tensor, "b 3 t h w"]:
         """Decode normalised latents to a video in −1..1 (float32).
 
@@ -122,7 +100,7 @@ class Latents(Projections):
         return pipe.vae.decode(z, return_dict=False)[0].float().clamp(-1, 1)
 
 
-def channel_statistics(vae: Any, z: Tensor) -> tuple[Tensor, Tensor]:
+def channel_statistics(vae: Autoencoder, z: Tensor) -> tuple[Tensor, Tensor]:
     """Return an autoencoder's channel means and deviations (0 and 1 if none), shaped for `[B, C, F, H, W]`."""
     values = vae.config.latents_mean or [0.0], vae.config.latents_std or [1.0]
     mean, std = (torch.tensor(value, device=z.device, dtype=z.dtype).view(1, -1, 1, 1, 1) for value in values)
