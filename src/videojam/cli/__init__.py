@@ -51,6 +51,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     add_completion=False,
+    rich_markup_mode=None,  # its tables cut the names of flags at 80 columns
 )
 for verbs in (demo_app, models_app, train_app, generate_app, verify_app):
     app.add_typer(verbs)

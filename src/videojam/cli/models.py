@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, say, torch_dtype_of
+from videojam.cli.common import MODEL_HELP, build, named_path, say, torch_dtype_of
 from videojam.errors import VideoJamError
 
 models_app = typer.Typer()
@@ -17,7 +17,9 @@ models_app = typer.Typer()
 @models_app.command()
 def convert(
     base: Annotated[str, typer.Argument(help="Pipeline folder, bare transformer folder or hub id.")],
-    out: Annotated[Path, typer.Argument(help="Joint folder to write; must not exist.")],
+    out: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="OUT", help="Joint folder to write; must not exist.")
+    ],
     estimator: Annotated[
         Literal["raft", "dis", "exact"], typer.Option(help="What measures the flow of the training clips.")
     ] = "raft",
@@ -42,6 +44,7 @@ def convert(
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
 ) -> None:
     """Write the joint model of a base: two projections widened, its motion record beside it."""
+    say(f"convert {base}: reading its configs and headers, on the CPU in the type of its weights")
     from videojam.joint.convert import convert as convert_folder
     from videojam.motion.code import MotionCode
 
@@ -50,7 +53,12 @@ def convert(
     folder = convert_folder(
         base, out, motion=motion, output_init=output_init, revision=revision, progress=say
     )
-    say(f"Wrote the joint model {folder}")
+    say(f"Wrote the joint model {folder}. Its motion half is untrained.")
+    say(
+        "Next: videojam train RECIPE, with `base: "
+        + str(folder)
+        + "` in it; recipes/ has some to start from."
+    )
 
 
 @models_app.command()
@@ -81,6 +89,7 @@ def inspect(
 
     Reads configs and headers, no weights; of a hub id, it fetches only the configs.
     """
+    say(f"inspect {model}: reading configs and headers, no weights")
     from videojam.models.load import quiet_loading
     from videojam.training.inspect_model import describe_lines, inspect_model
 
@@ -92,7 +101,10 @@ def inspect(
 @models_app.command()
 def init(
     preset: Annotated[str, typer.Argument(help="dit-4b or dit-30b, the sizes of the paper's own bases.")],
-    out: Annotated[Path, typer.Argument(help="Pipeline folder to write; must not exist.")],
+    out: Annotated[
+        Path,
+        typer.Argument(parser=named_path, metavar="OUT", help="Pipeline folder to write; must not exist."),
+    ],
     vae: Annotated[str, typer.Option(help="Wan pipeline (folder or hub id) to take the autoencoder from.")],
     text_encoder: Annotated[
         str, typer.Option(help="Wan pipeline (folder or hub id) to take text encoder and tokenizer from.")
@@ -108,6 +120,7 @@ def init(
 
     See docs/presets.md for what of a preset is the paper's and what is chosen.
     """
+    say(f"init {preset}: reading {vae} and {text_encoder}; weights are drawn on the CPU in {dtype}")
     from videojam.joint.presets import init_pipeline
     from videojam.models.load import quiet_loading
 
@@ -123,6 +136,7 @@ def init(
         progress=say,
     )
     say(f"Wrote {folder}")
+    say("Next: videojam train RECIPE, with `base: " + str(folder) + "` in it.")
 
 
 def _whole_number(text: str) -> tuple[str, int]:
