@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from videojam.families import Family
+from videojam.families import Projections
+from videojam.families.stock import Transformer
 from videojam.joint.widen import widened_tensor
 
 
-def new_entries(transformer: Any, family: Family) -> dict[str, Tensor]:
+def new_entries(transformer: Transformer, family: Projections) -> dict[str, Tensor]:
     """Return, by parameter name, a mask of the entries of the two projections that the base does not have.
 
     Found by widening tensors of ones with the new entries zero, with the code that converts.
@@ -21,21 +21,10 @@ def new_entries(transformer: Any, family: Family) -> dict[str, Tensor]:
     masks = {}
     joint = dict(transformer.config)
     base = family.base_config(joint)
-    for name in (
-        f"{family.input_projection}.weight",
-        f"{family.output_projection}.weight",
-        f"{family.output_projection}.bias",
-    ):
-        parameter = dict(transformer.named_parameters()).get(name)
-        if parameter is not None:
-            rows, *columns = parameter.shape
-            if name.startswith(f"{family.input_projection}."):
-                num_in = [family.num_inputs(config) for config in (base, joint)]
-                columns[0] = columns[0] * num_in[0] // num_in[1]
-            else:
-                rows //= 2
-            wide = widened_tensor(name, torch.ones(rows, *columns), family, base, "zero")
-            masks[name] = (wide == 0).to(parameter.device)
+    parameters = dict(transformer.named_parameters())
+    for name in family.projection_names(parameters):
+        ones = torch.ones(family.base_shape(name, list(parameters[name].shape), joint))
+        masks[name] = (widened_tensor(name, ones, family, base, "zero") == 0).to(parameters[name].device)
     return masks
 
 
