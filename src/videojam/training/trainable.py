@@ -55,8 +55,7 @@ def trained_transformer(config: TrainConfig, model: LoadedModel, component: str)
 
 def mark_trainable(transformer: Any, family: Family, lora: LoraConfig | None, seed: int = 0) -> list[str]:
     """Mark what is trained: all, or adapters and both projections; return the projections' parameter names."""
-    prefixes = (f"{family.input_projection}.", f"{family.output_projection}.")
-    names = [name for name, _ in transformer.named_parameters() if name.startswith(prefixes)]
+    names = [name for name, _ in transformer.named_parameters() if family.is_of_projection(name)]
     if lora is None:
         transformer.requires_grad_(True)
         return names
