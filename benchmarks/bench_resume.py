@@ -25,6 +25,7 @@ from videojam.bench.folder import Bench
 from videojam.bench.make.arms import parse_arm
 from videojam.bench.make.generate import generate_arm
 from videojam.bench.make.suites import load_suite
+from videojam.bench.manifest import read_manifest, write_manifest
 from videojam.files import write_text
 
 NUM_ARMS, NUM_PROMPTS, NUM_RUNS = 4, 250, 3
@@ -42,8 +43,9 @@ def make(folder: Path) -> Bench:
         other.mkdir()
         for path in first.glob("*.mp4"):
             os.link(path, other / path.name)
-        manifest = json.loads((first / "manifest.json").read_text())
-        (other / "manifest.json").write_text(json.dumps({**manifest, "name": f"arm{i}"}))
+        manifest = read_manifest(bench, "arm0")
+        assert manifest is not None
+        write_manifest(bench, manifest.model_copy(update={"name": f"arm{i}"}))
     return bench
 
 

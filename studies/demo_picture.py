@@ -11,15 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from studies.strips import Row, draw_strip, save_stack
-from videojam.demo.result import ARMS
+from videojam.bench.folder import Bench, Item
+from videojam.bench.presets import DEMO_ARMS
+from videojam.evaluation.world_judge import WorldJudge
 from videojam.motion.video import read_video
 
 LABEL_PX = 116
+COHERENT = f"{WorldJudge.name}.coherent"
+Values = dict[str, dict[str, dict[str, float]]]
 
 
 def main() -> None:
@@ -31,22 +34,22 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, nargs="+", default=None)
     parser.add_argument("--frames", type=int, default=8)
     args = parser.parse_args()
-    clips = json.loads((args.demo / "results.json").read_text())["clips"]
-    first_of_kind = {clip["kind"]: clip["index"] for clip in reversed(clips)}
-    prompts = sorted(first_of_kind.values()) if args.prompts is None else args.prompts
-    save_stack([draw_prompt(args.demo, clips, index, args.frames) for index in prompts], args.out)
+    bench = Bench.open(args.demo)
+    values = json.loads((args.demo / "results.json").read_text())["values"]
+    first_of_kind = {item.prompt.category: i for i, item in reversed(list(enumerate(bench.items)))}
+    chosen = sorted(first_of_kind.values()) if args.prompts is None else args.prompts
+    save_stack([draw_prompt(bench, values, bench.items[i], args.frames) for i in chosen], args.out)
 
 
-def draw_prompt(demo: Path, clips: list[dict[str, Any]], index: int, num_frames: int) -> Image.Image:
+def draw_prompt(bench: Bench, values: Values, item: Item, num_frames: int) -> Image.Image:
     """One row of frames for each arm and for VideoJAM's motion, under the prompt."""
-    own = {clip["arm"]: clip for clip in clips if clip["index"] == index}
     rows = []
-    for arm, label in ARMS.items():
-        good = own[arm]["coherent"]
-        frames = read_video(demo / own[arm]["video"]).frames
-        rows.append(Row(label, frames, "coherent" if good else "not coherent", good))
-    rows.append(Row("its motion", read_video(demo / own["videojam"]["motion"]).frames))
-    return draw_strip(own["base"]["prompt"], rows, num_frames, LABEL_PX)
+    for arm in DEMO_ARMS:
+        good = values[arm][COHERENT][item.key] == 1
+        frames = read_video(bench.clip(arm, item)).frames
+        rows.append(Row(arm, frames, "coherent" if good else "not coherent", good))
+    rows.append(Row("its motion", read_video(bench.motion("VideoJAM", item)).frames))
+    return draw_strip(item.prompt.text, rows, num_frames, LABEL_PX)
 
 
 if __name__ == "__main__":

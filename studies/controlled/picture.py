@@ -20,12 +20,12 @@ from studies.strips import Row, draw_strip, save_stack
 from studies.tiny.measure import through_autoencoder
 from studies.tiny.tiny_world import TINY_WORLD
 from videojam.bench.make.suites import Prompt, load_suite
-from videojam.demo.result import ARMS
 from videojam.models.load import LoadedModel, load_model
 from videojam.motion.video import read_video
 from videojam.world import KINDS, sample_clip, score_clip
 
 NUM_FRAMES, LABEL_PX = 9, 250
+ARMS = {"base": "Base", "control": "Control", "videojam": "VideoJAM"}
 
 
 def scored(label: str, video: Tensor, caption: str) -> Row:

@@ -4,7 +4,7 @@
 
 vae      ground truth through the autoencoder: coherence by kind, and the decoded flow's error on moving parts
 motion   is motion used: appearance loss with true, null and another clip's d, by t
-arms     base, control, VideoJAM: coherence and prompt following on the same prompts and noise
+arms     base, control, VideoJAM: a bench on the world suite, whose clips lie in runs/tiny/bench
 summary  the tables, from the rows of the stages before
 Each stage resumes: rows that exist are not measured again.
 """
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date
 from importlib.metadata import version
@@ -25,29 +26,37 @@ import torch
 from torch import Tensor
 
 from studies.tiny.tiny_world import TINY_WORLD
+from videojam.bench.folder import Bench, Item
+from videojam.bench.make.arms import parse_arm
+from videojam.bench.make.suites import limited, load_suite
+from videojam.bench.manifest import read_manifest
+from videojam.bench.run import run_bench
+from videojam.bench.work import Plan, Work
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
 from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference, share
+from videojam.evaluation.judges import build_judges
 from videojam.evaluation.motion_use import CONDITIONS, appearance_losses_by_motion, warp_errors
+from videojam.evaluation.world_judge import APPEARANCE, WorldJudge
 from videojam.files import write_text
-from videojam.guidance.config import GuidanceConfig
-from videojam.guidance.window import Window
 from videojam.models.load import LoadedModel, load_model
+from videojam.motion.code import MotionCode
 from videojam.motion.flow import decode_motion_video, motion_video
-from videojam.sampling.sample import sample
-from videojam.world import KINDS, WorldConfig, appearance_measures, sample_clip, score_clip
+from videojam.motion.video import read_video
+from videojam.world import KINDS, WorldConfig, sample_clip, score_clip
 
 RESULTS = Path("benchmarks/results")
 TEST_SEED = 50_000_000  # prompts and reference clips: far from every training seed
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
-PAPER = GuidanceConfig(w_text=5, w_motion=3)
-GENTLE = {"w_text": 2.0, "w_motion": 1.0}
-ARMS: dict[str, tuple[str, GuidanceConfig]] = {
-    "base": ("base", GuidanceConfig(mode="cfg", w_text=GENTLE["w_text"])),
-    "control": ("control", GuidanceConfig(mode="cfg", w_text=GENTLE["w_text"])),
-    "videojam w2=0": ("videojam", GuidanceConfig(mode="cfg", w_text=GENTLE["w_text"])),
-    "videojam": ("videojam", GuidanceConfig(mode="inner", window=Window(end=1.0), **GENTLE)),
+ARMS = {
+    "base": "base=tiny:base,w_text=2",
+    "control": "control=tiny:control,w_text=2",
+    "videojam w2=0": "videojam-cfg=tiny:videojam,mode=cfg,w_text=2",
+    "videojam": "videojam=tiny:videojam,w_text=2,w_motion=1,window=all",
 }
+"""Arms of the bench by their name in the tables."""
+BENCH = Path("runs/tiny/bench")
+BATCH_SIZE = 10
 
 
 def world_of(model: LoadedModel) -> WorldConfig:
@@ -94,30 +103,37 @@ def measure_motion(num_clips: int) -> Iterator[dict]:
             yield {"t": t, "clip": i} | {name: float(losses[name][i]) for name in CONDITIONS}
 
 
-def measure_arms(num_clips: int, arms: list[str], batch_size: int = 10) -> Callable[[set], Iterator[dict]]:
-    def rows(done: set) -> Iterator[dict]:
-        for start in range(0, num_clips * len(KINDS), batch_size):
-            wanted = list(seeds_of(num_clips))[start : start + batch_size]
-            for arm in arms:
-                if all((arm, seed) in done for _, seed in wanted):
-                    continue
-                name, guidance = ARMS[arm]
-                model = models.setdefault(name, load_model(f"tiny:{name}"))
-                captions = [sample_clip(seed, world_of(model), kind).caption for kind, seed in wanted]
-                output = sample(model, captions, seeds=[seed for _, seed in wanted], guidance=guidance)
-                for i, (kind, seed) in enumerate(wanted):
-                    score = score_clip(output.video[i], captions[i])
-                    row = {
-                        "arm": arm, "kind": kind, "seed": seed, "coherent": score.coherent,
-                        "follows_prompt": score.follows_prompt, "reasons": score.reasons,
-                        "appearance": appearance_measures(output.video[i], captions[i]),
-                    }  # fmt: skip
-                    if output.flow is not None:
-                        row["warp_error"], row["still_error"] = warp_errors(output.video[i], output.flow[i])
-                    yield row
+def measure_arms(num_clips: int, arms: list[str]) -> Iterator[dict]:
+    """A row for each clip of a bench on the first prompts of the world suite; verdicts are of the mp4 files."""
+    specs = {arm: parse_arm(ARMS[arm]) for arm in arms}
+    suite = limited(load_suite("world"), num_clips)
+    results = run_bench(
+        BENCH, Plan(suite, list(specs.values())), build_judges(["world"]), Work(batch_size=BATCH_SIZE)
+    )
+    assert results is not None
+    bench, judge = Bench.open(BENCH), WorldJudge.name
+    for arm, spec in specs.items():
+        values, reasons = results.values[spec.name], results.reasons[spec.name][f"{judge}.coherent"]
+        for item in bench.items:
+            row = {
+                "arm": arm, "kind": item.prompt.category, "seed": item.prompt.seed,
+                "coherent": bool(values[f"{judge}.coherent"][item.key]),
+                "follows_prompt": bool(values[f"{judge}.follows_prompt"][item.key]),
+                "reasons": reasons[item.key],
+                "appearance": {m.name: values[f"{judge}.{m.name}"].get(item.key, math.nan) for m in APPEARANCE},
+            }  # fmt: skip
+            if bench.motion(spec.name, item).exists():
+                row["warp_error"], row["still_error"] = warp_errors(*clip_and_flow(bench, spec.name, item))
+            yield row
 
-    models: dict[str, LoadedModel] = {}
-    return rows
+
+def clip_and_flow(bench: Bench, arm: str, item: Item) -> tuple[Tensor, Tensor]:
+    """A clip and the flow that its predicted motion shows, both of their mp4 files."""
+    manifest = read_manifest(bench, arm)
+    assert manifest is not None
+    code = MotionCode(**manifest.facts["motion"])
+    motion = read_video(bench.motion(arm, item)).frames.float() / 255
+    return read_video(bench.clip(arm, item)).frames, decode_motion_video(motion, code)
 
 
 def write_rows(path: Path, rows: Iterator[dict]) -> None:
@@ -146,7 +162,7 @@ def summarise() -> dict:
         "date": date.today().isoformat(),
         "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
         "python": platform.python_version(),
-        "guidance": {arm: guidance.model_dump(mode="json") for arm, (_, guidance) in ARMS.items()},
+        "arms_asked": ARMS,
         "autoencoder": {}, "motion_used": {}, "arms": {}, "differences": {}, "broken_laws_differences": {},
         "predicted_motion": {},
     }  # fmt: skip
@@ -228,9 +244,8 @@ def main() -> None:
     if "motion" in args.stage and not (RESULTS / "tiny_motion.jsonl").exists():
         write_rows(RESULTS / "tiny_motion.jsonl", measure_motion(args.clips * len(KINDS)))
     if "arms" in args.stage:
-        path = RESULTS / "tiny_arms.jsonl"
-        done = {(row["arm"], row["seed"]) for row in read_rows(path)}
-        write_rows(path, measure_arms(args.clips, args.arm)(done))
+        rows = list(measure_arms(args.clips, args.arm))
+        write_text(RESULTS / "tiny_arms.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     if "summary" in args.stage:
         summary = json.dumps(summarise(), indent=2)
         write_text(RESULTS / "tiny.json", summary + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from videojam.bench.folder import Bench
 from videojam.bench.make.suites import Suite, load_suite
 from videojam.joint.convert import convert
+from videojam.models.record import RECORD_NAME
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,14 @@ def joint_wan(tiny_wan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(four_prompts: Suite, tmp_path: Path) -> Bench:
     """An empty bench."""
     return Bench.create(tmp_path / "bench", four_prompts)
+
+
+@pytest.fixture(scope="session")
+def demo_models(tiny_wan: Path, joint_wan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`base/` whole, `control/` and `videojam/` with their transformer and record alone, as the shipped ones are."""
+    models = tmp_path_factory.mktemp("demo") / "models"
+    shutil.copytree(tiny_wan, models / "base")
+    shutil.copytree(tiny_wan / "transformer", models / "control" / "transformer")
+    shutil.copytree(joint_wan / "transformer", models / "videojam" / "transformer")
+    shutil.copy(joint_wan / RECORD_NAME, models / "videojam")
+    return models

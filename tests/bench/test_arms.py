@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from videojam.bench.make.arms import parse_arm, parse_arms
+from videojam.bench.make.arms import arm_of, parse_arm, parse_arms
 from videojam.errors import VideoJamError
-from videojam.guidance.config import GuidanceConfig
+from videojam.sampling.settings import SampleSettings
 
 
 @pytest.mark.parametrize(
@@ -23,20 +23,40 @@ def test_names_and_sources(text, name, source):
     assert (arm.name, arm.source) == (name, source)
 
 
-def test_options_change_the_models_default_guidance_and_nothing_else():
-    default = GuidanceConfig(w_text=2, w_motion=1)
-    arm = parse_arm("a=m,w_motion=0.5,window=t:0-0.4,steps=7")
-    assert arm.guidance(default) == GuidanceConfig(
-        w_text=2, w_motion=0.5, window={"unit": "t", "start": 0, "end": 0.4}
+def test_options_are_settings_of_the_sample_and_an_arms_own_go_first():
+    arm = parse_arm("a=m,w_motion=0.5,window=t:0-0.4,steps=7", ["num_steps=9", "height=32"])
+    assert arm.settings == SampleSettings(
+        w_motion=0.5, window={"unit": "t", "start": 0, "end": 0.4}, num_steps=7, height=32
     )
-    assert arm.steps == 7
-    assert parse_arm("m").guidance(default) == default
-    dropped = parse_arm("m,drop_motion=true").guidance(default)
-    assert (dropped.mode, dropped.drop_motion, dropped.uses_motion_branch) == ("cfg", True, False)
+    assert parse_arm("m").settings == SampleSettings()
+    assert parse_arm("m,revision=main,pipeline=stock").revision == "main"
+
+
+def test_what_was_asked_for_is_the_same_in_short_and_long_names():
+    short = parse_arm("a=m,steps=7,window=half").asked()
+    assert short == arm_of("a", {"source": "m", "num_steps": 7, "window": "half"}).asked()
+    assert short == arm_of("a", short).asked()
+    assert short.keys() == {"source", "num_steps", "window"}
 
 
 @pytest.mark.parametrize(
-    "text", ["a=m,color=red", "a=m,steps=0", "a=m,steps", "a b=m", "a=m,mode=outer", "a="]
+    "text",
+    [
+        "a=m,color=red",
+        "a=m,steps=0",
+        "a=m,steps",
+        "a b=m",
+        "a=m,mode=outer",
+        "a=",
+        "a=m,steps=1,steps=2",
+        "a=m,source=n",
+        "../a=m",
+        "a=m,fps=0",
+        "a=m,fps=nan",
+        "a=m,seed=3",
+        "a=m,steps=2.5",
+        "a=m,",
+    ],
 )
 def test_what_has_no_meaning_is_refused(text):
     with pytest.raises(VideoJamError, match="arm"):

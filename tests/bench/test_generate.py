@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 
 import pytest
 import torch
 
-from videojam.bench.folder import Bench
+from videojam.bench.folder import Bench, write_sealed
 from videojam.bench.make.arms import parse_arm
-from videojam.bench.make.generate import Rank, generate_arm
+from videojam.bench.make.generate import batches_of, generate_arm
 from videojam.bench.make.suites import load_suite
 from videojam.bench.manifest import fingerprint, read_manifest
+from videojam.bench.work import Rank, Work
 from videojam.errors import VideoJamError
 from videojam.motion.video import probe_video, read_video
 from videojam.world import sample_clip
@@ -28,7 +31,7 @@ def made(four_prompts, tiny_wan, joint_wan, tmp_path_factory):
     """Base and joint, one clip a prompt, in batches of three."""
     bench = Bench.create(tmp_path_factory.mktemp("made") / "bench", four_prompts)
     for name, source in (("base", tiny_wan), ("joint", joint_wan)):
-        generate_arm(bench, parse_arm(f"{name}={source},{SIZE}"), batch_size=3)
+        generate_arm(bench, parse_arm(f"{name}={source},{SIZE}"), Work(batch_size=3))
     return bench
 
 
@@ -54,27 +57,79 @@ def test_manifest_tells_what_made_the_clips(made, joint_wan):
     assert (info.num_frames, info.height, info.width, info.fps) == (9, 32, 32, 12)
 
 
-def test_ranks_and_batches_do_not_change_a_clip(made, bench, tiny_wan):
+def test_neither_ranks_nor_a_resumed_run_change_a_clip(made, bench, tiny_wan):
+    """Batches are a function of the suite: [0, 1, 2] and [3]; rank 1 of 2 makes the second."""
     spec = parse_arm(f"base={tiny_wan},{SIZE}")
-    generate_arm(bench, spec, rank=Rank(1, 2))
-    assert len(contents(bench, "base")) == 2
-    generate_arm(bench, spec, rank=Rank(0, 2), batch_size=2)
+    generate_arm(bench, spec, Work(Rank(1, 2), batch_size=3))
+    assert list(contents(bench, "base")) == [f"{bench.items[3].key}.mp4"]
+    generate_arm(bench, spec, Work(Rank(0, 2), batch_size=3))
     assert contents(bench, "base") == contents(made, "base")
 
 
 def test_only_what_is_missing_is_made(made, bench, tiny_wan, monkeypatch):
+    """A missing clip is sampled in the batch that it was made in, and nothing else of that batch is written."""
     shutil.copytree(made.arm_folder("base"), bench.arm_folder("base"))
-    first, last = bench.items[0], bench.items[-1]
-    bench.clip("base", last).unlink()
+    first, lost = bench.items[0], bench.items[1]
+    bench.clip("base", lost).unlink()
     before = bench.clip("base", first).stat().st_mtime_ns
     seen = []
-    generate_arm(bench, parse_arm(f"base={tiny_wan},{SIZE}"), on_clip=lambda *n: seen.append(n))
+    spec, work = parse_arm(f"base={tiny_wan},{SIZE}"), Work(batch_size=3)
+    generate_arm(bench, spec, work, on_clip=lambda *n: seen.append(n))
     assert seen == [(3, 4), (4, 4)]
     assert contents(bench, "base") == contents(made, "base")
     assert bench.clip("base", first).stat().st_mtime_ns == before
     # Finished: the model isn't even loaded.
     monkeypatch.setattr("videojam.bench.make.generate.load_sampler", None)
-    generate_arm(bench, parse_arm(f"base={tiny_wan},{SIZE}"))
+    generate_arm(bench, spec, work)
+
+
+@pytest.mark.parametrize(
+    ("work", "found"),
+    [
+        (Work(batch_size=1), "batch_size = 3"),
+        (Work(batch_size=3, dtype=torch.bfloat16), 'dtype = "float32"'),
+    ],
+)
+def test_what_moves_a_clip_by_rounding_is_not_mixed(made, tiny_wan, bench, work, found):
+    shutil.copytree(made.arm_folder("base"), bench.arm_folder("base"))
+    spec = parse_arm(f"base={tiny_wan},{SIZE}")
+    generate_arm(bench, spec, work)  # nothing is missing
+    bench.clip("base", bench.items[1]).unlink()
+    with pytest.raises(VideoJamError, match=re.escape(found)):
+        generate_arm(bench, spec, work)
+
+
+def test_an_arm_of_an_earlier_version_is_not_added_to(made, tiny_wan, bench):
+    shutil.copytree(made.arm_folder("base"), bench.arm_folder("base"))
+    path = bench.arm_folder("base") / "manifest.json"
+    old = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("rounding", "sha256")}
+    path.write_text(json.dumps(old))
+    spec = parse_arm(f"base={tiny_wan},{SIZE}")
+    generate_arm(bench, spec)  # nothing is missing
+    bench.clip("base", bench.items[1]).unlink()
+    with pytest.raises(VideoJamError, match="earlier version"):
+        generate_arm(bench, spec)
+
+
+def test_more_seeds_change_no_batch(four_prompts, tmp_path):
+    one, two = (Bench.create(tmp_path / str(n), four_prompts, n).items for n in (1, 2))
+    assert batches_of(two, 3)[:2] == batches_of(one, 3)
+    assert [len(batch) for batch in batches_of(two, 3)] == [3, 1, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"name": "base"}', b"\xff\xfe", "{edited}"],
+)
+def test_a_damaged_or_edited_manifest_is_refused(made, bench, content):
+    shutil.copytree(made.arm_folder("base"), bench.arm_folder("base"))
+    path = bench.arm_folder("base") / "manifest.json"
+    if content == "{edited}":
+        content = path.read_text().replace('"num_frames": 9', '"num_frames": 8')
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert bench.arms == ["base"]
+    with pytest.raises(VideoJamError, match=r"manifest\.json"):
+        read_manifest(bench, "base")
 
 
 def test_other_settings_or_another_model_are_not_mixed_in(made, tiny_wan, tmp_path):
@@ -87,7 +142,9 @@ def test_other_settings_or_another_model_are_not_mixed_in(made, tiny_wan, tmp_pa
     weights.write_bytes(data)
     folder = made.arm_folder("base")
     manifest = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(manifest.replace(str(tiny_wan), str(trained)))
+    changed = json.loads(manifest.replace(str(tiny_wan), str(trained)))
+    del changed["sha256"]
+    write_sealed(folder / "manifest.json", changed)
     with pytest.raises(VideoJamError, match="the model's files"):
         generate_arm(made, parse_arm(f"base={trained},{SIZE}"))
     (folder / "manifest.json").write_text(manifest)
@@ -95,7 +152,7 @@ def test_other_settings_or_another_model_are_not_mixed_in(made, tiny_wan, tmp_pa
 
 def test_a_stock_pipeline_as_it_is_draws_what_the_base_arm_draws(made, bench, tiny_wan):
     """The base arm is the stock pipeline: the same latents, decoded here in one go."""
-    generate_arm(bench, parse_arm(f"stock={tiny_wan},{SIZE},w_text=5,pipeline=stock"), batch_size=4)
+    generate_arm(bench, parse_arm(f"stock={tiny_wan},{SIZE},w_text=5,pipeline=stock"), Work(batch_size=4))
     assert read_manifest(bench, "stock").facts["pipeline"] == "WanPipeline"
     for item in bench.items:
         mine = read_video(bench.clip("stock", item)).frames.int()
@@ -145,7 +202,7 @@ def test_a_clip_that_cannot_be_made_is_noted_and_the_rest_goes_on(bench, tiny_wa
         return make(self, items)
 
     monkeypatch.setattr(ModelSampler, "make", broken)
-    generate_arm(bench, parse_arm(f"base={tiny_wan},{SIZE}"), batch_size=4)
+    generate_arm(bench, parse_arm(f"base={tiny_wan},{SIZE}"), Work(batch_size=4))
     assert len(contents(bench, "base")) == 3
     assert bench.failures("base") == {f"{bad}_s0": "could not be made: NaN"}
 

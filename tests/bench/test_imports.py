@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import av
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from videojam.bench.folder import Bench
-from videojam.bench.make.imports import import_clips
+from videojam.bench.make.imports import import_clips, import_into
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.bench.manifest import read_manifest
 from videojam.errors import VideoJamError
@@ -109,7 +110,9 @@ def test_no_clips_a_bad_table_or_a_generated_arm_are_refused(bench, tmp_path):
         import_clips(bench, tmp_path / "in", "x", table=table)
     import_clips(bench, tmp_path / "in", "x")
     path = bench.arm_folder("x") / "manifest.json"
-    path.write_text(path.read_text().replace('"import"', '"videojam"'))
+    content = json.loads(path.read_text()) | {"kind": "videojam"}
+    del content["sha256"]
+    path.write_text(json.dumps(content))
     with pytest.raises(VideoJamError, match="an arm whose clips were made by"):
         import_clips(bench, tmp_path / "in", "x")
     shutil.rmtree(bench.arm_folder("x"))
@@ -129,3 +132,87 @@ def test_held_and_dropped_frames_keep_their_time(bench, tmp_path):
     info = probe_video(bench.arm_folder("web") / "p1_s0.mp4")
     assert (info.fps, info.num_frames) == (10, 24)
     assert read_manifest(bench, "web").num_frames == 24
+
+
+CHINESE = "一只狗在草地上奔跑"
+FOREIGN = Suite(
+    name="foreign",
+    prompts=(
+        Prompt(id="c1", text=CHINESE),
+        Prompt(id="c2", text="一只猫在睡觉"),
+        Prompt(id="r1", text="Собака бежит по траве."),
+        Prompt(id="h1", text="कुत्ता दौड़ता है"),
+        Prompt(id="f1", text="Un café renversé"),
+        Prompt(id="e1", text="🐕"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (CHINESE, "c1_s0"),
+        (f"{CHINESE}-1", "c1_s1"),
+        (f"{CHINESE[:8]}", None),  # 24 bytes: too short for a cut name
+        ("一只猫在睡觉", "c2_s0"),
+        ("собака_бежит_по_траве", "r1_s0"),
+        ("कुत्ता दौड़ता है", "h1_s0"),
+        ("कत दड़त ह", None),  # the same letters without their marks are other words
+        ("Un cafe\u0301 renverse\u0301", "f1_s0"),  # as macOS writes it
+        ("🐕", "e1_s0"),
+        ("猫", None),
+        ("— —", None),
+        ("unrelated", None),
+    ],
+)
+def test_names_are_compared_in_any_script(tmp_path, name, key):
+    bench = Bench.create(tmp_path / "bench", FOREIGN, num_seeds=2)
+    clip(tmp_path / "in" / f"{name}.mp4")
+    report = import_clips(bench, tmp_path / "in", "kling")
+    found = sorted(path.stem for path in bench.arm_folder("kling").glob("*.mp4"))
+    assert found == ([key] if key else [])
+    assert list(report.unmatched.values()) == ([] if key else ["fits no prompt of the suite"])
+
+
+def test_a_table_wins_over_the_names(tmp_path):
+    bench = Bench.create(tmp_path / "bench", FOREIGN)
+    for name in (CHINESE, "x"):
+        clip(tmp_path / "in" / f"{name}.mp4")
+    table = tmp_path / "table.csv"
+    table.write_text(f"file,prompt\n{CHINESE}.mp4,一只猫在睡觉\nx.mp4,🐕\n", encoding="utf-8")
+    assert import_clips(bench, tmp_path / "in", "kling", table=table).unmatched == {}
+    assert sorted(p.stem for p in bench.arm_folder("kling").glob("*.mp4")) == ["c2_s0", "e1_s0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [(LONG[:42] + "-0", "p1_s0"), (LONG[:42].replace(" ", "_") + "-1", "p1_s1")]
+)
+def test_a_cut_name_may_have_its_seed(bench, tmp_path, name, key):
+    clip(tmp_path / "in" / f"{name}.mp4")
+    assert import_clips(bench, tmp_path / "in", "sora").unmatched == {}
+    assert bench.arm_folder("sora").joinpath(f"{key}.mp4").exists()
+
+
+@pytest.mark.parametrize("name", ["../e", "", ".", "a/b", "a b", "-a", "a\n"])
+def test_a_name_that_is_no_folder_is_refused(bench, tmp_path, name):
+    clip(tmp_path / "in" / "p1.mp4")
+    with pytest.raises(VideoJamError, match="--name"):
+        import_clips(bench, tmp_path / "in", name)
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_that_cannot_be_is_refused(bench, tmp_path, fps):
+    clip(tmp_path / "in" / "p1.mp4")
+    with pytest.raises(VideoJamError, match="--fps"):
+        import_clips(bench, tmp_path / "in", "sora", fps=fps)
+
+
+def test_a_refused_import_leaves_no_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    suite = tmp_path / "suite.txt"
+    suite.write_text("a dog\n")
+    with pytest.raises(VideoJamError, match="video files"):
+        import_into(tmp_path / "bench", tmp_path / "in", "sora", suite=str(suite))
+    with pytest.raises(VideoJamError, match="bench folder"):
+        import_into(tmp_path / "bench", tmp_path / "in", "sora")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "suite.txt"]

@@ -13,9 +13,10 @@ import pytest
 
 from videojam.bench.folder import Bench
 from videojam.bench.make.arms import parse_arm
-from videojam.bench.report.probes import COLOURS
+from videojam.bench.report.colours import LIGHT
 from videojam.bench.report.report import write_report
 from videojam.bench.run import run_bench
+from videojam.bench.work import Plan
 from videojam.data.config import WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import share
@@ -24,7 +25,7 @@ from videojam.evaluation.probes.permutation import PermutationConfig, permutatio
 from videojam.models.load import load_model
 from videojam.world import WorldConfig
 
-_path = Path(__file__).parents[1] / "demo" / "browser.py"
+_path = Path(__file__).parent / "browser.py"
 _spec = importlib.util.spec_from_file_location("bench_browser", _path)
 browser = importlib.util.module_from_spec(_spec)
 sys.modules["bench_browser"] = browser
@@ -39,13 +40,14 @@ NUM_VIDEOS = 4 * 4 - 1  # four prompts: base, joint, its motion, truth; one clip
 @pytest.fixture(scope="module")
 def finished(four_prompts, tiny_wan, joint_wan, tmp_path_factory):
     """Base, joint and truth, of other lengths and rates; one clip of the base is taken away afterwards."""
-    bench = Bench.create(tmp_path_factory.mktemp("report") / "bench", four_prompts)
+    out = tmp_path_factory.mktemp("report") / "bench"
     arms = [
         parse_arm(f"base={tiny_wan},{SIZE}"),
         parse_arm(f"joint={joint_wan},{SIZE}"),
         parse_arm("truth=world:truth,fps=24"),
     ]
-    run_bench(bench, arms, build_judges(["world"]))
+    run_bench(out, Plan(four_prompts, arms), build_judges(["world"]))
+    bench = Bench.open(out)
     bench.clip("base", bench.items[3]).unlink()
     clips, few = (
         WorldSource(num_clips=2, world=WorldConfig(height=32, width=32)),
@@ -91,6 +93,7 @@ def test_page_refers_to_nothing_outside_itself_and_tells_of_what_is_left_out(fin
     assert {first[:20] for first, _ in places} == {
         "data:video/mp4;base6",
         "data:image/svg+xml;b",
+        "data:image/png;base6",
         "#problems",
     }
     assert "http://" not in html
@@ -123,7 +126,7 @@ def test_probes_join_the_report(finished):
     assert 'alt="permutation probe of base, joint"' in html
     assert "not probed on the same clips" not in html
     light = html.partition("prefers-color-scheme: dark")[0]
-    assert tuple(re.findall(r"--c\d: (#\w{6})", light)) == COLOURS  # an arm has one colour everywhere
+    assert tuple(re.findall(r"--c\d: (#\w{6})", light)) == LIGHT  # an arm has one colour everywhere
 
 
 def test_another_order_and_reference(finished):

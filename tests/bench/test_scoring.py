@@ -10,13 +10,14 @@ import torch
 
 from videojam.bench.folder import Bench
 from videojam.bench.make.arms import parse_arm
-from videojam.bench.make.generate import Rank, generate_arm
+from videojam.bench.make.generate import generate_arm
 from videojam.bench.make.imports import import_clips
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.bench.manifest import read_manifest, write_manifest
 from videojam.bench.report.collect import collect
 from videojam.bench.score import scoring
-from videojam.bench.score.scoring import read_scores, score_arm
+from videojam.bench.score.scoring import score_arm
+from videojam.bench.work import Rank
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Judge, Measure
 from videojam.evaluation.judges import build_judges
@@ -49,7 +50,7 @@ def truth(bench):
 
 
 def lines(bench, arm, judge):
-    return {line["clip"]: line for line in read_scores(bench, arm) if line["judge"] == judge}
+    return {line["clip"]: line for line in bench.read_scores(arm) if line["judge"] == judge}
 
 
 def test_world_judge_says_of_the_file_what_the_world_says(truth):

@@ -10,6 +10,7 @@ from tiny_pipelines import tiny_text_encoder, tiny_tokenizer, tiny_vae
 from videojam.bench.make.arms import parse_arm
 from videojam.bench.make.generate import generate_arm
 from videojam.bench.manifest import read_manifest
+from videojam.bench.work import Work
 from videojam.errors import VideoJamError
 from videojam.motion.video import read_video, write_video
 
@@ -32,7 +33,7 @@ def skyreels(tmp_path_factory):
 
 
 def test_clips_are_those_of_the_pipeline_itself(bench, skyreels, tmp_path):
-    generate_arm(bench, parse_arm(f"sky={skyreels},fps=24,{SIZE}"), batch_size=3)
+    generate_arm(bench, parse_arm(f"sky={skyreels},fps=24,{SIZE}"), Work(batch_size=3))
     manifest = read_manifest(bench, "sky")
     assert (manifest.kind, manifest.fps, manifest.facts["pipeline"]) == ("stock", 24, "SkyReelsV2Pipeline")
     item = bench.items[1]

@@ -110,3 +110,50 @@ def test_bad_files_are_told(tmp_path, name, content, told):
 def test_an_unknown_suite_lists_those_that_ship():
     with pytest.raises(VideoJamError, match="motion-128, world"):
         load_suite("motion-256")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"prompt": "a cat runs", "id": "p1"}\n\n{"prompt": "a dog, wet", "id": "p2"}\n'),
+        ("a.JSONL", '{"prompt": "a cat runs", "id": "p1"}\n{"prompt": "a dog, wet", "id": "p2"}'),
+        ("a.tsv", "id\tprompt\np1\ta cat runs\np2\ta dog, wet\n"),
+        ("a.TSV", "\ufeffid\tprompt\r\np1\ta cat runs\r\np2\ta dog, wet\r\n"),
+        ("a.CSV", 'id,prompt\np1,a cat runs\np2,"a dog, wet"\n'),
+        ("a.csv", "id;prompt\np1;a cat runs\np2;a dog, wet\n"),
+        ("a.JSON", '[{"id": "p1", "text": "a cat runs"}, {"id": "p2", "text": "a dog, wet"}]'),
+    ],
+)
+def test_each_kind_of_file_is_read_as_what_it_is(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert [(p.id, p.text) for p in load_suite(path).prompts] == [("p1", "a cat runs"), ("p2", "a dog, wet")]
+
+
+def test_text_in_capitals_is_text_and_json_lines_may_be_strings(tmp_path):
+    (tmp_path / "a.TXT").write_text("a cat runs\n")
+    (tmp_path / "b.jsonl").write_text('"a cat\u2028runs"\n', encoding="utf-8")
+    assert load_suite(tmp_path / "a.TXT").prompts[0].text == "a cat runs"
+    assert load_suite(tmp_path / "b.jsonl").prompts[0].text == "a cat\u2028runs"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.yaml", b"- a cat", "suffix"),
+        ("a", b"a cat", "without a suffix"),
+        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": ', "line 2"),
+        ("a.jsonl", b"3", "an entry 3"),
+        ("a.json", b'[{"prompt": ["a", "b"]}]', "an entry with prompt"),
+        ("a.json", b'{"text": "a"}', "neither a list"),
+        ("a.tsv", b"name\tsize\na\t1\n", "name, size"),
+        ("a.txt", "caf\xe9".encode("latin-1"), "not UTF-8"),
+        ("a.txt", "a cat".encode("utf-16"), "not UTF-8"),
+        ("a.txt", b"\n \n", "no prompt"),
+    ],
+)
+def test_a_file_that_is_something_else_is_refused(tmp_path, name, content, found):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(VideoJamError, match=found):
+        load_suite(path)

@@ -5,25 +5,29 @@ OUT/arms/ARM/manifest.json      what made the clips
 OUT/arms/ARM/ID_sSEED.mp4       a clip; the predicted motion beside it as .motion.mp4
 OUT/arms/ARM/failed.RANK.jsonl  clips that could not be made, with the reason
 OUT/scores/ARM.RANK.jsonl       one line for each clip and judge
-OUT/probes/*.json                results of `videojam probe`, for the report
+OUT/probes/*.json               results of `videojam probe`, for the report
 OUT/results.json, OUT/index.html
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from videojam import files
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.errors import VideoJamError
-from videojam.store import WRITE_FIX, read_rows
+from videojam.store import WRITE_FIX, append_row, read_rows
 
 FORMAT = 1
+OURS = ("index.html", "results.json", "arms", "scores")
+"""What a bench writes beside `bench.json`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class BenchFile(BaseModel):
     format: int = Field(FORMAT, description="Of this file.")
     suite: Suite = Field(description="With every prompt, so that the folder is complete in itself.")
     num_seeds: int = Field(1, ge=1, description="Clips of each prompt.")
+    title: str = Field("", description="Head of the page; the suite's name if empty.")
+    about: str = Field("", description="What the bench compares, for the top of the page.")
 
     def items(self) -> list[Item]:
         """Return every clip of an arm: seed by seed, so that the first pass covers all prompts."""
@@ -81,37 +87,55 @@ class Bench:
         """Open a bench that exists.
 
         Raises:
-            VideoJamError: no bench there, or one of another version.
+            VideoJamError: no bench there, one of another version, or one whose file was edited.
         """
         path = Path(folder) / "bench.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_sealed(path)
             if content.get("format") != FORMAT:
                 raise _unfit(path, f"format {content.get('format')!r}")
             return cls(folder, BenchFile.model_validate(content))
-        except (OSError, ValueError, ValidationError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             found = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
             raise _unfit(path, found) from None
 
     @classmethod
-    def create(cls, folder: str | Path, suite: Suite, num_seeds: int = 1) -> Bench:
+    def create(cls, folder: str | Path, suite: Suite, num_seeds: int = 1, **words: str) -> Bench:
         """Make a bench, or open the one that is there with more prompts or seeds of the same suite.
 
+        Args:
+            folder: Where.
+            suite: Its prompts.
+            num_seeds: Clips of each prompt.
+            words: `title` and `about` of its page.
+
         Raises:
-            VideoJamError: the folder holds another suite; no room or permission.
+            VideoJamError: the folder holds another suite, or files that are no bench's; no room or permission.
         """
         path = Path(folder) / "bench.json"
         if path.exists():
             _check_same(path, cls.open(folder).file.suite, suite)
-        bench = cls(folder, BenchFile(suite=suite, num_seeds=num_seeds))
-        write_json(path, bench.file.model_dump(mode="json", exclude_defaults=True) | {"format": FORMAT})
+        else:
+            _check_free(Path(folder))
+        bench = cls(folder, BenchFile(suite=suite, num_seeds=num_seeds, **words))
+        write_sealed(path, bench.file.model_dump(mode="json", exclude_defaults=True) | {"format": FORMAT})
         return bench
+
+    def forget_if_empty(self) -> None:
+        """Remove a bench that holds no arm yet, so that a call that was refused leaves nothing behind."""
+        if any(self.folder.glob("arms/*")):
+            return
+        (self.folder / "bench.json").unlink(missing_ok=True)
 
     @property
     def arms(self) -> list[str]:
         """Names of the arms that have a manifest, in the order in which they were made."""
         manifests = sorted(self.folder.glob("arms/*/manifest.json"), key=_made_at)
         return [path.parent.name for path in manifests]
+
+    def ordered(self, first: Sequence[str]) -> list[str]:
+        """Return all arms, some of them first."""
+        return [*first, *(name for name in self.arms if name not in first)]
 
     def unknown(self, arm: str) -> VideoJamError:
         """Return the error of an arm that isn't there."""
@@ -136,12 +160,20 @@ class Bench:
 
     def failures(self, arm: str) -> dict[str, str]:
         """Return the reasons of clips that could not be made, by clip."""
-        lines = (
-            line
-            for path in self.arm_folder(arm).glob("failed.*.jsonl")
-            for line in read_rows(path, ("clip", "reason"))
-        )
+        paths = sorted(self.arm_folder(arm).glob("failed.*.jsonl"))
+        lines = (line for path in paths for line in read_rows(path, ("clip", "reason")))
         return {line["clip"]: line["reason"] for line in lines}
+
+    def note_failure(self, arm: str, item: Item, reason: str, rank: int) -> None:
+        """Write down that a clip could not be made."""
+        path = self.arm_folder(arm) / f"failed.{rank}.jsonl"
+        append_row(path, {"clip": item.key, "reason": reason})
+
+    def read_scores(self, arm: str, keys: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+        """Yield every line of an arm's scores, of all ranks, the older ones first."""
+        paths = (self.folder / "scores").glob(f"{arm}.*.jsonl")
+        for path in sorted(p for p in paths if p.name.removeprefix(f"{arm}.").split(".")[0].isdigit()):
+            yield from read_rows(path, keys)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> Path:
@@ -162,9 +194,53 @@ def write_text(path: Path, text: str) -> Path:
     return files.write_text(path, text, WRITE_FIX)
 
 
+def write_sealed(path: Path, content: dict[str, Any]) -> Path:
+    """Write a JSON file with a hash of its content, by which `read_sealed` sees that nobody edited it.
+
+    Raises:
+        VideoJamError: no room or permission.
+    """
+    return write_json(path, {**content, "sha256": _seal(content)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Return the content of a file of `write_sealed`; one without a hash, of an earlier version, is taken as it is.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no JSON object, or it was edited.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"a JSON {type(content).__name__}")
+    seal = content.pop("sha256", None)
+    if seal is not None and seal != _seal(content):
+        raise ValueError("content that was edited since videojam wrote it: it does not fit its sha256")
+    return content
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _made_at(manifest: Path) -> tuple[float, str]:
-    made = json.loads(manifest.read_text(encoding="utf-8")).get("made_at", 0.0)
-    return float(made), manifest.parent.name
+    try:  # what is wrong with a manifest is said where it is read
+        made = float(json.loads(manifest.read_text(encoding="utf-8"))["made_at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        made = 0.0
+    return made, manifest.parent.name
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder in which a bench would write over what is not its own."""
+    taken = [name for name in OURS if (folder / name).exists()]
+    if taken or folder.is_file():
+        raise VideoJamError(
+            expected="a new folder for the bench, or one with a bench.json",
+            found=f"{', '.join(taken)} without a bench.json" if taken else "a file",
+            where=str(folder),
+            fix="Choose another --out, or move what is there away.",
+        )
 
 
 def _check_same(path: Path, old: Suite, new: Suite) -> None:
@@ -186,5 +262,5 @@ def _unfit(path: Path, found: str) -> VideoJamError:
         expected=f"a bench folder with bench.json of format {FORMAT}",
         found=found,
         where=str(path),
-        fix="Point at the --out of `videojam bench run`, or run it first.",
+        fix="Give the --out of a `videojam bench run`, or another --out to begin a new bench.",
     )

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from videojam import __version__, store
-from videojam.bench.folder import Bench, write_json
-from videojam.bench.make.arms import ArmSpec
+from videojam.bench.folder import Bench, read_sealed, write_sealed
+from videojam.bench.make.arms import ArmSpec, arm_of
 from videojam.errors import VideoJamError
 
 PACKAGES = ("torch", "diffusers", "transformers")
@@ -37,34 +37,47 @@ class Manifest(BaseModel):
     fps: float | None = Field(None, description="Frame rate of the files.")
     noise: str = Field("", description="Arms with the same words here share the noise of a clip.")
     facts: dict[str, Any] = Field({}, description="Guidance, window, steps, motion style and the like.")
+    rounding: dict[str, Any] = Field(
+        {},
+        description="Batch size, device and type: they move a clip by rounding, so its arm has one of each.",
+    )
     versions: list[dict[str, str]] = Field(
         [], description="Packages; more than one entry where they changed."
     )
 
 
-def begin(spec: ArmSpec, kind: str, fingerprint: str) -> Manifest:
+def begin(spec: ArmSpec, kind: str, fingerprint: str, rounding: dict[str, Any] | None = None) -> Manifest:
     """Return the manifest of an arm of which nothing is made yet."""
-    asked = spec.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
-    return Manifest(name=spec.name, kind=kind, made_at=time.time(), asked=asked, fingerprint=fingerprint)
+    return Manifest(
+        name=spec.name,
+        kind=kind,
+        made_at=time.time(),
+        asked=spec.asked(),
+        fingerprint=fingerprint,
+        rounding=rounding or {},
+    )
 
 
 def read_manifest(bench: Bench, arm: str) -> Manifest | None:
     """Read an arm's manifest; none if the arm doesn't exist.
 
     Raises:
-        VideoJamError: a file of another version.
+        VideoJamError: a file that is damaged, edited, or of another version.
     """
     path = bench.arm_folder(arm) / "manifest.json"
     if not path.exists():
         return None
     try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+        manifest = Manifest.model_validate(read_sealed(path))
+        if manifest.name != arm:
+            raise ValueError(f"the manifest of an arm {manifest.name!r}")
+        return manifest
+    except (OSError, ValueError) as error:
         raise VideoJamError(
-            expected="the manifest of an arm, as this version writes it",
+            expected=f"the manifest of arm {arm!r}, as videojam wrote it",
             found=str(error).splitlines()[0],
             where=str(path),
-            fix="Remove the arm's folder to make its clips again, or use the version that wrote it.",
+            fix="Put the file back as it was, or remove the arm's folder to make its clips again.",
         ) from None
 
 
@@ -73,7 +86,7 @@ def write_manifest(bench: Bench, manifest: Manifest) -> None:
     now = {"videojam": __version__, **{name: version(name) for name in PACKAGES}}
     if now not in manifest.versions:
         manifest.versions.append(now)
-    write_json(bench.arm_folder(manifest.name) / "manifest.json", manifest.model_dump(mode="json"))
+    write_sealed(bench.arm_folder(manifest.name) / "manifest.json", manifest.model_dump(mode="json"))
 
 
 def check_same(bench: Bench, old: Manifest, new: Manifest) -> None:
@@ -82,13 +95,37 @@ def check_same(bench: Bench, old: Manifest, new: Manifest) -> None:
     Raises:
         VideoJamError: names the field that differs.
     """
-    before, now = ({"kind": m.kind, **m.asked, "the model's files": m.fingerprint} for m in (old, new))
+    asked = arm_of(old.name, old.asked, f"arm {old.name!r}").asked()  # an earlier version wrote short names
+    before, now = (
+        {"kind": manifest.kind, **settings, "the model's files": manifest.fingerprint}
+        for manifest, settings in ((old, asked), (new, new.asked))
+    )
+    _compare(bench, old.name, before, now)
+
+
+def check_rounding(bench: Bench, old: Manifest, new: Manifest) -> None:
+    """Refuse to add clips to an arm in other batches, on another device or in another type.
+
+    Raises:
+        VideoJamError: names what differs, or that the arm does not say it.
+    """
+    if new.rounding and not old.rounding:
+        raise VideoJamError(
+            expected=f"an arm that says in what batches, where and in what type it was made: {new.rounding}",
+            found="clips of an earlier version, which did not write it down",
+            where=str(bench.arm_folder(old.name)),
+            fix="Give the new arm another name (NAME=MODEL), or remove that folder to make its clips again.",
+        )
+    _compare(bench, old.name, old.rounding, new.rounding)
+
+
+def _compare(bench: Bench, arm: str, before: dict[str, Any], now: dict[str, Any]) -> None:
     store.check_same(
         before,
         now,
-        what=f"as the clips of arm {old.name!r} were made with",
-        where=bench.arm_folder(old.name),
-        fix="Name the new arm otherwise (NAME=MODEL), or remove that folder.",
+        f"as the clips of arm {arm!r} were made with",
+        bench.arm_folder(arm),
+        "Ask for the same, give the new arm another name (NAME=MODEL), or choose another --out.",
     )
 
 

@@ -2,54 +2,38 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 from videojam.bench.folder import Bench
-from videojam.bench.make.arms import ArmSpec
-from videojam.bench.make.generate import Rank, generate_arm
-from videojam.bench.make.suites import Suite
+from videojam.bench.make.generate import OnClip, generate_arm
+from videojam.bench.make.sources import find_source
 from videojam.bench.report.report import NUM_SHOWN, write_report
 from videojam.bench.report.results import Results
-from videojam.bench.score.scoring import score_arm
+from videojam.bench.score.scoring import score_arm, unfit_clips
+from videojam.bench.work import Plan, Rank, Work
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Judge
+from videojam.locks import locked
 from videojam.models.load import LoadedModel, quiet_loading
 
+Follow = Callable[[str], AbstractContextManager[OnClip | None]]
+"""Shows the progress of a task of some name."""
 
-@dataclass(frozen=True)
-class Work:
-    """How the work is done; none of it changes a figure.
 
-    Attributes:
-        rank: Which part of the clips is this process's.
-        batch_size: Clips sampled together.
-        device: Where to run.
-        dtype: Type of the weights.
-        offload: Keep components on the CPU while they don't run.
-    """
-
-    rank: Rank = Rank()  # noqa: RUF009 - frozen
-    batch_size: int = 1
-    device: str = "cpu"
-    dtype: Any = None
-    offload: bool = False
+def unseen(name: str) -> AbstractContextManager[None]:
+    """Show no progress."""
+    return nullcontext()
 
 
 def run_bench(
-    bench: Bench,
-    arms: Sequence[ArmSpec],
+    out: str | Path,
+    plan: Plan,
     judges: Sequence[Judge],
-    *,
     work: Work | None = None,
-    against: str | None = None,
     num_shown: int = NUM_SHOWN,
+    follow: Follow = unseen,
 ) -> Results | None:
     """Generate what is missing, score it, and write the report on all arms of the bench.
 
@@ -57,44 +41,45 @@ def run_bench(
     all are done.
 
     Args:
-        bench: The bench.
-        arms: What to generate; arms that are in the bench already, such as imported ones, are scored too.
+        out: Folder of the bench; one that exists is completed.
+        plan: What it compares; arms that are in it already, such as imported ones, are scored too.
         judges: Who scores.
         work: How.
-        against: The arm that the others are compared with.
         num_shown: Prompts whose clips are in the page.
+        follow: Shows the progress of each task.
 
     Returns:
-        The results; none on a rank among several.
+        The results; None on a rank among several.
 
     Raises:
-        VideoJamError: as `generate_arm`, `score_arm` and `write_report`.
+        VideoJamError: another run writes into the folder; as `generate_arm`, `score_arm` and `write_report`.
     """
     work = work or Work()
     quiet_loading()
+    # Before anything is written, so that a model that isn't there leaves no folder behind.
+    sources = {spec.name: find_source(spec) for spec in plan.arms}
     loaded: dict[str, LoadedModel] = {}
-    with _progress() as follow:
-        for spec in arms:
-            generate_arm(
-                bench,
-                spec,
-                rank=work.rank,
-                batch_size=work.batch_size,
-                device=work.device,
-                dtype=work.dtype,
-                offload=work.offload,
-                loaded=loaded,
-                on_clip=follow(f"{spec.name}: clips"),
-            )
+    with held(out, work.rank):
+        bench = Bench.create(out, plan.suite, plan.num_seeds, title=plan.title, about=plan.about)
+        try:
+            for spec in plan.arms:
+                again = _to_make_again(bench, spec.name, judges, work.rank, follow)
+                with follow(f"{spec.name}: clips") as on_clip:
+                    generate_arm(
+                        bench,
+                        spec,
+                        work,
+                        source=sources[spec.name],
+                        again=again,
+                        loaded=loaded,
+                        on_clip=on_clip,
+                    )
+        finally:
+            bench.forget_if_empty()
         score_all(bench, judges, work.rank, follow)
-    if work.rank.total > 1:
-        return None
-    wanted = [spec.name for spec in arms]
-    order = [*wanted, *(name for name in bench.arms if name not in wanted)]
-    return write_report(bench, order, against, num_shown)
-
-
-Follow = Callable[[str], Callable[[int, int], None]]
+        if work.rank.total > 1:
+            return None
+        return write_report(bench, bench.ordered([spec.name for spec in plan.arms]), plan.against, num_shown)
 
 
 def score_all(bench: Bench, judges: Sequence[Judge], rank: Rank, follow: Follow) -> None:
@@ -106,40 +91,38 @@ def score_all(bench: Bench, judges: Sequence[Judge], rank: Rank, follow: Follow)
     if not bench.arms:
         raise VideoJamError(
             expected="at least one arm", found="none", where=str(bench.folder),
-            fix="Name a model, or import clips with `videojam bench import`.",
+            fix="Generate clips with `videojam bench run`, or import some with `videojam bench import`.",
         )  # fmt: skip
     for arm in bench.arms:
-        score_arm(bench, arm, judges, rank=rank, on_clip=follow(f"{arm}: scores"))
+        with follow(f"{arm}: scores") as on_clip:
+            score_arm(bench, arm, judges, rank=rank, on_clip=on_clip)
 
 
-def score_bench(bench: Bench, judges: Sequence[Judge], rank: Rank | None = None) -> None:
-    """Score every arm of a bench, with progress."""
-    with _progress() as follow:
-        score_all(bench, judges, rank or Rank(), follow)
-
-
-def limited(suite: Suite, num_prompts: int | None) -> Suite:
-    """Return the first prompts of each category, for a quick look; all if no number is given."""
-    if num_prompts is None:
-        return suite
-    seen: dict[str | None, int] = {}
-    chosen = []
-    for prompt in suite.prompts:
-        seen[prompt.category] = seen.get(prompt.category, 0) + 1
-        if seen[prompt.category] <= num_prompts:
-            chosen.append(prompt)
-    note = f"{suite.note} Only the first {num_prompts} of each category."
-    return suite.model_copy(update={"prompts": tuple(chosen), "note": note.strip()})
+def score_bench(
+    bench: Bench, judges: Sequence[Judge], rank: Rank | None = None, follow: Follow = unseen
+) -> None:
+    """Score every arm of a bench while no other process writes into it."""
+    rank = rank or Rank()
+    with held(bench.folder, rank):
+        score_all(bench, judges, rank, follow)
 
 
 @contextmanager
-def _progress() -> Iterator[Follow]:
-    """Yield what makes a progress bar of a name; nothing is shown where nobody looks."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+def held(out: str | Path, rank: Rank | None = None) -> Iterator[None]:
+    """Hold a bench's folder for this process, or its part of it where several ranks share the work.
 
-        def follow(name: str) -> Callable[[int, int], None]:
-            task = progress.add_task(name, total=None)
-            return lambda done, total: progress.update(task, completed=done, total=total)
+    Raises:
+        VideoJamError: another process holds it.
+    """
+    alone = rank is None or rank.total == 1
+    with locked(Path(out), "bench" if rank is None or alone else f"bench-rank-{rank.number}"):
+        yield
 
-        yield follow
+
+def _to_make_again(bench: Bench, arm: str, judges: Sequence[Judge], rank: Rank, follow: Follow) -> set[str]:
+    """Return the clips of an earlier run that can't be read or don't fit; what was not scored yet is scored first."""
+    if arm not in bench.arms:
+        return set()
+    with follow(f"{arm}: clips of earlier runs") as on_clip:
+        score_arm(bench, arm, judges, rank=rank, on_clip=on_clip)
+    return unfit_clips(bench, arm)

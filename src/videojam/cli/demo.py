@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
+from videojam.cli.bench import follow, show, where_it_stands
+from videojam.cli.common import named_path, start, stoppable
+
 demo_app = typer.Typer()
 
 
 @demo_app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the page and the clips.")] = Path("out/demo"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the page and the clips.", parser=named_path, metavar="DIR")
+    ] = Path("out/demo"),
     clips_per_kind: Annotated[
         int, typer.Option(min=1, help="Prompts for each of the world's five kinds.")
     ] = 2,
@@ -26,7 +31,15 @@ def demo(
     ] = None,
 ) -> None:
     """Show base, control and VideoJAM on the same prompts and noise: a page to look at and a table."""
-    from videojam.demo import print_result, run_demo
+    start(f"demo of base, control and VideoJAM, {5 * clips_per_kind} clips each", "cpu")
+    from videojam.bench.presets import DEMO_BATCH_SIZE, demo_plan
+    from videojam.bench.run import run_bench
+    from videojam.bench.work import Work
+    from videojam.evaluation.judges import build_judges
 
-    result = run_demo(out, clips_per_kind=clips_per_kind, seed=seed, num_steps=steps, models=models)
-    print_result(result)
+    plan = demo_plan(clips_per_kind, seed, steps, models)
+    work = Work(batch_size=DEMO_BATCH_SIZE)
+    with stoppable(lambda: where_it_stands(out)):
+        results = run_bench(out, plan, build_judges(["world"]), work, len(plan.suite.prompts), follow)
+    assert results is not None
+    show(out, results, "warn")

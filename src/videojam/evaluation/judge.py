@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import UInt8
@@ -119,6 +120,22 @@ class NoValue(float):
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+
+
+class Verdict(float):
+    """A number that says why it is what it is: the reasons stand beside the clip in a report.
+
+    Args:
+        value: The number, 0 or 1 for a share.
+        reasons: In words, the weightiest first.
+    """
+
+    def __new__(cls, value: float, reasons: Sequence[str]) -> Verdict:
+        """Make a number; the reasons are kept by `__init__`."""
+        return super().__new__(cls, value)
+
+    def __init__(self, value: float, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
 
 
 def declaration(judge: Judge) -> Declaration:

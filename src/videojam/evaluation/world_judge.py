@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import UInt8
 from torch import Tensor
 
-from videojam.evaluation.judge import Measure
+from videojam.evaluation.judge import Measure, Verdict
 from videojam.world import WORLD_VERSION, appearance_measures, score_clip
 
 VERDICTS = (
@@ -50,6 +50,9 @@ class WorldJudge:
             VideoJamError: the prompt is outside the grammar, or the clip is too short or too small.
         """
         found = score_clip(video, prompt)
-        verdicts = {"coherent": float(found.coherent), "follows_prompt": float(found.follows_prompt)}
-        verdicts["broken_laws"] = float(len(found.reasons))
+        verdicts = {
+            "coherent": Verdict(float(found.coherent), found.reasons),
+            "follows_prompt": float(found.follows_prompt),
+            "broken_laws": float(len(found.reasons)),
+        }
         return {**verdicts, **appearance_measures(video, prompt)}

@@ -2,81 +2,49 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
 
 from videojam.bench.folder import Bench, Item
 from videojam.bench.make.arms import ArmSpec
-from videojam.bench.make.sampler import Made, Sampler
-from videojam.bench.make.sources import find_source, load_sampler
-from videojam.bench.manifest import Manifest, begin, check_same, read_manifest, write_manifest
+from videojam.bench.make.sources import Made, Sampler, Source, find_source, load_sampler
+from videojam.bench.manifest import (
+    Manifest,
+    begin,
+    check_rounding,
+    check_same,
+    read_manifest,
+    write_manifest,
+)
+from videojam.bench.work import Work
 from videojam.errors import VideoJamError
 from videojam.models.load import LoadedModel
 from videojam.motion.video import write_video
-from videojam.store import append_row
 
-
-@dataclass(frozen=True)
-class Rank:
-    """This process among those that share the work.
-
-    Attributes:
-        number: 0..total − 1.
-        total: Processes.
-    """
-
-    number: int = 0
-    total: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.number < self.total:
-            raise VideoJamError(
-                expected="a rank from 0 to one less than the number of ranks",
-                found=f"rank {self.number} of {self.total}",
-                where="--rank, --num-ranks",
-                fix="Number the processes from 0.",
-            )
-
-    @classmethod
-    def here(cls, number: int | None = None, total: int | None = None) -> Rank:
-        """Return the rank given, else the one that `accelerate launch` or `torchrun` set, else the only one."""
-        return cls(
-            int(os.environ.get("RANK", 0)) if number is None else number,
-            int(os.environ.get("WORLD_SIZE", 1)) if total is None else total,
-        )
-
-    def share(self, items: Sequence[Item]) -> list[Item]:
-        """Return every total-th item: each rank gets some of each category."""
-        return list(items[self.number :: self.total])
+OnClip = Callable[[int, int], None]
 
 
 def generate_arm(
     bench: Bench,
     spec: ArmSpec,
+    work: Work | None = None,
     *,
-    rank: Rank | None = None,
-    batch_size: int = 1,
-    device: str = "cpu",
-    dtype: Any = None,
-    offload: bool = False,
+    source: Source | None = None,
+    again: Collection[str] = (),
     loaded: dict[str, LoadedModel] | None = None,
-    on_clip: Callable[[int, int], None] | None = None,
+    on_clip: OnClip | None = None,
 ) -> Manifest:
     """Make the clips that an arm lacks, each written whole as soon as it is made.
 
-    A clip depends on its prompt and noise seed alone, so that neither batches nor ranks nor a resumed run change it.
-    When nothing is missing, no model is loaded.
+    A clip is a function of its prompt, its noise seed and, by floating-point rounding, of the batch that it is
+    sampled in. The batches are a function of the suite and the batch size: neither ranks nor a resumed run change
+    them, and a batch of which one clip is missing is sampled whole. When nothing is missing, no model is loaded.
 
     Args:
         bench: Where to.
         spec: What from.
-        rank: Which part of the clips.
-        batch_size: Clips sampled together.
-        device: Where to run.
-        dtype: Type of the weights.
-        offload: Keep components on the CPU while they don't run.
+        work: How.
+        source: What `find_source` said of the arm, where it was asked before.
+        again: Clips to make although they are there, by key.
         loaded: Holds the model that was loaded last, for arms that share it.
         on_clip: Called with the number of clips that are there and the number of all, of this rank.
 
@@ -84,36 +52,50 @@ def generate_arm(
         VideoJamError: the arm exists with another model or other settings, the model can't be loaded, or none of its
             first batch can be sampled.
     """
-    rank = rank or Rank()
-    source = find_source(spec)
-    manifest = begin(spec, source.kind, source.fingerprint)
+    work, source = work or Work(), source or find_source(spec)
+    manifest = begin(spec, source.kind, source.fingerprint, work.rounding() if source.folder else None)
     old = read_manifest(bench, spec.name)
     if old is not None:
         check_same(bench, old, manifest)
+    skipped = bench.failures(spec.name).keys()
+
+    def wanted(item: Item) -> bool:
+        return item.key in again or not (item.key in skipped or bench.clip(spec.name, item).exists())
+
+    batches = work.rank.share(batches_of(bench.items, work.batch_size))
+    waiting = [batch for batch in batches if any(map(wanted, batch))]
+    total = sum(map(len, batches))
+    num_done = total - sum(wanted(item) for batch in waiting for item in batch)
+    listen: OnClip = on_clip or (lambda done, total: None)
+    listen(num_done, total)
+    if not waiting:
+        return old or manifest
+    if old is not None:
+        check_rounding(bench, old, manifest)
         manifest = old
-    mine = rank.share(bench.items)
-    failed = bench.failures(spec.name)
-    missing = [item for item in mine if not bench.clip(spec.name, item).exists() and item.key not in failed]
-    num_done = len(mine) - len(missing)
-    listen = on_clip or (lambda done, total: None)
-    listen(num_done, len(mine))
-    if not missing:
-        return manifest
-    sampler = load_sampler(spec, source, device=device, dtype=dtype, offload=offload, loaded=loaded)
+    sampler = load_sampler(spec, source, work, loaded)
     manifest.fps, manifest.noise = sampler.fps, sampler.noise
-    for start in range(0, len(missing), batch_size):
-        batch = missing[start : start + batch_size]
-        made = _make(bench, spec.name, sampler, batch, rank, may_fail=num_done > 0)
-        for item, clip in made:
-            _remember(bench, manifest, sampler, clip, anew=start == 0)
-            _write(bench, spec.name, item, clip, sampler.fps)
-        num_done += len(batch)
-        listen(num_done, len(mine))
+    for number, batch in enumerate(waiting):
+        missing = [item for item in batch if wanted(item)]
+        for item, clip in _make(bench, spec.name, sampler, batch, work, may_fail=num_done > 0):
+            if item in missing:
+                _remember(bench, manifest, sampler, clip, anew=number == 0)
+                _write(bench, spec.name, item, clip, sampler.fps)
+        num_done += len(missing)
+        listen(num_done, total)
     return manifest
 
 
+def batches_of(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """Split clips into batches; none holds clips of two seeds, so that more seeds change no batch."""
+    seeds: dict[int, list[Item]] = {}
+    for item in items:
+        seeds.setdefault(item.seed, []).append(item)
+    return [own[i : i + size] for own in seeds.values() for i in range(0, len(own), size)]
+
+
 def _make(
-    bench: Bench, arm: str, sampler: Sampler, items: Sequence[Item], rank: Rank, may_fail: bool
+    bench: Bench, arm: str, sampler: Sampler, items: Sequence[Item], work: Work, may_fail: bool
 ) -> list[tuple[Item, Made]]:
     """Make a batch; where it fails, clip by clip, and note those that can't be made."""
     try:
@@ -122,12 +104,11 @@ def _make(
         if len(items) > 1:
             made: list[tuple[Item, Made]] = []
             for item in items:
-                made += _make(bench, arm, sampler, [item], rank, may_fail or bool(made))
+                made += _make(bench, arm, sampler, [item], work, may_fail or bool(made))
             return made
         if not may_fail:  # nothing worked yet, so it isn't this one clip
             raise
-        reason = {"clip": items[0].key, "reason": f"could not be made: {error.found}"}
-        append_row(bench.arm_folder(arm) / f"failed.{rank.number}.jsonl", reason)
+        bench.note_failure(arm, items[0], f"could not be made: {error.found}", work.rank.number)
         return []
 
 

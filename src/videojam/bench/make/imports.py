@@ -1,24 +1,31 @@
-"""Clips made elsewhere: matched to prompts by file name or by a table, and what doesn't match is told."""
+"""Clips made elsewhere: matched to prompts by file name or by a table; what doesn't match is listed."""
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from videojam.bench.folder import Bench, Item
-from videojam.bench.make.arms import ArmSpec
-from videojam.bench.make.suites import normalise
+from videojam.bench.make.arms import arm_of, check_name
+from videojam.bench.make.suites import load_suite, normalise
 from videojam.bench.manifest import begin, read_manifest, write_manifest
 from videojam.errors import VideoJamError
+from videojam.locks import locked
 from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips
 from videojam.motion.video import VideoInfo
 from videojam.reading import read_table, same_form
 
 SEED_SUFFIX = re.compile(r"[-_ ]s?(\d{1,3})$")
+CUT_BYTES = 30
+"""From this length on, a file's name that is the beginning of one prompt is taken for it."""
+KEPT = ("L", "M", "N", "So")
+"""Unicode categories of what a name is compared by: letters with their marks, digits, and emoji."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,39 @@ class ImportReport:
     num_clips: int
     unmatched: dict[str, str]
     missing: tuple[str, ...]
+
+
+def import_into(
+    out: Path,
+    clips: Path,
+    name: str,
+    *,
+    suite: str | None = None,
+    num_seeds: int = 1,
+    table: Path | None = None,
+    fps: float | None = None,
+) -> ImportReport:
+    """Copy a folder of clips into the bench of a folder, or begin one with them; see `import_clips`.
+
+    Args:
+        out: Folder of the bench.
+        clips: As in `import_clips`.
+        name: As in `import_clips`.
+        suite: Suite of a bench that doesn't exist yet.
+        num_seeds: Clips of each prompt, of such a bench.
+        table: As in `import_clips`.
+        fps: As in `import_clips`.
+
+    Raises:
+        VideoJamError: as `import_clips`; another run writes into the folder.
+    """
+    prompts = None if suite is None else load_suite(suite)
+    with locked(out, "bench"):
+        bench = Bench.open(out) if prompts is None else Bench.create(out, prompts, num_seeds)
+        try:
+            return import_clips(bench, clips, name, table=table, fps=fps)
+        finally:
+            bench.forget_if_empty()
 
 
 def import_clips(
@@ -52,10 +92,19 @@ def import_clips(
         fps: True frame rate of files that tell another, or none.
 
     Raises:
-        VideoJamError: no clips, an arm of that name made otherwise, or a table that can't be read.
+        VideoJamError: no clips, a name or rate that can't be, an arm of that name made otherwise, or a table that
+            can't be read.
     """
     clips = Path(clips)
-    spec = ArmSpec(name=name, source=str(clips), fps=fps)
+    check_name(name, "--name")
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise VideoJamError(
+            expected="a frame rate above 0",
+            found=f"{fps:g}",
+            where="--fps",
+            fix="Give the true rate of the clips in frames per second, as 24, or leave --fps out.",
+        )
+    spec = arm_of(name, {"source": str(clips), "fps": fps})
     paths = {same_form(str(path.relative_to(clips))): path for path in find_clips(clips)}
     old = read_manifest(bench, name)
     if old is not None and old.kind != "import":
@@ -123,38 +172,47 @@ def _match(
 
 
 def _words(text: str) -> str:
-    return " ".join(re.findall(r"[a-z0-9]+", normalise(text)))
+    """Return what a name is compared by: its letters, digits and emoji in any script, its words one space apart."""
+    plain = unicodedata.normalize("NFKC", normalise(text)).casefold()
+    return " ".join("".join(c if unicodedata.category(c).startswith(KEPT) else " " for c in plain).split())
 
 
 def _index(bench: Bench) -> dict[tuple[str, int], list[Item]]:
+    """Return the clips by seed and by each name that means their prompt."""
     index: dict[tuple[str, int], list[Item]] = {}
     for item in bench.items:
-        for name in {_words(item.prompt.text), _words(item.prompt.id)}:
+        text, id_ = item.prompt.text, item.prompt.id
+        for name in {_words(text), _words(id_), same_form(normalise(text))} - {""}:
             index.setdefault((name, item.seed), []).append(item)
     return index
 
 
 def _look_up(index: dict[tuple[str, int], list[Item]], text: str, seed: int) -> list[Item]:
-    return index.get((_words(text), seed), [])
+    """Look up a prompt or an id; the whole text counts before its words."""
+    return index.get((same_form(normalise(text)), seed)) or index.get((_words(text), seed), [])
 
 
 def _by_name(index: dict[tuple[str, int], list[Item]], stem: str) -> list[Item]:
-    """Look a file's name up, whole and then with a seed at its end."""
-    found = _look_up(index, stem, 0)
-    suffix = SEED_SUFFIX.search(stem)
-    if not found and suffix:
-        found = _look_up(index, stem[: suffix.start()], int(suffix.group(1)))
-    return found or _by_prefix(index, stem)
+    """Look a file's name up, whole and without a seed at its end; then as a name that was cut off."""
+    readings = [(stem, 0)]
+    if suffix := SEED_SUFFIX.search(stem):
+        readings.append((stem[: suffix.start()], int(suffix.group(1))))
+    for look_up in (_look_up, _by_prefix):
+        for text, seed in readings:
+            if found := look_up(index, text, seed):
+                return found
+    return []
 
 
-def _by_prefix(index: dict[tuple[str, int], list[Item]], stem: str) -> list[Item]:
-    """Look up a name that was cut off, as systems do with long prompts: at least 30 letters, one prompt."""
+def _by_prefix(index: dict[tuple[str, int], list[Item]], stem: str, seed: int) -> list[Item]:
+    """Look up a name that was cut off, as systems do with long prompts."""
     words = _words(stem)
-    if len(words) < 30:
+    if len(words.encode()) < CUT_BYTES:
         return []
-    return [
-        item
-        for (name, seed), items in index.items()
-        if seed == 0 and name.startswith(words)
+    found = {
+        item.key: item
+        for (name, number), items in index.items()
+        if number == seed and name.startswith(words)
         for item in items
-    ]
+    }
+    return list(found.values())

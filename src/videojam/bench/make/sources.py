@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from videojam.bench.folder import Item
 from videojam.bench.make.arms import TRUTH, ArmSpec
-from videojam.bench.make.sampler import Made, Sampler
-from videojam.bench.make.stock import StockSampler
 from videojam.bench.manifest import fingerprint
+from videojam.bench.work import Work
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES
 from videojam.models.check import check_pipeline
 from videojam.models.load import LoadedModel, load_model
-from videojam.models.resolve import resolve
+from videojam.models.resolve import resolve as resolve_folder
 from videojam.sampling.sample import sample
-from videojam.sampling.settings import default_guidance
+from videojam.sampling.settings import resolve
+from videojam.tiny import assemble
 from videojam.world import WORLD_VERSION, WorldConfig, sample_clip
 
 
@@ -30,7 +30,7 @@ class Source:
 
     Attributes:
         kind: videojam, stock or world.
-        folder: Of the pipeline; none for the world.
+        folder: Of the pipeline; None for the world, which is drawn and not sampled.
         fingerprint: Of its files.
     """
 
@@ -40,50 +40,82 @@ class Source:
 
 
 def find_source(spec: ArmSpec) -> Source:
-    """Tell what an arm samples from, reading configs and hashing files but loading nothing.
+    """Find what an arm samples from: configs are read and files hashed, but nothing is loaded.
 
     Raises:
         VideoJamError: no such folder or hub id, or no pipeline in it.
     """
     if spec.source == TRUTH:
         return Source("world", None, f"world version {WORLD_VERSION}")
-    folder = resolve(spec.source, spec.revision)
+    folder = _whole(resolve_folder(spec.source, spec.revision))
     kind = "stock" if spec.pipeline == "stock" or not _is_known(check_pipeline(folder)) else "videojam"
     return Source(kind, folder, fingerprint(folder))
 
 
+def _whole(folder: Path) -> Path:
+    """Return a folder, or, where it holds only what differs from a `base/` beside it, the two put together."""
+    is_part = (folder / "transformer").is_dir() and not (folder / "model_index.json").exists()
+    has_base = (folder.parent / "base" / "model_index.json").is_file()
+    return assemble(folder.parent, folder.name) if is_part and has_base else folder
+
+
+@dataclass(frozen=True)
+class Made:
+    """One clip.
+
+    Attributes:
+        video: uint8 `[T, 3, H, W]`.
+        motion: The predicted motion drawn as RGB, as the video; None for a model that predicts none.
+    """
+
+    video: Tensor
+    motion: Tensor | None = None
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Makes clips of one arm, a batch at a time.
+
+    Attributes:
+        fps: Frame rate of the clips.
+        noise: Words that are the same for samplers that draw the same noise from the same seed.
+        facts: For the manifest; complete once a batch is made.
+    """
+
+    fps: float
+    noise: str
+    facts: dict[str, Any]
+
+    def make(self, items: Sequence[Item]) -> list[Made]:
+        """Make the clips of some items in one batch."""
+        ...
+
+
 def load_sampler(
-    spec: ArmSpec,
-    source: Source,
-    *,
-    device: str = "cpu",
-    dtype: Any = None,
-    offload: bool = False,
-    loaded: dict[str, LoadedModel] | None = None,
+    spec: ArmSpec, source: Source, work: Work, loaded: dict[str, LoadedModel] | None = None
 ) -> Sampler:
     """Load what an arm samples from.
 
     Args:
         spec: The arm.
         source: What it samples from.
-        device: Where to run.
-        dtype: Type of the weights.
-        offload: Keep components on the CPU while they don't run.
+        work: On which device, in which type.
         loaded: Holds the model that was loaded last, by fingerprint: arms that differ in guidance share it.
 
     Raises:
         VideoJamError: a folder that is no whole pipeline, or settings that don't fit it.
     """
-    if source.kind == "world":
+    if source.folder is None:
         return TruthSampler(spec)
     if source.kind == "stock":
-        assert source.folder is not None
-        return StockSampler(spec, source.folder, device=device, dtype=dtype, offload=offload)
+        from videojam.bench.make.stock import StockSampler
+
+        return StockSampler(spec, source.folder, work)
     loaded = {} if loaded is None else loaded
     if source.fingerprint not in loaded:
         loaded.clear()  # before the next one is loaded: two may not fit
         loaded[source.fingerprint] = load_model(
-            spec.source, torch_dtype=dtype, device=device, offload=offload, revision=spec.revision
+            source.folder, torch_dtype=work.dtype, device=work.device, offload=work.offload
         )
     return ModelSampler(spec, loaded[source.fingerprint])
 
@@ -97,39 +129,34 @@ class ModelSampler:
     """A base or joint model of a known family, with this package's guidance."""
 
     def __init__(self, spec: ArmSpec, model: LoadedModel) -> None:
-        self._spec, self._model = spec, model
-        self._guidance = spec.guidance(default_guidance(model))
-        self.fps = spec.fps or model.defaults.fps or model.family.fps
+        self._settings, self._model = spec.settings, model
+        resolved = resolve(model, spec.settings)
+        self._shows_motion = not resolved.guidance.drop_motion
+        self.fps = resolved.fps
         # A joint model draws its motion's noise from a generator of its own, so x's is the base's.
         self.noise = f"{type(model.family).__name__} latents of the seed"
         record = model.record
         self.facts: dict[str, Any] = {
-            "guidance": self._guidance.model_dump(mode="json"),
+            "guidance": resolved.guidance.model_dump(mode="json"),
             "is_joint": model.is_joint,
-            "motion_style": record.motion.style if record else None,
+            "motion": record.motion.model_dump(mode="json") if record else None,
             "num_train_steps": record.num_train_steps if record else None,
         }
 
     def make(self, items: Sequence[Item]) -> list[Made]:
         """Sample a batch from each item's own noise."""
-        spec = self._spec
         output = sample(
             self._model,
             [item.prompt.text for item in items],
+            self._settings,
             seeds=[item.noise_seed for item in items],
-            guidance=self._guidance,
-            num_steps=spec.steps,
-            num_frames=spec.frames,
-            height=spec.height,
-            width=spec.width,
-            negative_prompt=spec.negative_prompt,
-            schedule=spec.schedule,
-            shift=spec.shift,
         )
         assert output.video is not None
         self.facts |= {"num_steps": len(output.trace.times), "window": str(output.window or "")}
+        if output.cut:
+            self.facts["cut"] = {**self.facts.get("cut", {}), **output.cut}
         # A motion half whose input is held at zero predicts nothing that is worth looking at.
-        motions = None if self._guidance.drop_motion else output.motion_video
+        motions = output.motion_video if self._shows_motion else None
         return [Made(video, None if motions is None else motions[i]) for i, video in enumerate(output.video)]
 
 
@@ -137,7 +164,7 @@ class TruthSampler:
     """The world's own clips: what a perfect model would make."""
 
     def __init__(self, spec: ArmSpec) -> None:
-        sizes = {"num_frames": spec.frames, "height": spec.height, "width": spec.width, "fps": spec.fps}
+        sizes = {name: getattr(spec.settings, name) for name in ("num_frames", "height", "width", "fps")}
         self._name = spec.name
         self._config = WorldConfig(**{name: size for name, size in sizes.items() if size is not None})
         self.fps = self._config.fps

@@ -14,29 +14,31 @@ from torch import Tensor
 
 from videojam.bench.folder import Item
 from videojam.bench.make.arms import ArmSpec
-from videojam.bench.make.sampler import Made
+from videojam.bench.make.sources import Made
+from videojam.bench.work import Work
 from videojam.errors import VideoJamError
 from videojam.families import family_of
+from videojam.sampling.settings import SampleSettings
 
-UNKNOWN_HERE = ("mode", "w_motion", "window", "motion_on", "drop_motion", "shift")
+KNOWN_HERE = ("w_text", "num_steps", "num_frames", "height", "width", "fps", "negative_prompt")
 
 
 class StockSampler:
     """A pipeline that this package knows nothing of, beyond what all pipelines share."""
 
-    def __init__(
-        self, spec: ArmSpec, folder: Path, *, device: str = "cpu", dtype: Any = None, offload: bool = False
-    ) -> None:
+    def __init__(self, spec: ArmSpec, folder: Path, work: Work) -> None:
         from diffusers import DiffusionPipeline
 
-        given = [name for name in UNKNOWN_HERE if getattr(spec, name) is not None]
-        if given or spec.schedule != "base":
+        given = [name for name in spec.settings.given if name not in KNOWN_HERE]
+        given = [name for name in given if name != "schedule" or spec.settings.schedule != "base"]
+        if given:
             raise VideoJamError(
                 expected="settings that every diffusers pipeline has: steps, frames, height, width, w_text, fps",
-                found=", ".join(given) or "schedule",
+                found=", ".join(given),
                 where=f"arm {spec.name!r}, called as a stock pipeline",
-                fix="Leave these out.",
+                fix=f"Remove {' and '.join(given)} from the arm.",
             )
+        device, dtype = work.device, work.dtype
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         self._spec = spec
         try:
@@ -49,14 +51,14 @@ class StockSampler:
                 fix="Check the folder and the version of diffusers.",
             ) from None
         self._pipe.set_progress_bar_config(disable=True)
-        if offload:
+        if work.offload:
             self._pipe.enable_model_cpu_offload(device=device)
         else:
             self._pipe.to(device)
-        self.fps = spec.fps or self._family_fps()
+        self.fps = spec.settings.fps or self._family_fps()
         name = type(self._pipe).__name__
         self.noise = f"{name} of the seed"
-        self.facts: dict[str, Any] = {"pipeline": name, "guidance_scale": _scale(spec)}
+        self.facts: dict[str, Any] = {"pipeline": name, "guidance_scale": _scale(spec.settings)}
 
     def _family_fps(self) -> float:
         with suppress(VideoJamError):
@@ -71,16 +73,18 @@ class StockSampler:
     @torch.no_grad()
     def make(self, items: Sequence[Item]) -> list[Made]:
         """Call the pipeline on a batch, with a generator for each clip."""
-        spec = self._spec
+        settings = self._spec.settings
         asked = {
             "prompt": [item.prompt.text for item in items],
             "generator": [torch.Generator().manual_seed(item.noise_seed) for item in items],
-            "negative_prompt": None if spec.negative_prompt is None else [spec.negative_prompt] * len(items),
-            "num_inference_steps": spec.steps,
-            "num_frames": spec.frames,
-            "height": spec.height,
-            "width": spec.width,
-            "guidance_scale": _scale(spec),
+            "negative_prompt": None
+            if settings.negative_prompt is None
+            else [settings.negative_prompt] * len(items),
+            "num_inference_steps": settings.num_steps,
+            "num_frames": settings.num_frames,
+            "height": settings.height,
+            "width": settings.width,
+            "guidance_scale": _scale(settings),
             "output_type": "np",
         }
         known = inspect.signature(self._pipe.__call__).parameters
@@ -89,16 +93,16 @@ class StockSampler:
             raise VideoJamError(
                 expected=f"arguments that {type(self._pipe).__name__} takes",
                 found=", ".join(unknown),
-                where=f"arm {spec.name!r}",
-                fix="Leave them out.",
+                where=f"arm {self._spec.name!r}",
+                fix=f"Remove {' and '.join(unknown)} from the arm.",
             )
         output = self._pipe(**{name: value for name, value in asked.items() if value is not None})
         self.facts["num_steps"] = len(self._pipe.scheduler.timesteps)
         return [Made(_to_pixels(frames)) for frames in output.frames]
 
 
-def _scale(spec: ArmSpec) -> float | None:
-    return None if spec.w_text is None else 1 + spec.w_text
+def _scale(settings: SampleSettings) -> float | None:
+    return None if settings.w_text is None else 1 + settings.w_text
 
 
 def _to_pixels(frames: Any) -> Tensor:

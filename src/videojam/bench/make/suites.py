@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videojam.errors import VideoJamError
+from videojam.reading import read_table, read_text
 
 SHIPPED = ("motion-128", "world")
 TEXT_COLUMNS = ("text", "prompt", "prompts", "caption", "prompt_en")
@@ -62,6 +62,20 @@ class Suite(BaseModel):
         return tuple(dict.fromkeys(prompt.category for prompt in self.prompts if prompt.category))
 
 
+def limited(suite: Suite, num_prompts: int | None) -> Suite:
+    """Return the first prompts of each category, for a quick look; all if no number is given."""
+    if num_prompts is None:
+        return suite
+    seen: Counter[str | None] = Counter()
+    chosen = []
+    for prompt in suite.prompts:
+        seen[prompt.category] += 1
+        if seen[prompt.category] <= num_prompts:
+            chosen.append(prompt)
+    note = f"{suite.note} Only the first {num_prompts} of each category."
+    return suite.model_copy(update={"prompts": tuple(chosen), "note": note.strip()})
+
+
 def normalise(text: str) -> str:
     """Return a prompt without what editors change: outer and repeated space, quotes, case, a final stop."""
     text = text.replace("’", "'").replace("‘", "'").replace("“", '"').replace("”", '"')
@@ -71,9 +85,9 @@ def normalise(text: str) -> str:
 def load_suite(source: str | Path) -> Suite:
     """Load a shipped suite by name, or a user's file.
 
-    A text file has a prompt a line; JSON is a list of strings or of objects, or an object with `prompts`; CSV has
-    a header with a prompt column. Further columns are kept as tags; `category`, `kind`, `motion_level` or
-    `concept`, the first that is there, gives the breakdown.
+    A text file has a prompt a line; JSON is a list of strings or of objects, or an object with `prompts`; JSON Lines
+    has a string or an object a line; CSV and TSV have a header with a prompt column. Further columns are kept as tags;
+    `category`, `kind`, `motion_level` or `concept`, the first that is there, gives the breakdown.
 
     Args:
         source: `motion-128`, `world`, or a path.
@@ -87,7 +101,7 @@ def load_suite(source: str | Path) -> Suite:
     path = Path(source)
     if not path.is_file():
         raise VideoJamError(
-            expected=f"a shipped suite ({', '.join(SHIPPED)}) or a .txt, .json or .csv file",
+            expected=f"a shipped suite ({', '.join(SHIPPED)}) or a file ({', '.join(READERS)})",
             found="a folder" if path.is_dir() else "no such file",
             where=str(source),
             fix="Correct the name or the path.",
@@ -107,29 +121,67 @@ def load_suite(source: str | Path) -> Suite:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """Return one dict a prompt, its prompt under `text`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".json":
-            return _json_rows(path, json.loads(text))
-        if path.suffix == ".csv":
-            return [_text_first(path, dict(row)) for row in csv.DictReader(io.StringIO(text), strict=True)]
-    except (OSError, ValueError, csv.Error) as error:
-        raise _unfit(path, str(error)) from None
-    return [{"text": line.strip()} for line in text.splitlines() if line.strip()]
+    """Return one dict a prompt, its prompt under `text`; the suffix says how the file is read."""
+    read = READERS.get(path.suffix.lower())
+    if read is None:
+        raise _unfit(
+            path, f"a file with the suffix {path.suffix!r}" if path.suffix else "a file without a suffix"
+        )
+    return read(path)
 
 
-def _json_rows(path: Path, content: Any) -> list[dict[str, Any]]:
+def _text_rows(path: Path) -> list[dict[str, Any]]:
+    return [{"text": line.strip()} for line in _text(path).splitlines() if line.strip()]
+
+
+def _table_rows(path: Path) -> list[dict[str, Any]]:
+    return [_text_first(path, dict(row)) for row in read_table(path)]
+
+
+def _json_rows(path: Path) -> list[dict[str, Any]]:
+    content = _parsed(path, _text(path), "")
     rows = content.get("prompts") if isinstance(content, dict) else content
     if not isinstance(rows, list):
         raise _unfit(path, "neither a list nor an object with `prompts`")
-    return [_text_first(path, {"text": row} if isinstance(row, str) else dict(row)) for row in rows]
+    return [_entry(path, row) for row in rows]
+
+
+def _json_lines_rows(path: Path) -> list[dict[str, Any]]:
+    lines = enumerate(_text(path).split("\n"), 1)  # JSON may hold other line breaks inside a string
+    return [_entry(path, _parsed(path, line, f"line {n}: ")) for n, line in lines if line.strip()]
+
+
+def _parsed(path: Path, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _unfit(path, f"{where}no JSON: {error}") from None
+
+
+def _entry(path: Path, row: Any) -> dict[str, Any]:
+    if not isinstance(row, (str, dict)):
+        raise _unfit(path, f"an entry {row!r}")
+    return _text_first(path, {"text": row} if isinstance(row, str) else dict(row))
+
+
+def _text(path: Path) -> str:
+    return read_text(path, "a file of prompts")
+
+
+READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    ".txt": _text_rows,
+    ".json": _json_rows,
+    ".jsonl": _json_lines_rows,
+    ".csv": _table_rows,
+    ".tsv": _table_rows,
+}
+"""How a file of prompts is read, by its suffix in lower case."""
 
 
 def _text_first(path: Path, row: dict[str, Any]) -> dict[str, Any]:
     for column in TEXT_COLUMNS:
-        if row.get(column):
-            return {"text": str(row.pop(column)).strip(), **row}
+        if isinstance(row.get(column), str) and row[column].strip():
+            return {"text": row.pop(column).strip(), **row}
     raise _unfit(path, f"an entry with {', '.join(map(str, row)) or 'nothing'}")
 
 
@@ -179,8 +231,8 @@ def _check_duplicates(path: Path, prompts: tuple[Prompt, ...], texts_too: bool) 
 
 def _unfit(path: Path, found: str) -> VideoJamError:
     return VideoJamError(
-        expected=f"prompts, one a line or under one of: {', '.join(TEXT_COLUMNS)}",
+        expected=f"prompts in a file {', '.join(READERS)}: one a line, or under one of {', '.join(TEXT_COLUMNS)}",
         found=found,
         where=str(path),
-        fix="See docs/bench.md for the three forms of a suite.",
+        fix="Write the prompts in one of these forms; docs/bench.md shows each.",
     )

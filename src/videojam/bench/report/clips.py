@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from videojam.bench.folder import Bench, Item
+from videojam.bench.report.legend import motion_code
 from videojam.bench.report.results import Results
 from videojam.bench.report.tables import colour_of
 from videojam.errors import VideoJamError
@@ -17,6 +19,8 @@ from videojam.motion.video import probe_video, read_video, write_video
 MAX_BYTES = 300_000
 MAX_SIDE_PX = 320
 SMALL_CRF = 28
+NUM_REASONS = 2
+"""Reasons of a verdict that are shown at once."""
 
 
 def choose(bench: Bench, num_prompts: int) -> list[Item]:
@@ -42,21 +46,26 @@ def clip_cards(bench: Bench, results: Results, measures: list[Measure], num_prom
 def _card(bench: Bench, results: Results, measures: list[Measure], item: Item) -> str:
     category = item.prompt.category or ""
     panels = "\n".join(_panel(bench, results, measures, arm, item) for arm in results.arms)
+    seed = f"seed {item.noise_seed}"
+    facts = ", ".join(filter(None, (category, item.prompt.id, seed)))
+    if str(item.noise_seed) in item.prompt.id:  # the id says the same
+        facts = ", ".join(filter(None, (category, seed)))
     return (
         f'<article class="card" data-kind="{escape(category)}"><h3>{escape(item.prompt.text)}'
-        f"<span>{escape(', '.join(filter(None, (category, item.key))))}</span></h3>"
+        f"<span>{escape(facts)}</span></h3>"
         f'<div class="panels">\n{panels}\n</div></article>'
     )
 
 
 def _panel(bench: Bench, results: Results, measures: list[Measure], arm: str, item: Item) -> str:
     colour, path, motion = colour_of(results, arm), bench.clip(arm, item), bench.motion(arm, item)
-    style = results.manifests[arm].facts.get("motion_style")
-    blend = "multiply" if style == "saturation" else "screen"  # what is static must stay unchanged
+    code = motion_code(results.manifests[arm].facts)
+    # What is static must stay unchanged: white in style saturation, black in style value.
+    blend = "multiply" if code is not None and code.style == "saturation" else "screen"
     video = _video(path, f"{arm}: {item.prompt.text}")
     figure = (
         f'<figure class="{colour}" data-arm="{escape(arm)}" data-blend="{blend}"><div class="stage">{video}</div>'
-        f"<figcaption><strong>{escape(arm)}</strong>{_verdicts(results, measures, arm, item.key)}</figcaption></figure>"
+        f"<figcaption><strong>{escape(arm)}</strong>{_verdict(results, measures, arm, item.key)}</figcaption></figure>"
     )
     if motion.exists():
         video = _video(motion, f"{arm}’s motion: {item.prompt.text}")
@@ -67,21 +76,35 @@ def _panel(bench: Bench, results: Results, measures: list[Measure], arm: str, it
     return figure
 
 
-def _verdicts(results: Results, measures: list[Measure], arm: str, clip: str) -> str:
-    """Return what the judges said of one clip, for the first measures."""
-    words = []
+def _verdict(results: Results, measures: list[Measure], arm: str, clip: str) -> str:
+    """Return what the judges said of one clip: its shares as yes or no with their reasons, then the numbers."""
+    shares, numbers = [], []
     for measure in measures[:4]:
         values = results.values[arm].get(measure.key, {})
         if clip not in values:
             continue
         if measure.kind == "share":
             yes = values[clip] == 1
-            words.append(
+            reasons = results.reasons.get(arm, {}).get(measure.key, {}).get(clip, [])
+            shares.append(
                 f'<li class="{"yes" if yes else "no"}">{"✓" if yes else "✗"} {escape(measure.title)}</li>'
+                + _reasons(reasons)
             )
         else:
-            words.append(f"<li>{escape(measure.title)} {measure.show(values[clip])}</li>")
-    return f"<ul>{''.join(words)}</ul>" if words else ""
+            unit = f" {measure.shown_unit}" if measure.shown_unit else ""
+            value = f"{values[clip]:g}" if measure.kind == "count" else measure.show(values[clip])
+            numbers.append(f"<li>{escape(measure.title)}: {value}{escape(unit)}</li>")
+    return f"<ul>{''.join((*shares, *numbers))}</ul>" if shares or numbers else ""
+
+
+def _reasons(reasons: Sequence[str]) -> str:
+    first, rest = (
+        "".join(f"<li>{escape(reason)}</li>" for reason in part)
+        for part in (reasons[:NUM_REASONS], reasons[NUM_REASONS:])
+    )
+    num = len(reasons) - NUM_REASONS
+    more = f'<li class="more"><details><summary>{num} more</summary><ul>{rest}</ul></details></li>'
+    return (f'<li class="why"><ul>{first}{more if rest else ""}</ul></li>') if reasons else ""
 
 
 def _video(path: Path, label: str) -> str:

@@ -38,6 +38,7 @@ class Collected:
         manifests: What made each arm.
         values: By arm, then by measure's key, then by clip.
         measures: By key, in the order in which the judges give them.
+        reasons: Why a value is what it is, where the judge says so; by arm, measure's key and clip.
         notes: What the judges say of their figures, by judge.
         problems: In the order of arms and clips.
         num_clips: Clips of each arm that are there and fit.
@@ -46,6 +47,7 @@ class Collected:
     manifests: dict[str, Manifest] = field(default_factory=dict)
     values: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     measures: dict[str, Measure] = field(default_factory=dict)
+    reasons: dict[str, dict[str, dict[str, list[str]]]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     num_clips: dict[str, int] = field(default_factory=dict)
@@ -93,7 +95,11 @@ def _collect_arm(
             if line["problem"]:
                 found.problems.append(Problem(arm, item.key, f"{judge}: {line['problem']}", True))
             _add(found, values, declared.get(judge), judge, item.key, line["scores"])
+            for name, reasons in line.get("reasons", {}).items():
+                found.reasons.setdefault(arm, {}).setdefault(f"{judge}.{name}", {})[item.key] = reasons
     found.values[arm], found.num_clips[arm] = values, num_fit
+    for text, cut in manifest.facts.get("cut", {}).items():
+        found.problems.append(Problem(arm, text, f"the text encoder cut it: {cut}; it counts", False))
     for file, reason in manifest.facts.get("unmatched", {}).items():
         found.problems.append(Problem(arm, file, f"not imported: {reason}", True))
 

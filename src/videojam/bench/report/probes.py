@@ -11,6 +11,7 @@ from typing import Any
 
 from videojam.bench.folder import Bench
 from videojam.bench.report.collect import Problem
+from videojam.bench.report.colours import colours_of
 from videojam.errors import VideoJamError
 from videojam.evaluation.probes.plot import probe_figure
 from videojam.evaluation.probes.record import load_probe
@@ -25,8 +26,6 @@ NOTES = {
     "noising": "Clips are noised to t and denoised from there. Agreement with the clip says what was already fixed at "
     "that t, of appearance and of motion.",
 }
-COLOURS = ("#7c8188", "#b9770e", "#0a7d74", "#5562a8", "#a8487a", "#5a7f22", "#8a5a3c", "#2f7fb8")
-"""The arms' colours in page.css, as seen on white."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,8 @@ def probe_section(probes: Sequence[Probe], arms: Sequence[str]) -> str:
 
 def _plot(probes: list[Probe], arms: Sequence[str]) -> str:
     kind, names = probes[0].kind, [probe.name for probe in probes]
-    own = [name for name in names if name not in arms]
-    numbers = [arms.index(name) if name in arms else len(arms) + own.index(name) for name in names]
     try:
-        colours = [COLOURS[number % len(COLOURS)] for number in numbers]
-        figure = probe_figure([probe.content for probe in probes], names, colours)
+        figure = probe_figure([probe.content for probe in probes], names, colours_of(names, arms))
     except VideoJamError as error:  # matplotlib is optional
         return f'<h3>{TITLES[kind]}</h3><p class="note">Not drawn: {escape(error.found)}. {escape(error.fix)}</p>'
     svg = StringIO()

@@ -10,7 +10,10 @@ from string import Template
 
 from videojam.bench.folder import Bench, write_json, write_text
 from videojam.bench.manifest import Manifest
+from videojam.bench.report import colours
 from videojam.bench.report.clips import clip_cards
+from videojam.bench.report.finding import find
+from videojam.bench.report.legend import legends
 from videojam.bench.report.probes import probe_section
 from videojam.bench.report.results import Results, build_results
 from videojam.bench.report.tables import (
@@ -42,13 +45,13 @@ def write_report(
     """
     results = build_results(bench, arms, against)
     write_json(bench.folder / "results.json", results.to_json())
-    write_text(page_of(bench), render_page(bench, results, num_shown))
+    write_text(page_of(bench.folder), render_page(bench, results, num_shown))
     return results
 
 
-def page_of(bench: Bench) -> Path:
-    """Return where the page is."""
-    return bench.folder / "index.html"
+def page_of(folder: Path) -> Path:
+    """Return where the page of a bench's folder is."""
+    return folder / "index.html"
 
 
 def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> str:
@@ -59,14 +62,18 @@ def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> s
     rest = [measure for measure in results.measures.values() if measure not in first]
     differences = difference_plots(results, first)
     return Template(parts["html"]).substitute(
-        css=parts["css"],
+        css=f"{colours.css()}\n{parts['css']}",
         js=parts["js"],
-        title=escape(f"{results.suite['name']}: {', '.join(results.arms) or 'no arms'}"),
-        suite=escape(results.suite["name"]),
+        title=escape(bench.file.title or f"{results.suite['name']}: {', '.join(results.arms) or 'no arms'}"),
+        head=escape(bench.file.title or f"Bench: {results.suite['name']}"),
+        finding=_finding(results),
+        chart=mean_plots(results, first[:1]),
+        about=f'<p class="lede">{escape(bench.file.about)}</p>' if bench.file.about else "",
         lede=_lede(results),
+        legend=legends(results),
         headline=headline_table(results, first) + _paper_note(results) + _judges_notes(results),
-        means=mean_plots(results, first),
-        differences=differences or '<p class="note">One arm alone: nothing to compare.</p>',
+        means=mean_plots(results, first[1:]) or '<p class="note">No other measure of the first table.</p>',
+        differences=differences or '<p class="note">Only one arm: nothing to compare.</p>',
         against=escape(results.against or ""),
         categories=category_tables(results, first) or '<p class="note">The suite has no categories.</p>',
         probes=probe_section(results.probes, results.arms),
@@ -82,6 +89,20 @@ def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> s
         cards=clip_cards(bench, results, first, num_shown),
         problems=problem_list(results),
         facts="\n".join(_facts(results)),
+    )
+
+
+def _finding(results: Results) -> str:
+    finding = find(results)
+    if not finding.first:
+        return (
+            '<p class="finding">Nothing to compare yet: the bench has one arm, or none that was scored.</p>'
+        )
+    others = "".join(f"<li>{escape(text)}</li>" for text in finding.others)
+    return (
+        f'<p class="finding">{escape(finding.first)}</p>'
+        + (f'<ul class="others">{others}</ul>' if others else "")
+        + (f'<p class="note">{escape(finding.caution)}</p>' if finding.caution else "")
     )
 
 

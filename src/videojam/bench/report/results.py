@@ -10,9 +10,9 @@ from typing import Any
 
 from videojam import __version__
 from videojam.bench.folder import Bench
-from videojam.bench.make.ablate import ABLATIONS, FULL
 from videojam.bench.make.suites import MOVIE_GEN
 from videojam.bench.manifest import PACKAGES, Manifest
+from videojam.bench.presets import ABLATIONS, FULL
 from videojam.bench.report.collect import Problem, collect
 from videojam.bench.report.probes import Probe, find_probes
 from videojam.bench.report.statistics import Comparison, compare, mean_interval
@@ -54,6 +54,7 @@ class Results:
         num_clips: Clips of each arm that are there and fit.
         measures: By key.
         notes: What the judges say of their figures, by judge.
+        reasons: Why a value is what it is, where the judge says so; by arm, measure's key and clip.
         table: Means with intervals.
         categories: The same for each category of prompts.
         comparisons: By measure.
@@ -72,6 +73,7 @@ class Results:
     num_clips: dict[str, int]
     measures: dict[str, Measure]
     notes: dict[str, str]
+    reasons: dict[str, dict[str, dict[str, list[str]]]]
     table: Table
     categories: dict[str, Table]
     comparisons: dict[str, list[Comparison]]
@@ -135,6 +137,7 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
         num_clips=found.num_clips,
         measures=found.measures,
         notes=found.notes,
+        reasons=found.reasons,
         table=_table(found.values, found.measures, None),
         categories={
             name: _table(found.values, found.measures, {p.id for p in suite.prompts if p.category == name})

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 
+from videojam.bench.report.colours import class_of
 from videojam.bench.report.plots import Row, fitted_axis, interval_plot, share_axis
 from videojam.bench.report.results import Results
 from videojam.bench.report.statistics import Comparison
 from videojam.evaluation.intervals import Interval
 from videojam.evaluation.judge import Measure
 
-NUM_COLOURS = 8
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 
 def colour_of(results: Results, arm: str) -> str:
     """Return the class of an arm's colour."""
-    return f"arm-{results.arms.index(arm) % NUM_COLOURS}"
+    return class_of(arm, results.arms)
 
 
 def shown_first(results: Results) -> list[Measure]:
@@ -78,6 +79,8 @@ def mean_plots(results: Results, measures: Iterable[Measure]) -> str:
         if not found:
             continue
         axis = share_axis() if m.percent else fitted_axis([interval for _, interval in found])
+        if m.kind in ("count", "seconds"):  # below zero there is none
+            axis = replace(axis, low=max(0.0, axis.low))
         rows = [
             Row(arm, i, _unit(m.show(i.mean), m), colour_of(results, arm), f"n = {i.n}") for arm, i in found
         ]
@@ -99,8 +102,8 @@ def difference_plots(results: Results, measures: Iterable[Measure]) -> str:
             for c in found
         ]
         ends = (
-            _unit(m.show(axis.low, signed=True), m, " points"),
-            _unit(m.show(axis.high, signed=True), m, " points"),
+            _unit(m.show(axis.low, signed=True), m, points=True),
+            _unit(m.show(axis.high, signed=True), m, points=True),
         )
         title = f"{_title(m)}: difference from {results.against}"
         blocks.append(f"<h3>{escape(title)}</h3>\n{interval_plot(title, rows, axis, ends)}")
@@ -112,8 +115,8 @@ def _title(measure: Measure) -> str:
     return measure.title[0].upper() + measure.title[1:] + better
 
 
-def _unit(text: str, measure: Measure, unit: str = " %") -> str:
-    return text + unit if measure.percent else text
+def _unit(text: str, measure: Measure, *, points: bool = False) -> str:
+    return f"{text} {'points' if points and measure.percent else measure.shown_unit}".rstrip()
 
 
 def _difference_words(c: Comparison, m: Measure) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from videojam.bench.report.finding import find
 from videojam.bench.report.results import Results
 from videojam.bench.report.tables import shown_first
 
@@ -9,9 +10,14 @@ MOST_PROBLEMS = 20
 
 
 def table_lines(results: Results) -> list[str]:
-    """Return, for each of the first measures, a line for each arm and its difference from the one compared with."""
+    """Return the finding, then, for each of the first measures, a line for each arm.
+
+    Such a line has the mean with its interval, and the difference from the arm compared with.
+    """
     width = max((len(arm) for arm in results.arms), default=0)
-    lines = []
+    finding = find(results)
+    lines = [text for text in (finding.first, *finding.others, finding.caution) if text]
+    lines += [""] if lines else []
     for measure in shown_first(results):
         lines.append(f"{measure.title}{f' ({measure.shown_unit})' if measure.shown_unit else ''}")
         differences = {c.arm: c for c in results.comparisons.get(measure.key, [])}
@@ -28,7 +34,7 @@ def table_lines(results: Results) -> list[str]:
                     measure.show(v, signed=True)
                     for v in (c.difference.mean, c.difference.low, c.difference.high)
                 )
-                line += f"; {mean} ({low} to {high}) from {c.against}, p = {c.p_holm:.3f}"
+                line += f"; minus {c.against}: {mean} ({low} to {high}), p = {c.p_holm:.3f}"
             lines.append(line)
     return lines
 

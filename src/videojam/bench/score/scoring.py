@@ -7,19 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from videojam.bench.folder import Bench, Item
-from videojam.bench.make.checks import notice_of, problem_of
-from videojam.bench.make.generate import Rank
 from videojam.bench.manifest import Manifest, read_manifest
+from videojam.bench.score.checks import notice_of, problem_of
+from videojam.bench.work import Rank
 from videojam.errors import VideoJamError
-from videojam.evaluation.judge import Declaration, Judge, declaration, missing
+from videojam.evaluation.judge import Declaration, Judge, Verdict, declaration, missing
 from videojam.motion.video import Clip, read_video
 from videojam.store import append_row, read_rows, stamp_of
 
 CLIP = "clip"
 """In the place of a judge's name, on the line that tells of the clip itself."""
-
-LINE_KEYS = ("clip", "stamp", "judge", "scores", "problem")
+LINE_KEYS = ("clip", "judge", "stamp", "scores", "problem")
+"""What each line holds."""
 
 DECLARED = "judges.jsonl"
 """Beside the scores: what each judge declares of its measures."""
@@ -74,13 +76,6 @@ def score_arm(
     return len(todo)
 
 
-def read_scores(bench: Bench, arm: str) -> Iterator[dict[str, Any]]:
-    """Yield every line of an arm's scores, of all ranks, the older ones first."""
-    paths = (bench.folder / "scores").glob(f"{arm}.*.jsonl")
-    for path in sorted(p for p in paths if p.name.removeprefix(f"{arm}.").split(".")[0].isdigit()):
-        yield from read_rows(path, LINE_KEYS)
-
-
 def declare(bench: Bench, *judges: Declaration) -> None:
     """Keep what judges say of their measures beside the scores, unless it is there already.
 
@@ -90,25 +85,44 @@ def declare(bench: Bench, *judges: Declaration) -> None:
     known = declarations(bench)
     for judge in judges:
         if known.get(judge.judge) != judge:
-            append_row(
-                bench.folder / "scores" / DECLARED, judge.model_dump(mode="json", exclude_defaults=True)
-            )
+            line = judge.model_dump(mode="json", exclude_defaults=True)
+            append_row(bench.folder / "scores" / DECLARED, line)
 
 
 def declarations(bench: Bench) -> dict[str, Declaration]:
-    """Return what the judges of a bench declare, by the judge's name; the last word counts."""
-    found = (Declaration.model_validate(line) for line in read_rows(bench.folder / "scores" / DECLARED))
+    """Return what the judges of a bench declare, by the judge's name; the last word counts.
+
+    Raises:
+        VideoJamError: a damaged line.
+    """
+    path = bench.folder / "scores" / DECLARED
+    try:
+        found = [Declaration.model_validate(line) for line in read_rows(path, ("judge", "measures"))]
+    except ValidationError as error:
+        raise VideoJamError(
+            expected="what each judge declares of its measures",
+            found=str(error).splitlines()[0],
+            where=str(path),
+            fix="Delete the file, and run `videojam bench score`: the judges declare themselves again.",
+        ) from None
     return {judge.judge: judge for judge in found}
 
 
 def scores_by_clip(bench: Bench, arm: str) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Return the line of each (clip, judge, stamp); a judge that came again with more measures adds to it."""
     known: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for line in read_scores(bench, arm):
+    for line in bench.read_scores(arm, LINE_KEYS):
         key = (line["clip"], line["judge"], line["stamp"])
         before = known.get(key)
         known[key] = line if before is None else {**line, "scores": {**before["scores"], **line["scores"]}}
     return known
+
+
+def unfit_clips(bench: Bench, arm: str) -> set[str]:
+    """Return the clips that, as they are now, could not be read or don't fit the arm's others."""
+    known = scores_by_clip(bench, arm)
+    own = {item.key: known.get((item.key, CLIP, stamp_of(bench.clip(arm, item)))) for item in bench.items}
+    return {key for key, line in own.items() if line and line["problem"]}
 
 
 def _left(
@@ -171,5 +185,10 @@ def _ask(judge: Judge, clip: Clip, prompt: str) -> dict[str, Any]:
     gone = missing(scores, judge)
     # JSON has no NaN.
     finite = {m.name: None if m.name in gone else float(scores[m.name]) for m in judge.measures}
-    reasons = [f"{name}: {reason}" if reason else name for name, reason in gone.items()]
-    return {"scores": finite, "problem": f"no value for {'; '.join(reasons)}" if gone else None}
+    without = [f"{name}: {reason}" if reason else name for name, reason in gone.items()]
+    said: dict[str, Any] = {
+        "scores": finite,
+        "problem": f"no value for {'; '.join(without)}" if gone else None,
+    }
+    reasons = {name: list(value.reasons) for name, value in scores.items() if isinstance(value, Verdict)}
+    return {**said, "reasons": reasons} if reasons else said

@@ -1,0 +1,140 @@
+"""Benches that have a name: the demo, and the paper's Table 3, whose five rows differ in sampling alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from videojam.bench.make.arms import TRUTH, ArmSpec, arm_of
+from videojam.bench.make.sources import find_source
+from videojam.bench.make.suites import Prompt, Suite
+from videojam.bench.work import Plan
+from videojam.errors import VideoJamError
+from videojam.models.record import load_defaults, load_record
+from videojam.sampling.settings import SampleSettings, unread
+from videojam.tiny import PREFIX
+from videojam.world import KINDS, WorldConfig, sample_caption
+
+DEMO_SEED = 900_000_000
+"""First seed of the demo's scenes, far above those that any recipe trains on."""
+DEMO_ARMS = {"base": "base", "control": "control", "VideoJAM": "videojam"}
+"""Models of the demo by the names of their arms."""
+DEMO_BATCH_SIZE = len(KINDS)
+DEMO_TITLE = "The same noise, three models"
+DEMO_ABOUT = (
+    "A tiny text-to-video model, the base, beside two fine-tunes of it on the same clips for the same number of steps: "
+    "a control, which learns only appearance, and VideoJAM, which learns to predict motion together with appearance "
+    "and lets its own motion guide each clip. All three get the same prompts and the same noise, so what differs "
+    "between them is the training and the guidance. The truth is the scene of the prompt, drawn by the program that "
+    "made the training clips."
+)
+
+
+def demo_plan(
+    clips_per_kind: int = 2, seed: int = 0, num_steps: int | None = None, models: Path | None = None
+) -> Plan:
+    """Return the bench of base, control and VideoJAM on prompts of the world that nobody trained on.
+
+    Args:
+        clips_per_kind: Prompts for each kind of the world.
+        seed: Chooses other prompts and other noise.
+        num_steps: Sampling steps; the models' own if None.
+        models: Folder with `base/`, `control/` and `videojam/` in place of the shipped models.
+
+    Raises:
+        VideoJamError: a model is missing.
+    """
+    sources = {arm: _demo_source(name, models) for arm, name in DEMO_ARMS.items()}
+    folders = {
+        arm: find_source(ArmSpec(name=arm, source=source)).folder or Path() for arm, source in sources.items()
+    }
+    defaults = load_defaults(folders["base"])
+    given = {name: getattr(defaults, name) for name in ("num_frames", "height", "width", "fps")}
+    world = WorldConfig(**{name: value for name, value in given.items() if value is not None})
+    size = world.model_dump(include={"num_frames", "height", "width", "fps"})
+    arms = [
+        arm_of(
+            arm,
+            {"source": source, "num_steps": num_steps, **size, **_without_motion(arm, folders[arm])},
+        )
+        for arm, source in sources.items()
+    ]
+    truth = arm_of("truth", {"source": TRUTH, **size})
+    suite = _demo_suite(world, DEMO_SEED + 1000 * seed, clips_per_kind)
+    return Plan(suite, [*arms, truth], against="control", title=DEMO_TITLE, about=DEMO_ABOUT)
+
+
+def _demo_source(name: str, models: Path | None) -> str:
+    if models is None:
+        return PREFIX + name
+    if not (models / name).is_dir():
+        raise VideoJamError(
+            expected=f"a folder with {', '.join(f'{known}/' for known in DEMO_ARMS.values())}",
+            found=f"no {name}/ in it" if models.is_dir() else "no such folder",
+            where=f"--models {models}",
+            fix="Correct the path, or leave --models out to use the shipped models.",
+        )
+    return str(models / name)
+
+
+def _without_motion(arm: str, folder: Path) -> dict[str, Any]:
+    """A control of joint shape was trained with its motion input at zero, so it is sampled so."""
+    is_joint = load_record(folder) is not None
+    return {"mode": "cfg", "drop_motion": True} if is_joint and arm != "VideoJAM" else {}
+
+
+def _demo_suite(world: WorldConfig, first: int, clips_per_kind: int) -> Suite:
+    kinds = [(first + i, KINDS[i % len(KINDS)]) for i in range(clips_per_kind * len(KINDS))]
+    prompts = tuple(
+        Prompt(id=f"{kind}-{scene}", text=sample_caption(scene, world, kind), category=kind, seed=scene)
+        for scene, kind in kinds
+    )
+    note = (
+        "Captions of world clips whose seeds are outside those that any recipe trains on; they are sentences of a "
+        "small grammar, so one may have occurred in training with another scene."
+    )
+    return Suite(name="demo", note=note, prompts=prompts)
+
+
+FULL = "full"
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    FULL: ("VideoJAM-4B", {"mode": "inner"}),
+    "no-text-guidance": ("w/o text guidance", {"mode": "inner", "w_text": 0.0}),
+    "no-inner-guidance": ("w/o Inner-Guidance", {"mode": "cfg"}),
+    "no-optical-flow": ("w/o optical flow", {"mode": "cfg", "drop_motion": True}),
+    "ip2p-guidance": ("IP2P guidance", {"mode": "ip2p"}),
+}
+"""Arms by name: the paper's row, and what is changed of the full model (w1 = 0, w2 = 0, d = 0, IP2P)."""
+
+
+def ablation_plan(spec: ArmSpec, suite: Suite, num_seeds: int = 1) -> Plan:
+    """Return the bench of the paper's Table 3 on one joint model, the full one first.
+
+    Raises:
+        VideoJamError: as `ablation_arms`.
+    """
+    return Plan(suite, ablation_arms(spec), num_seeds, against=FULL)
+
+
+def ablation_arms(spec: ArmSpec) -> list[ArmSpec]:
+    """Return the five arms of a joint model; weights and sizes are those of `spec`.
+
+    Raises:
+        VideoJamError: `spec` already sets what the arms differ in.
+    """
+    clash = [name for name in ("mode", "drop_motion") if getattr(spec.settings, name) is not None]
+    if clash or spec.pipeline == "stock":
+        raise VideoJamError(
+            expected="a joint model with weights, window and size at most",
+            found=", ".join(clash) or "pipeline=stock",
+            where="bench ablate",
+            fix=f"Remove {' and '.join(clash) or 'pipeline=stock'} from the arm: the ablations set it.",
+        )
+    return [_ablated(spec, name, changes) for name, (_, changes) in ABLATIONS.items()]
+
+
+def _ablated(spec: ArmSpec, name: str, changes: dict[str, Any]) -> ArmSpec:
+    """The arm with changes, without the weights and window that its guidance would not read."""
+    ignored = unread(changes["mode"], changes.get("drop_motion", False))
+    given = {key: value for key, value in spec.settings.given.items() if key not in ignored}
+    return spec.model_copy(update={"name": name, "settings": SampleSettings(**{**given, **changes})})
