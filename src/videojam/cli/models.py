@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, named_path, say, torch_dtype_of
+from videojam.cli.common import MODEL_HELP, build, named_path, say
 from videojam.errors import VideoJamError
 
 models_app = typer.Typer()
@@ -121,6 +121,8 @@ def init(
     See docs/presets.md for what of a preset is the paper's and what is chosen.
     """
     say(f"init {preset}: reading {vae} and {text_encoder}; weights are drawn on the CPU in {dtype}")
+    import torch
+
     from videojam.joint.presets import init_pipeline
     from videojam.models.load import quiet_loading
 
@@ -131,7 +133,7 @@ def init(
         vae=vae,
         text_encoder=text_encoder,
         seed=seed,
-        dtype=torch_dtype_of(dtype),
+        dtype=getattr(torch, dtype),
         overrides=dict(_whole_number(text) for text in overrides or []),
         progress=say,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -239,7 +239,7 @@ class CogVideoXFamily(Family):
             arguments["image"] = [arguments["image"]] * len(latents)
             arguments["generator"] = restarted(generators[0])
         if isinstance(own, CogVideoXDPMScheduler):
-            pipe.scheduler = _by_halves(own, generators, self.num_channels)
+            pipe.scheduler = _by_halves(cast(Scheduler, own), generators, self.num_channels)
         try:
             # the stock call draws noise in the text encoder's type and never casts it for the network
             latents = latents.to(pipe.text_encoder.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class LTXFamily(Family):
         """Return the image-to-video pipeline: the same transformer serves both."""
         from diffusers import LTXImageToVideoPipeline
 
-        return LTXImageToVideoPipeline(**pipe.components)
+        return cast(Pipeline, LTXImageToVideoPipeline(**pipe.components))
 
     def num_positions(self, config: Config) -> int:
         """Return 1: the config's channels count a whole patch."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -50,7 +50,7 @@ class WanFamily(Family):
 
         if not self.per_token_timestep:
             return None
-        return WanImageToVideoPipeline(**pipe.components, expand_timesteps=True)
+        return cast(Pipeline, WanImageToVideoPipeline(**pipe.components, expand_timesteps=True))
 
     def run_pipeline(
         self, pipe: Pipeline, latents: Tensor, generators: Generators, **arguments: Any
