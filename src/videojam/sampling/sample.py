@@ -36,11 +36,11 @@ class SampleOutput:
     Attributes:
         latents: Final latents, float32 `[B, C or 2C, F, H, W]`.
         seeds: One for each clip.
-        video: uint8 `[B, T, 3, H, W]`; none if not decoded.
-        motion_video: The predicted motion drawn as RGB, uint8 `[B, T, 3, H, W]`; none for a base model.
-        flow: The predicted motion in px/frame, float32 `[B, T-1, 2, H, W]`; none for a base model.
+        video: uint8 `[B, T, 3, H, W]`; None if not decoded.
+        motion_video: The predicted motion drawn as RGB, uint8 `[B, T, 3, H, W]`; None for a base model.
+        flow: The predicted motion in px/frame, float32 `[B, T-1, 2, H, W]`; None for a base model.
         trace: Times, motion steps, number of forwards and std(d_t) of the run.
-        window: The window of motion guidance in steps and in t; none without motion guidance.
+        window: The window of motion guidance in steps and in t; None without motion guidance.
         settings: What the clips were sampled with, nothing left open.
         cut: For each prompt that is longer than the text encoder reads, the end that was cut.
     """
