@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import videojam
 from videojam.cli import app
 from videojam.sampling.settings import SampleSettings
 from videojam.training.recipe import load_recipe
@@ -152,3 +153,8 @@ def test_contributing_names_every_room_and_module():
     wings = {f"bench/{path.parent.name}/" for path in package.glob("bench/*/__init__.py")}
     modules = {path.name for path in package.glob("*.py") if not path.name.startswith("_")}
     assert [name for name in sorted(rooms | wings | modules) if f"`{name}`" not in text] == []
+
+
+def test_the_page_of_commands_shows_every_public_name():
+    text = (ROOT / "docs/commands.md").read_text()
+    assert [name for name in videojam.__all__ if not name.startswith("_") and f"`{name}`" not in text] == []

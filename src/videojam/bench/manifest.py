@@ -59,7 +59,7 @@ def begin(spec: ArmSpec, kind: str, fingerprint: str, rounding: dict[str, Any] |
 
 
 def read_manifest(bench: Bench, arm: str) -> Manifest | None:
-    """Read an arm's manifest; none if the arm doesn't exist.
+    """Read an arm's manifest; None if the arm doesn't exist.
 
     Raises:
         VideoJamError: a file that is damaged, edited, or of another version.

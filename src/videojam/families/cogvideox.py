@@ -230,7 +230,7 @@ class CogVideoXFamily(Family):
     ) -> Tensor:
         """Call the stock pipeline; DPM's noise is drawn for x as the base draws it, and for d apart.
 
-        The I2V call takes half of the transformer's channels for C, which they are of the base alone.
+        The I2V call takes half of the transformer's channels for C, which is right only for the base.
         """
         from diffusers import CogVideoXDPMScheduler
 
@@ -250,7 +250,7 @@ class CogVideoXFamily(Family):
 
 
 def _rotary(transformer: Transformer, hidden: Tensor) -> Any:
-    """Return the rotary tables, by the stock pipeline's own function; none for models that don't use them."""
+    """Return the rotary tables, by the stock pipeline's own function; None for models that don't use them."""
     from diffusers import CogVideoXPipeline
 
     if not transformer.config.use_rotary_positional_embeddings:

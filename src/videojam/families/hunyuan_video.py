@@ -20,13 +20,13 @@ from videojam.families.stock import Pipeline, Transformer
 class HunyuanVideoFamily(Family):
     """x_σ = (1−σ)x + σε, prediction ε − x, timestep 1000σ; latents z·scaling_factor.
 
-    The network reads a guidance scale, as if it had been guided by text already. Training tells it 1: the data
-    is what an unguided prediction must match, and at 6 training would undo the distillation. Sampling tells it
+    The network reads a guidance scale, as if it had been guided by text already. Training passes 1: the data
+    is what an unguided prediction must match, and at 6 training would undo the distillation. Sampling passes
     6, the stock call's, so that w1 is 0 unless asked for; w1 > 0 is true CFG over that.
 
     Attributes:
-        embedded_guidance: Scale that `denoise` tells the network.
-        sampling_guidance: Scale that sampling tells it.
+        embedded_guidance: Scale that `denoise` passes to the network.
+        sampling_guidance: Scale that sampling passes.
     """
 
     transformer_class: str = "HunyuanVideoTransformer3DModel"
@@ -75,7 +75,7 @@ class HunyuanVideoFamily(Family):
     # --- sampling ---
 
     def for_sampling(self) -> HunyuanVideoFamily:
-        """Return the family that tells the network the sampling scale."""
+        """Return the family that passes the sampling scale to the network."""
         return replace(self, embedded_guidance=self.sampling_guidance)
 
     def set_timesteps(self, pipe: Pipeline, num_steps: int, latents: Tensor) -> None:

@@ -41,7 +41,7 @@ class HunyuanVideo15Family(Family):
 
     @torch.no_grad()
     def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
-        """Encode a video clip by clip: the stock autoencoder's attention mask fits a batch of one alone."""
+        """Encode a video clip by clip: the stock autoencoder's attention mask fits only a batch of one."""
         return torch.cat([Family.encode_video(self, pipe, clip[None]) for clip in video])
 
     # --- text ---
@@ -50,7 +50,7 @@ class HunyuanVideo15Family(Family):
     def encode_prompts(
         self, pipe: Pipeline, prompts: list[str], max_sequence_length: int | None = None
     ) -> Conditioning:
-        """Encode prompts to the states and masks of both text encoders; the second reads quoted text alone."""
+        """Encode prompts to the states and masks of both text encoders; the second reads only quoted text."""
         names = (
             "encoder_hidden_states",
             "encoder_attention_mask",

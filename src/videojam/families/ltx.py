@@ -30,7 +30,7 @@ from videojam.families.stock import Autoencoder, Config, Pipeline, Transformer
 class LTXFamily(Family):
     """x_σ = (1−σ)x + σε, prediction ε − x, timestep 1000σ; latents (z−mean)·scaling/std a channel.
 
-    The rotary positions are in seconds and pixels, so the network is told the clip's frame rate: `fps`, which
+    The rotary positions are in seconds and pixels, so the network gets the clip's frame rate: `fps`, which
     is the stock call's 25, in training and in sampling. With an image, its latent is x's first frame, whose tokens
     have timestep 0; d is null there, and outside the loss.
 
@@ -96,7 +96,7 @@ class LTXFamily(Family):
     def decode_video(
         self, pipe: Pipeline, z: Float[Tensor, "b c f hl wl"], num_frames: int | None = None
     ) -> Float[Tensor, "b 3 t h w"]:
-        """Decode latents; autoencoders that denoise while decoding are told the stock call's time, 0."""
+        """Decode latents; autoencoders that denoise while decoding get the stock call's time, 0."""
         vae = pipe.vae
         z = self.denormalise(vae, z.float()).to(vae.dtype)
         time = None

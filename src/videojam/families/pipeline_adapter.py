@@ -87,7 +87,7 @@ class PipelineAdapter(Projections):
         return hidden
 
     def for_pipeline(self: _Adapter, pipe: Pipeline) -> _Adapter:
-        """Return the family with what only the pipeline's config tells (for example per-token time)."""
+        """Return the family with what only the pipeline's config states (for example per-token time)."""
         return self
 
     def run_pipeline(

@@ -27,7 +27,7 @@ class FamilyRow(ClassFacts):
 
 
 def class_facts(family: Projections) -> ClassFacts:
-    """Return what is told of a family wherever it is named."""
+    """Return what is reported of a family wherever it is named."""
     verbs = ["convert"]
     if isinstance(family, Family):
         verbs += ["train", "sample", *(["also from a first frame"] if family.image_pipelines else [])]

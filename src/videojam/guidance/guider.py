@@ -24,7 +24,7 @@ TEXT, NULL_TEXT, NULL_MOTION = "pred_cond", "pred_uncond", "pred_null_motion"
 class InnerGuidance(BaseGuidance):
     """Inner-Guidance (Eq. 8 of arXiv 2502.02492), a thin adapter of `guidance.rules.inner`.
 
-    A guider's batches carry text inputs alone, so the pass with null motion gets a hook on the transformer that
+    A guider's batches carry only text inputs, so the pass with null motion gets a hook on the transformer that
     zeroes the motion channels of its input, as diffusers' `SkipLayerGuidance` does with its own hook.
 
     Args:

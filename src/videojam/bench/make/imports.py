@@ -122,7 +122,7 @@ def import_clips(
         except VideoJamError as error:
             unmatched[file] = f"{error.found} (expected {error.expected})"
     manifest = old or begin(spec, "import", "imported")
-    # The most frequent size and rate are the arm's; a clip that differs is told when it is scored.
+    # The most frequent size and rate are the arm's; a clip that differs is reported when it is scored.
     sizes = Counter((i.num_frames, i.height, i.width, i.fps) for i in infos)
     if sizes:
         manifest.num_frames, manifest.height, manifest.width, manifest.fps = sizes.most_common(1)[0][0]

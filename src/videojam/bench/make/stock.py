@@ -64,7 +64,7 @@ class StockSampler:
         with suppress(VideoJamError):
             return family_of(self._pipe).fps  # of classes that are only converted nobody looked it up
         raise VideoJamError(
-            expected="the frame rate of the model's clips, which its files don't tell",
+            expected="the frame rate of the model's clips, which its files don't state",
             found="none",
             where=f"arm {self._spec.name!r}",
             fix=f"Add it: {self._spec.name}={self._spec.source},fps=8",

@@ -41,7 +41,7 @@ class Prompt(BaseModel):
 
 
 class Suite(BaseModel):
-    """Prompts with what tells one set from another."""
+    """Prompts with what distinguishes one set from another."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -19,7 +19,7 @@ from videojam.motion.video import Clip, read_video
 from videojam.store import append_row, read_rows, stamp_of
 
 CLIP = "clip"
-"""In the place of a judge's name, on the line that tells of the clip itself."""
+"""In the place of a judge's name, on the line about the clip itself."""
 LINE_KEYS = ("clip", "judge", "stamp", "scores", "problem")
 """What each line holds."""
 
