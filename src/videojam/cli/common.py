@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -16,8 +16,6 @@ from videojam.errors import VideoJamError
 if TYPE_CHECKING:
     import torch
 
-    from videojam.guidance.config import GuidanceConfig
-    from videojam.models.load import LoadedModel
 
 MODEL_HELP = "Pipeline folder, hub id, or a shipped model: tiny:base, tiny:control, tiny:videojam."
 EXIT_USER_ERROR = 2
@@ -218,11 +216,3 @@ def print_error(error: VideoJamError) -> None:
     for name, text in parts:
         rows.add_row(Text(name, style="bold"), Text(text))
     console.print(Panel(rows, title="error", title_align="left", border_style="red"))
-
-
-def guidance_of(model: LoadedModel, asked: dict[str, Any]) -> GuidanceConfig:
-    """A model's default guidance, with what was asked for (not None, and no flag that is off) in its place."""
-    from videojam.sampling.settings import read_settings, resolve
-
-    given = {name: value for name, value in asked.items() if value is not None and value is not False}
-    return resolve(model, read_settings(given, "the flags of guidance")).guidance

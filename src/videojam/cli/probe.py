@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, device_of, guidance_of, say, torch_dtype_of
+from videojam.cli.common import (
+    MODEL_HELP,
+    build,
+    memory_explained,
+    named_path,
+    say,
+    start,
+    stoppable,
+    torch_dtype_of,
+)
+from videojam.cli.flags import HOW, SIZE, LoadFlags, flag, grouped
 from videojam.errors import VideoJamError
 from videojam.guidance.rules import RULES
 
 if TYPE_CHECKING:
+    from videojam.cli.progress import ProgressDisplay
     from videojam.data.config import FolderSource, WorldSource
     from videojam.models.load import LoadedModel
 
@@ -22,135 +36,175 @@ probe_app = typer.Typer(
     no_args_is_help=True,
 )
 
+READ = "How clips are read"
+GO_ON = "Clips that were measured are kept; the same command goes on."
+LOWER = "--batch-size, --frames, --height or --width"
+
 Model = Annotated[str, typer.Argument(help=MODEL_HELP)]
 Data = Annotated[str, typer.Argument(help="Folder of videos with captions (.txt), or world:N.")]
-Out = Annotated[Path | None, typer.Option(help="JSON file; out/probes/<probe>-<model>.json if not given.")]
-Plot = Annotated[bool, typer.Option("--plot/--no-plot", help="Draw a PNG beside the JSON file.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of noise and permutations.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Clips measured together.")]
-FlowOf = Annotated[
-    Literal["raft", "dis"] | None, typer.Option(help="What measures flow in place of the model's own choice.")
+Clips = Annotated[
+    Path | None,
+    typer.Option(
+        parser=named_path, metavar="DIR", help="Write the clips there, for looking. (default: nowhere)"
+    ),
 ]
-Frames = Annotated[int | None, typer.Option(min=2, help="Frames of a clip.")]
-Height = Annotated[int | None, typer.Option(min=1, help="In px.")]
-Width = Annotated[int | None, typer.Option(min=1, help="In px.")]
-Fps = Annotated[float | None, typer.Option(help="Rate that clips are resampled to.")]
-Skip = Annotated[
-    bool, typer.Option("--skip", help="Leave out and list clips that can't be used; exit code 1.")
-]
-Texture = Annotated[float | None, typer.Option(help="Texture of world clips: 0 smooth .. 1 per-pixel grain.")]
-Clutter = Annotated[int | None, typer.Option(help="Static distractors in world clips.")]
-WorldSeed = Annotated[int | None, typer.Option(min=0, help="Seed of the first world clip.")]
-Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16"] | None,
-    typer.Option(help="float32 on the CPU and bfloat16 elsewhere, if not given."),
-]
-Device = Annotated[str | None, typer.Option(help="cuda if there is one, else cpu, if not given.")]
-Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
+
+
+@dataclass(frozen=True)
+class ProbeFlags:
+    """Flags of both probes."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=named_path,
+            metavar="FILE",
+            help="JSON file. (default: out/probes/<probe>-<model>.json)",
+        ),
+    ] = None
+    t: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T,T,…", help="Times, as 0.1,0.5,0.9: 0 is noise, 1 data. (default: the paper's)"
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of noise and permutations.")] = 0
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips measured together.")] = 4
+    estimator: Annotated[
+        Literal["raft", "dis"] | None,
+        typer.Option(
+            metavar="NAME", help="What measures flow: raft or dis. (default: the model's own choice)"
+        ),
+    ] = None
+    plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Draw a PNG beside the JSON file.")] = True
+
+
+@dataclass(frozen=True)
+class ReadFlags:
+    """Flags of the clips that a probe reads; None is the model's own."""
+
+    frames: Annotated[
+        int | None, flag("Frames of a clip. (default: the model's)", READ, metavar="N", min=2)
+    ] = None
+    height: Annotated[int | None, flag("In px. (default: the model's)", READ, metavar="PX", min=1)] = None
+    width: Annotated[int | None, flag("In px. (default: the model's)", READ, metavar="PX", min=1)] = None
+    fps: Annotated[
+        float | None, flag("Rate that clips are resampled to. (default: the model's)", READ, metavar="FPS")
+    ] = None
+    skip: Annotated[
+        bool, flag("Leave out and list clips that can't be used; exit code 1.", READ, "--skip")
+    ] = False
+    texture: Annotated[
+        float | None,
+        flag("Of world clips: 0 smooth .. 1 per-pixel grain. (default: 0.25)", READ, metavar="X"),
+    ] = None
+    clutter: Annotated[
+        int | None, flag("Static distractors in world clips. (default: 0)", READ, metavar="N")
+    ] = None
+    world_seed: Annotated[
+        int | None, flag("Seed of the first world clip. (default: 600000000)", READ, metavar="N", min=0)
+    ] = None
+
+
+@dataclass(frozen=True)
+class ResampleFlags:
+    """Flags of the noising probe's sampling; None is the model's own."""
+
+    steps: Annotated[
+        int | None, flag("Steps of a whole run. (default: the model's)", SIZE, metavar="N", min=1)
+    ] = None
+    guidance: Annotated[
+        str | None,
+        flag(f"One of {', '.join(RULES)}. (default: inner; cfg for a base)", HOW, metavar="RULE"),
+    ] = None
+    w_text: Annotated[
+        float | None, flag("w1, by text. (default: the model's, else 5)", HOW, metavar="W1")
+    ] = None
+    w_motion: Annotated[
+        float | None, flag("w2, by motion. (default: the model's, else 3)", HOW, metavar="W2")
+    ] = None
+    window: Annotated[
+        str | None, flag("When motion guides, as in generate. (default: half)", HOW, metavar="WINDOW")
+    ] = None
+    drop_motion: Annotated[
+        bool, flag("No motion in any forward, as for a control.", HOW, "--drop-motion")
+    ] = False
+
+    def content(self) -> dict[str, Any]:
+        """Return keys and values of `SampleSettings`, without the steps, which are the probe's."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "steps"}
+        given["mode"] = given.pop("guidance")
+        return {name: value for name, value in given.items() if value is not None and value is not False}
 
 
 @probe_app.command("permutation")
-def probe_permutation(
-    model: Model,
-    data: Data,
-    out: Out = None,
-    t: Annotated[str | None, typer.Option(help="Times, as 0.1,0.5,0.9; 0 is noise, 1 data.")] = None,
-    seed: Seed = 0,
-    estimator: FlowOf = None,
-    batch_size: BatchSize = 4,
-    frames: Frames = None,
-    height: Height = None,
-    width: Width = None,
-    fps: Fps = None,
-    skip: Skip = False,
-    texture: Texture = None,
-    clutter: Clutter = None,
-    world_seed: WorldSeed = None,
-    plot: Plot = True,
-    dtype: Dtype = None,
-    device: Device = None,
-    revision: Revision = None,
-) -> None:
+@grouped
+def probe_permutation(model: Model, data: Data, probe: ProbeFlags, read: ReadFlags, load: LoadFlags) -> None:
     """Loss of clips, and of the same clips with their frames permuted, against t (Fig. 3).
 
-    Goes on from an unfinished file. Prints the gap with its interval and the file's path.
+    Goes on from an unfinished run. Prints the gap with its interval and the file's path.
     """
+    device = start(f"Permutation probe of {model} on {data}", load.device, load.dtype)
     from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe
 
-    fields = {"seed": seed, "estimator": estimator, "batch_size": batch_size, **_times(t)}
-    config = build(PermutationConfig, "the probe", **fields)
-    loaded = _load(model, dtype, device, revision)
-    source = _source(loaded, data, frames, height, width, fps, skip, texture, clutter, world_seed)
-    path = out or _default_out("permutation", model)
-    result = permutation_probe(loaded, source, path, config, progress=_progress)
+    config = build(PermutationConfig, "the probe", **_config(probe))
+    path = probe.out or _default_out("permutation", model)
+    with _running(probe) as progress:
+        loaded = _load(model, device, load)
+        result = permutation_probe(loaded, _source(loaded, data, read), path, config, progress=progress)
     for line in result["summary"]:
         losses = f"ordered {line['ordered']:.4f}  permuted {line['permuted']:.4f}"
         typer.echo(f"{line['loss']:<22}  t {line['t']:.2f}  {losses}  gap {_interval(line['gap'])}")
-    _finish(path, result, plot)
+    _finish(path, result, probe.plot)
 
 
 @probe_app.command("noising")
+@grouped
 def probe_noising(
     model: Model,
     data: Data,
-    out: Out = None,
-    t: Annotated[
-        str | None, typer.Option(help="Times to noise to, as 0,0.6,1; 0 is only noise, 1 the clip.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of a whole run.")] = None,
-    guidance: Annotated[
-        str | None,
-        typer.Option(metavar="RULE", help=f"One of {', '.join(RULES)}. (default: inner; cfg for a base)"),
-    ] = None,
-    w_text: Annotated[float | None, typer.Option(help="w1; 5 unless the model says otherwise.")] = None,
-    w_motion: Annotated[float | None, typer.Option(help="w2; 3 unless the model says otherwise.")] = None,
-    window: Annotated[
-        str | None, typer.Option(help="When motion guides, as in videojam generate. (default: half)")
-    ] = None,
-    drop_motion: Annotated[bool, typer.Option(help="No motion in any forward, as for a control.")] = False,
-    clips: Annotated[Path | None, typer.Option(help="Folder to write the clips to, for looking.")] = None,
-    seed: Seed = 0,
-    estimator: FlowOf = None,
-    batch_size: BatchSize = 4,
-    frames: Frames = None,
-    height: Height = None,
-    width: Width = None,
-    fps: Fps = None,
-    skip: Skip = False,
-    texture: Texture = None,
-    clutter: Clutter = None,
-    world_seed: WorldSeed = None,
-    plot: Plot = True,
-    dtype: Dtype = None,
-    device: Device = None,
-    revision: Revision = None,
+    probe: ProbeFlags,
+    read: ReadFlags,
+    resample: ResampleFlags,
+    load: LoadFlags,
+    clips: Clips = None,
 ) -> None:
     """Noise clips to t, denoise from there, and measure what comes back of appearance and motion (Fig. 8).
 
-    Goes on from an unfinished file. Prints the agreement with its interval and the file's path.
+    Goes on from an unfinished run. Prints the agreement with its interval and the file's path.
     """
+    device = start(f"Noising probe of {model} on {data}", load.device, load.dtype)
     from videojam.evaluation.probes.noising import NoisingConfig, noising_probe
+    from videojam.sampling.settings import read_settings, resolve
 
-    fields = {"num_steps": steps, "seed": seed, "estimator": estimator, "batch_size": batch_size, **_times(t)}
-    config = build(NoisingConfig, "the probe", **fields)
-    loaded = _load(model, dtype, device, revision)
-    asked: dict[str, Any] = {"mode": guidance, "w_text": w_text, "w_motion": w_motion}
-    asked |= {"window": window, "drop_motion": drop_motion}
-    how = guidance_of(loaded, asked)
-    source = _source(loaded, data, frames, height, width, fps, skip, texture, clutter, world_seed)
-    path = out or _default_out("noising", model)
-    result = noising_probe(loaded, source, path, config, guidance=how, clips_folder=clips, progress=_progress)
+    config = build(NoisingConfig, "the probe", num_steps=resample.steps, **_config(probe))
+    asked = read_settings(resample.content(), "the flags")
+    path = probe.out or _default_out("noising", model)
+    with _running(probe) as progress:
+        loaded = _load(model, device, load)
+        result = noising_probe(
+            loaded,
+            _source(loaded, data, read),
+            path,
+            config,
+            guidance=resolve(loaded, asked).guidance,
+            clips_folder=clips,
+            progress=progress,
+        )
     for line in result["summary"]:
         typer.echo(f"{line['measure']:<15}  from t {line['t']:.2f}  agreement {_interval(line['agreement'])}")
-    _finish(path, result, plot)
+    _finish(path, result, probe.plot)
 
 
 @probe_app.command("plot")
 def probe_plot(
     files: Annotated[list[Path], typer.Argument(metavar="JSON...", help="Files of one kind of probe.")],
-    out: Annotated[Path, typer.Option(help="PNG, SVG or PDF file.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="PNG, SVG or PDF file.")],
     label: Annotated[
-        list[str] | None, typer.Option(help="Name of a file's model, in the files' order; repeat.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A model's name, in the files' order; repeat. (default: its folder)"
+        ),
     ] = None,
 ) -> None:
     """Draw several models on one plot."""
@@ -173,50 +227,60 @@ def _times(text: str | None) -> dict[str, Any]:
         ) from None
 
 
-def _load(model: str, dtype: str | None, device: str | None, revision: str | None) -> LoadedModel:
+def _config(probe: ProbeFlags) -> dict[str, Any]:
+    """Return the fields that both probes' configs have."""
+    shared = {"seed": probe.seed, "estimator": probe.estimator, "batch_size": probe.batch_size}
+    return {**shared, **_times(probe.t)}
+
+
+@contextmanager
+def _running(probe: ProbeFlags) -> Iterator[ProgressDisplay]:
+    """Show progress, and say how to go on when it is stopped or memory is not enough."""
+    from videojam.cli.progress import ProgressDisplay
+
+    with (
+        stoppable(GO_ON),
+        memory_explained(f"{probe.batch_size} clips together", LOWER),
+        ProgressDisplay("measuring", "clips") as progress,
+    ):
+        yield progress
+
+
+def _load(model: str, device: str, load: LoadFlags) -> LoadedModel:
     from videojam.models.load import load_model, quiet_loading
 
     quiet_loading()
-    return load_model(model, torch_dtype=torch_dtype_of(dtype), device=device_of(device), revision=revision)
+    return load_model(
+        model,
+        torch_dtype=torch_dtype_of(load.dtype),
+        device=device,
+        offload=load.offload,
+        revision=load.revision,
+    )
 
 
-def _source(
-    model: LoadedModel,
-    data: str,
-    frames: int | None,
-    height: int | None,
-    width: int | None,
-    fps: float | None,
-    skip: bool,
-    texture: float | None,
-    clutter: int | None,
-    world_seed: int | None,
-) -> FolderSource | WorldSource:
+def _source(model: LoadedModel, data: str, read: ReadFlags) -> FolderSource | WorldSource:
     from videojam.evaluation.probes.clips import WORLD_SEED, source_of
 
-    world = {name: value for name, value in (("texture", texture), ("clutter", clutter)) if value is not None}
+    asked = {"texture": read.texture, "clutter": read.clutter}
     return build(
         source_of,
         "DATA",
         data=data,
         model=model,
-        num_frames=frames,
-        height=height,
-        width=width,
-        fps=fps,
-        skip_unreadable=skip,
-        world=world,
-        world_seed=WORLD_SEED if world_seed is None else world_seed,
+        num_frames=read.frames,
+        height=read.height,
+        width=read.width,
+        fps=read.fps,
+        skip_unreadable=read.skip,
+        world={name: value for name, value in asked.items() if value is not None},
+        world_seed=WORLD_SEED if read.world_seed is None else read.world_seed,
     )
 
 
 def _default_out(probe: str, model: str) -> Path:
     name = re.sub(r"[^\w.-]+", "-", model.strip("/")).strip("-.")
     return Path("out/probes") / f"{probe}-{name or 'model'}.json"
-
-
-def _progress(done: int, total: int) -> None:
-    say(f"{done} of {total} clips")
 
 
 def _interval(interval: dict[str, Any]) -> str:
@@ -234,6 +298,7 @@ def _finish(path: Path, result: dict[str, Any], plot: bool) -> None:
     elif plot:
         say(str(plot_probes([path], path.with_suffix(".png"))))
     typer.echo(str(path))
+    say(f"Next, to compare models: videojam probe plot {path} OTHER.json --out compared.png")
     for name, reason in result["left_out"].items():
         say(f"left out: {name}: {reason}")
     raise typer.Exit(1 if result["left_out"] else 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import say
+from videojam.cli.common import named_path, say, stoppable
 
 if TYPE_CHECKING:
     from videojam.evaluation.vbench.official_results import OfficialResults
@@ -19,24 +19,38 @@ vbench_app = typer.Typer(help="The official VBench, and its result files.", no_a
 
 @vbench_app.command("prepare")
 def vbench_prepare(
-    env: Annotated[Path, typer.Argument(help="Folder of the environment to make.")],
-    python: Annotated[str | None, typer.Option(help="Interpreter, 3.9 to 3.11.")] = None,
-    pip_arg: Annotated[list[str] | None, typer.Option(help="More for pip; repeat for several.")] = None,
+    env: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the environment to make.")],
+    python: Annotated[
+        str | None,
+        typer.Option(metavar="PYTHON", help="Interpreter, 3.9 to 3.11. (default: the newest on the PATH)"),
+    ] = None,
+    pip_arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARG", help="More for pip; repeat for several. (default: none)"),
+    ] = None,
 ) -> None:
     """Make an environment of its own for the official package."""
+    say(f"Installing the official VBench into {env}: gigabytes to download, several minutes")
     from videojam.evaluation.vbench.official import prepare
 
-    version = prepare(env, python, pip_arg or ())
+    with stoppable("The same command finishes the environment."):
+        version = prepare(env, python, pip_arg or ())
     say(f"vbench {version} is ready in {env}")
+    say(f"Next: videojam vbench official {env} CLIPS OUT")
 
 
 @vbench_app.command("official")
 def vbench_official(
     env: Annotated[Path, typer.Argument(help="Environment made by prepare.")],
     clips: Annotated[Path, typer.Argument(help="Folder of mp4 files.")],
-    out: Annotated[Path, typer.Argument(help="Folder for result, manifest and log.")],
-    dimension: Annotated[list[str] | None, typer.Option(help="Only this one; repeat for several.")] = None,
-    device: Annotated[str, typer.Option(help="Device, as torch names it: cuda, cuda:1 or cpu.")] = "cuda",
+    out: Annotated[Path, typer.Argument(parser=named_path, help="Folder for result, manifest and log.")],
+    dimension: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this one; repeat for several. (default: all six)"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Device, as torch names it: cuda, cuda:1 or cpu.")
+    ] = "cuda",
     local: Annotated[bool, typer.Option("--local", help="Only weights from VBench's cache.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every clip as JSON.")] = False,
 ) -> None:
@@ -45,8 +59,14 @@ def vbench_official(
     from videojam.evaluation.vbench.official import run_official
     from videojam.motion.clips import find_clips
 
-    results = run_official(env, find_clips(clips, deep=False), out, dimension or DIMENSIONS, device, local)
+    found = find_clips(clips, deep=False)
+    say(
+        f"Scoring {len(found)} clips with the official VBench on {device}; its own progress goes to {out}/official.log"
+    )
+    with stoppable("No result was written; the same command begins anew."):
+        results = run_official(env, found, out, dimension or DIMENSIONS, device, local)
     typer.echo(_told(results, as_json))
+    say(f"Wrote {out}/official_eval_results.json, its manifest and its log")
 
 
 @vbench_app.command("read")

@@ -8,43 +8,70 @@ from typing import Annotated, Any
 
 import typer
 
-from videojam.cli.common import build, say
+from videojam.cli.common import build, named_path, say, stoppable
 
 world_app = typer.Typer(help="The procedural benchmark: render clips, score coherence.", no_args_is_help=True)
 
 
 @world_app.command("render")
 def world_render(
-    out: Annotated[Path, typer.Argument(help="Folder for mp4, caption (.txt) and exact flow files.")],
-    clips: Annotated[int, typer.Option(min=1, help="How many clips.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the next ones follow it.")] = 0,
-    texture: Annotated[float, typer.Option(help="Background: 0 smooth .. 1 per-pixel grain.")] = 0.25,
-    clutter: Annotated[int, typer.Option(help="Static distractor shapes.")] = 0,
-    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; repeat for several.")] = None,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            parser=named_path, metavar="DIR", help="Folder for mp4, caption (.txt) and exact flow."
+        ),
+    ],
+    clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many clips.")],
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the first clip; the next ones follow it.")
+    ] = 0,
+    texture: Annotated[
+        float, typer.Option(metavar="X", help="Background: 0 smooth .. 1 per-pixel grain.")
+    ] = 0.25,
+    clutter: Annotated[int, typer.Option(metavar="N", help="Static distractor shapes.")] = 0,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Only this kind, as ball; repeat for several. (default: all five)"),
+    ] = None,
 ) -> None:
-    """Render clips of the world: mp4 + caption + exact flow."""
+    """Render clips of the world: mp4, caption and exact flow."""
+    say(f"Rendering {clips} clips of the world on the CPU")
+    from videojam.cli.progress import ProgressDisplay
     from videojam.world import KINDS, WorldConfig, render_folder
 
     fields = {"texture": texture, "clutter": clutter, "kinds": tuple(kind or KINDS)}
-    render_folder(out, num_clips=clips, seed=seed, config=build(WorldConfig, "the world", **fields))
+    config = build(WorldConfig, "the world", **fields)
+    again = "Clips that are there are whole; the same command renders all of them again."
+    with stoppable(again), ProgressDisplay("rendering", "clips") as progress:
+        render_folder(
+            out, num_clips=clips, seed=seed, config=config, on_clip=lambda i: progress(i + 1, clips)
+        )
     say(f"Wrote {clips} clips to {out}")
+    say(f"Next: videojam world score {out}")
 
 
 @world_app.command("score")
 def world_score(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of mp4 files with captions (.txt).")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of clips with captions (.txt).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print every measure as JSON.")] = False,
 ) -> None:
     """Score the coherence of a folder's clips from only mp4 and caption.
 
     A clip that can't be scored is listed with its reason, is in no rate, and makes the exit code 1.
     """
+    say(f"Scoring the clips of {folder} on the CPU")
+    from videojam.cli.progress import ProgressDisplay
     from videojam.world import score_folder
 
-    report = score_folder(folder)
+    with (
+        stoppable("Nothing is kept; the same command begins anew."),
+        ProgressDisplay("scoring", "clips") as progress,
+    ):
+        report = score_folder(folder, on_clip=progress)
     typer.echo(json.dumps(report, indent=2) if as_json else _score_lines(report))
     for problem in report["problems"]:
         say(f"not scored: {problem['name']}: {problem['reason']}")
+    say(f"Scored {report['num_scored']} of {report['num_clips']} clips of {folder}")
     raise typer.Exit(1 if report["problems"] else 0)
 
 

@@ -22,6 +22,7 @@ from videojam.evaluation.probes.permutation import (
     permutation_probe,
     summarise,
 )
+from videojam.evaluation.probes.record import load_probe
 from videojam.families.wan import WanFamily
 from videojam.joint.convert import convert
 from videojam.models.load import load_model
@@ -189,14 +190,22 @@ def test_a_broken_run_goes_on_where_it_stood(tiny_wan, tmp_path):
 
     with pytest.raises(StopNowError):
         permutation_probe(model, world(3), tmp_path / "broken.json", config, progress=stop_at_two)
-    broken = json.loads((tmp_path / "broken.json").read_text())
-    assert (broken["complete"], broken["num_clips"], broken["summary"]) == (False, 2, None)
+    begun = tmp_path / "broken.unfinished.jsonl"
+    lines = [json.loads(line) for line in begun.read_text().splitlines()]
+    assert [line["key"] for line in lines[1:]] == [row["key"] for row in whole["clips"][:2]]
+    with pytest.raises(VideoJamError, match="run the probe again"):
+        load_probe(tmp_path / "broken.json")
+    with pytest.raises(VideoJamError, match="seed = 0"):
+        permutation_probe(model, world(3), tmp_path / "broken.json", config.model_copy(update={"seed": 1}))
+    with begun.open("a") as file:
+        file.write('{"key": "torn')  # killed in the middle of a line
     steps = []
     resumed = permutation_probe(
         model, world(3), tmp_path / "broken.json", config, progress=lambda done, total: steps.append(done)
     )
     assert steps == [2, 3]
     assert resumed == whole
+    assert not begun.exists()
     more = permutation_probe(model, world(4), tmp_path / "broken.json", config)
     assert more["clips"][:3] == whole["clips"]
     assert more["num_clips"] == 4

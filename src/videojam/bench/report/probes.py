@@ -68,6 +68,8 @@ def find_probes(bench: Bench) -> tuple[list[Probe], list[Problem]]:
             probes.append(Probe(path.stem.removeprefix(f"{content['probe']}-"), content))
         else:
             problems.append(Problem("probes", path.name, "unfinished; run it again to complete it", True))
+    begun = sorted((bench.folder / "probes").glob("*.unfinished.jsonl"))
+    problems += [Problem("probes", p.name, "unfinished; run it again to complete it", True) for p in begun]
     return probes, problems
 
 

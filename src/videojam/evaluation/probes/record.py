@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,13 @@ from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
 from videojam.files import write_text
 from videojam.models.load import LoadedModel
+from videojam.store import append_row, check_same, read_rows
 
 FORMAT = 1
 PACKAGES = ("torch", "diffusers", "transformers")
+
+WRITE_FIX = "Free space or choose another --out; clips that were measured are kept."
+LAYOUT = {"clips": list, "settings": dict, "summary": list | None, "complete": bool, "model": dict}
 
 ProbeName = Literal["permutation", "noising"]
 Row = dict[str, Any]
@@ -30,64 +34,79 @@ Row = dict[str, Any]
 class ProbeFile:
     """A probe's results on disk; rows of clips that were measured with the same settings are taken over.
 
+    Rows are appended to FILE.unfinished.jsonl as they are measured, under a first line with the settings; the JSON
+    file is written at the end, whole, and takes their place.
+
     Args:
-        path: JSON file; written after each batch of clips, to a temporary name first.
+        path: JSON file.
         probe: Which probe.
         settings: All, besides the clips, that decides a number.
-        facts: What else to tell: the model, the source of the clips.
+        facts: What else to say: the model, the source of the clips.
 
     Raises:
-        VideoJamError: the file holds another probe, or other settings; names the first that differs.
+        VideoJamError: there is a file of another probe, or of other settings; names the first that differs.
     """
 
     def __init__(self, path: Path, probe: ProbeName, settings: dict[str, Any], facts: dict[str, Any]) -> None:
-        self.path = path
-        self.settings = json.loads(json.dumps({"probe": probe, "format": FORMAT, **settings}))
+        self.path, self.unfinished = path, unfinished_of(path)
+        self.settings = {"probe": probe, "format": FORMAT, **settings}
         self.facts = facts
         self.rows: dict[str, Row] = {}
         if path.exists():
             stored = load_probe(path)
-            self._check(stored["settings"])
+            self._check(stored["settings"], path)
             self.rows = {row["key"]: row for row in stored["clips"]}
+        begun = read_rows(self.unfinished)
+        first = next(begun, None)
+        if first is not None:
+            self._check(first.get("settings", {}), self.unfinished)
+            self.rows |= {row["key"]: row for row in begun if "key" in row}
 
-    def _check(self, stored: dict[str, Any]) -> None:
-        for name in sorted({*self.settings, *stored}, key=lambda name: (name != "probe", name)):
-            mine, other = self.settings.get(name), stored.get(name)
-            if mine != other:
-                raise VideoJamError(
-                    expected=f"{name} = {_short(other)}, as the file has it",
-                    found=f"{name} = {_short(mine)}",
-                    where=str(self.path),
-                    fix="Write to another file with --out, or remove this one.",
-                )
+    def _check(self, stored: dict[str, Any], path: Path) -> None:
+        fix = "Write to another file with --out, or remove this one."
+        check_same(stored, self.settings, "as the file has it", path, fix)
 
-    def write(self, asked: Sequence[str], left_out: dict[str, str], summary: Any = None) -> dict[str, Any]:
-        """Write the rows of the asked clips that are there, in that order, and return the whole.
-
-        Args:
-            asked: Keys of the clips.
-            left_out: Clips that can't be used, with the reason.
-            summary: Of the rows, once all are there.
+    def add(self, row: Row) -> None:
+        """Keep the row of one clip.
 
         Raises:
             VideoJamError: no room or permission.
         """
-        clips = [self.rows[name] for name in asked if name in self.rows]
+        if not self.unfinished.exists():
+            append_row(self.unfinished, {"settings": self.settings}, WRITE_FIX)
+        append_row(self.unfinished, row, WRITE_FIX)
+        self.rows[row["key"]] = row
+
+    def finish(self, asked: Sequence[str], left_out: dict[str, str], summary: Any) -> dict[str, Any]:
+        """Write the rows of the asked clips in that order, and return the whole.
+
+        Args:
+            asked: Keys of the clips, all of them measured.
+            left_out: Clips that can't be used, with the reason.
+            summary: Of the rows.
+
+        Raises:
+            VideoJamError: no room or permission.
+        """
         result = {
             "probe": self.settings["probe"],
-            "complete": len(clips) == len(asked),
-            "num_clips": len(clips),
+            "complete": True,
+            "num_clips": len(asked),
             **self.facts,
             "versions": {"videojam": __version__, **{name: version(name) for name in PACKAGES}},
-            "settings": self.settings,
+            "settings": json.loads(json.dumps(self.settings)),
             "summary": summary,
             "left_out": left_out,
-            "clips": clips,
+            "clips": [self.rows[key] for key in asked],
         }
-        text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-        fix = "Free space or choose another --out; clips that were written are kept."
-        write_text(self.path, text, fix)
+        write_text(self.path, json.dumps(result, indent=1, allow_nan=False) + "\n", WRITE_FIX)
+        self.unfinished.unlink(missing_ok=True)
         return result
+
+
+def unfinished_of(path: Path) -> Path:
+    """Return where the rows of a probe's file are until all are there."""
+    return path.with_name(f"{path.stem}.unfinished.jsonl")
 
 
 def load_probe(path: str | Path) -> dict[str, Any]:
@@ -97,10 +116,18 @@ def load_probe(path: str | Path) -> dict[str, Any]:
         VideoJamError: no such file, or not one of a probe.
     """
     try:
-        stored = json.loads(Path(path).read_text())
-        if stored["probe"] in ("permutation", "noising") and isinstance(stored["clips"], list):
+        stored = json.loads(Path(path).read_bytes())
+        if stored["probe"] not in get_args(ProbeName):
+            found = f"a file of {stored['probe']!r}"
+        elif all(isinstance(stored[key], kind) for key, kind in LAYOUT.items()) and all(
+            isinstance(row, dict) and "key" in row for row in stored["clips"]
+        ):
             return stored
-        found = f"a file of {stored['probe']!r}"
+        else:
+            found = "a damaged one"
+    except FileNotFoundError:
+        unfinished = unfinished_of(Path(path)).exists()
+        found = "an unfinished one: run the probe again to complete it" if unfinished else "no such file"
     except OSError as error:
         found = error.strerror or str(error)
     except (ValueError, KeyError, TypeError):
@@ -162,8 +189,3 @@ def check_finite(values: Iterable[float], clip: str, where: str) -> None:
             where=f"{clip}, {where}",
             fix="Check the model with videojam verify, and the clip; try --dtype float32.",
         )
-
-
-def _short(value: Any, max_length: int = 80) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= max_length else text[: max_length - 1] + "…"

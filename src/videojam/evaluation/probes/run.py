@@ -51,7 +51,7 @@ class Probe(Generic[Content]):
         self.read, self.measure, self.summarise, self.batch_size = read, measure, summarise, batch_size
 
     def run(self, out: Path, progress: Progress) -> dict[str, Any]:
-        """Measure what the file does not hold yet, writing it after each batch, and return what it holds then.
+        """Measure what is not kept yet, keeping each batch, and return what the file holds at the end.
 
         Raises:
             VideoJamError: clips or an existing file that don't fit; no room.
@@ -67,12 +67,11 @@ class Probe(Generic[Content]):
                 usable, contents = (list(part) for part in zip(*pairs, strict=True))
                 for clip, row in zip(usable, self.measure(usable, contents), strict=True):
                     known = {"key": clip.key, "name": clip.entry.name, "caption": clip.entry.caption}
-                    file.rows[clip.key] = {**known, **row}
-                file.write(asked, left_out)
+                    file.add({**known, **row})
             progress(sum(key in file.rows for key in asked), len(asked))
         if not asked:
             raise self._nothing_left(left_out)
-        return file.write(asked, left_out, self.summarise([file.rows[key] for key in asked]))
+        return file.finish(asked, left_out, self.summarise([file.rows[key] for key in asked]))
 
     def _read(
         self, chunk: list[ProbeClip], asked: list[str], left_out: dict[str, str]

@@ -17,6 +17,8 @@ from videojam.errors import VideoJamError
 from videojam.evaluation.vbench import official_driver
 from videojam.evaluation.vbench.aggregate import DIMENSIONS
 from videojam.evaluation.vbench.official_results import OfficialResults, read_official
+from videojam.motion.as_mp4 import copy_as_mp4
+from videojam.motion.timing import read_timing
 
 REQUIREMENTS = ("setuptools<81", "wheel", "numpy<2", "torch==2.5.1", "torchvision==0.20.1", "vbench==0.1.5")
 """Its wheel of openai-clip imports pkg_resources, hence setuptools; torch 2.5.1 still loads its pickles."""
@@ -100,7 +102,8 @@ def run_official(
 ) -> OfficialResults:
     """Score clips with the official package and read its result.
 
-    The clips are linked into a folder of their own, since the package takes everything that lies in a folder.
+    The clips are linked into a folder of their own, since the package takes everything that lies in a folder; those of
+    a variable rate are encoded again at a constant one, so that its counts of frames are times.
 
     Args:
         env: Environment made by `prepare`.
@@ -156,8 +159,19 @@ def _stage(clips: list[Path], folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for clip in clips:
-        (folder / f"{clip.stem}.mp4").symlink_to(clip.resolve())
+        target = folder / f"{clip.stem}.mp4"
+        if _is_constant(clip):
+            target.symlink_to(clip.resolve())
+        else:
+            copy_as_mp4(clip, target)
     return folder
+
+
+def _is_constant(clip: Path) -> bool:
+    try:
+        return read_timing(clip).is_constant
+    except VideoJamError:
+        return True  # the package says what is wrong with it
 
 
 def _python_of(env: Path) -> Path:
