@@ -6,21 +6,23 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from studies.premise.rules import Rule
 from studies.premise.run import Run, arguments
 from studies.premise.sample import coherence, sample
-from videojam.files import renamed
+from videojam.files import write_tensors
 
 PLAIN_RULES = (
     Rule(),
     Rule(w_text=1.0),
     Rule(w_text=3.0),
+    Rule(w_text=5.0),
     Rule(w_auto=1.0),
     Rule(w_auto=2.0),
     Rule(w_text=1.0, w_auto=2.0),
+    Rule(w_text=3.0, w_auto=1.0),
+    Rule(w_text=3.0, w_auto=2.0),
 )
 JOINT_RULES = (
     Rule(),
@@ -30,6 +32,9 @@ JOINT_RULES = (
     Rule(w_text=1.0),
     Rule(w_text=1.0, w_motion=2.0),
     Rule(w_text=3.0, w_motion=2.0),
+    Rule(w_text=3.0, w_motion=4.0),
+    Rule(w_text=5.0, w_motion=2.0),
+    Rule(w_text=3.0),
     Rule(null_motion=True),
     Rule(w_motion=2.0, on="appearance"),
     Rule(w_motion=2.0, window=(0.0, 0.3)),
@@ -45,7 +50,10 @@ NUM_MOTION_KEPT = 64
 
 
 def sample_model(run: Run, name: str, rules: tuple[Rule, ...], num: int, noise_seed: int) -> None:
-    """Sample a model under rules; writes `NAME.nSEED.clips.safetensors` with clips and the judge's flags."""
+    """Sample a model under rules; writes its clips with the judge's flags, and the flags on their own.
+
+    The files are `NAME.nSEED.clips.safetensors` and `NAME.nSEED.flags.safetensors`.
+    """
     model, weaker = run.model(name), run.weaker(name)
     helper = run.model(weaker) if weaker else None
     tensors: dict[str, Tensor] = {}
@@ -62,8 +70,10 @@ def sample_model(run: Run, name: str, rules: tuple[Rule, ...], num: int, noise_s
             tensors[f"{rule.name}/motion"] = clips.motion[:NUM_MOTION_KEPT].cpu()
         tensors |= {f"{rule.name}/{key}": flag for key, flag in flags.items()}
         run.log(f"{name} {rule.name}: {_shares(flags)} in {time.monotonic() - started:.1f} s")
-    with renamed(clips_file(run.folder, name, noise_seed)) as unfinished:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, unfinished)
+    clips_path = clips_file(run.folder, name, noise_seed)
+    write_tensors(clips_path, {key: value.contiguous() for key, value in tensors.items()})
+    flags_only = {key: value for key, value in tensors.items() if not key.endswith(("/video", "/motion"))}
+    write_tensors(clips_path.with_name(f"{name}.n{noise_seed}.flags.safetensors"), flags_only)
 
 
 def clips_file(folder: Path, name: str, noise_seed: int) -> Path:

@@ -41,14 +41,15 @@ def call(run: Run, options: argparse.Namespace) -> None:
         if minutes < options.arm_minutes / 4:
             run.log(f"seed {seed}: not trained, {left:.1f} minutes are left")
             continue
-        plan = Plan(minutes, options.arm_steps, 12, CURVE_RULES, snapshot_share=1 / 3, log=run.log)
+        plan = Plan(minutes, options.arm_steps, options.measures, CURVE_RULES, snapshot_share=1 / 3, log=run.log)
         plan.num_clips = min(plan.num_clips, options.clips)
         train_fine_tunes(run, options.from_base, options.arms, seed, plan, compiled, options.held_out)
         sampled += [f"{name}.{options.from_base}.s{seed}" for name in options.arms]
         pack(run, options.back)
     for name in sampled:
         rules = JOINT_RULES if name.startswith("joint") else PLAIN_RULES
-        sample_model(run, name, rules, options.clips, noise_seed=0)
+        for noise_seed in options.noise:
+            sample_model(run, name, rules, options.clips, noise_seed)
         pack(run, options.back)
 
 
@@ -57,14 +58,15 @@ def pack(run: Run, back: Path | None) -> None:
     if back is None:
         return
     back.mkdir(parents=True, exist_ok=True)
-    weights = [f for f in run.folder.glob("*.safetensors") if not f.stem.endswith((".state", ".clips"))]
+    weights = [f for f in run.folder.glob("*.safetensors") if not f.stem.endswith((".state", ".clips", ".flags"))]
     weights = sorted(weights, key=lambda file: file.stat().st_mtime)
     wanted = [f for f in weights if not f.stem.split("-")[-1].isdigit() or f.stem.startswith("base")]
     for file in wanted[:MAX_WEIGHT_FILES]:
         shutil.copy2(file, back / file.name)
-    for name, pattern in (("results.tar", "*.json*"), ("clips.tar.gz", "*.clips.safetensors")):
+    small = [*run.folder.glob("*.json*"), *run.folder.glob("*.flags.safetensors")]
+    for name, files in (("results.tar", small), ("clips.tar.gz", [*run.folder.glob("*.clips.safetensors")])):
         with tarfile.open(back / name, "w:gz" if name.endswith("gz") else "w") as archive:
-            for file in sorted(run.folder.glob(pattern)):
+            for file in sorted(files):
                 archive.add(file, file.name)
     shutil.copy2(run.folder / "log.txt", back / "log.txt")
 
@@ -82,6 +84,8 @@ def main() -> None:
     parser.add_argument("--arm-steps", type=int)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
     parser.add_argument("--sample-minutes", type=float, default=1.0, help="Kept free for sampling.")
+    parser.add_argument("--noise", type=int, nargs="*", default=[0], help="Seeds of the sampling noise.")
+    parser.add_argument("--measures", type=int, default=12, help="Points of the arms' learning curves.")
     parser.add_argument("--clips", type=int, default=512)
     parser.add_argument("--held-out", type=int, default=512, help="Clips on which losses are measured.")
     options = parser.parse_args()
