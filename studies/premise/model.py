@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers.models import WanTransformer3DModel
 from torch import Tensor
 
 from studies.premise.config import ModelConfig

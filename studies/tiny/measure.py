@@ -20,6 +20,7 @@ from dataclasses import asdict
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,6 +78,7 @@ def through_autoencoder(model: LoadedModel, videos: Tensor) -> Tensor:
 
 def measure_vae(num_clips: int) -> Iterator[dict]:
     model = load_model("tiny:videojam")
+    assert model.record is not None
     code = model.record.motion
     for kind, seed in seeds_of(num_clips):
         clip = sample_clip(seed, world_of(model), kind)
@@ -95,6 +97,7 @@ def measure_vae(num_clips: int) -> Iterator[dict]:
 
 def measure_motion(num_clips: int) -> Iterator[dict]:
     model = load_model("tiny:videojam")
+    assert model.record is not None
     source = WorldSource(num_clips=num_clips, seed=TEST_SEED + 1_000_000, world=world_of(model))
     data = prepare(model, DataConfig(source=source, cache=Path("runs/tiny/cache")), model.record.motion)
     for t in TIMES:
@@ -115,7 +118,7 @@ def measure_arms(num_clips: int, arms: list[str]) -> Iterator[dict]:
     for arm, spec in specs.items():
         values, reasons = results.values[spec.name], results.reasons[spec.name][f"{judge}.coherent"]
         for item in bench.items:
-            row = {
+            row: dict[str, Any] = {
                 "arm": arm, "kind": item.prompt.category, "seed": item.prompt.seed,
                 "coherent": bool(values[f"{judge}.coherent"][item.key]),
                 "follows_prompt": bool(values[f"{judge}.follows_prompt"][item.key]),
@@ -224,9 +227,8 @@ def summarise() -> dict:
             ]
             common = sorted(table[0].keys() & table[1].keys())
             if common:
-                result[key][f"{one} minus {other}"] = as_dict(
-                    paired_difference(*([mine[seed] for seed in common] for mine in table))
-                )
+                first, second = ([mine[seed] for seed in common] for mine in table)
+                result[key][f"{one} minus {other}"] = as_dict(paired_difference(first, second))
     return result
 
 
