@@ -54,7 +54,7 @@ def test_every_arm_of_the_grid_is_read_back_and_becomes_an_arm() -> None:
 
     arms |= run.change_arms(Path("runs"), chosen)
     parsed = parse_arms([f"{name}={spec}" for name, spec in arms.items()])
-    assert {spec.name: spec.mode for spec in parsed}["videojam-ip2p"] == "ip2p"
+    assert {spec.name: spec.settings.mode for spec in parsed}["videojam-ip2p"] == "ip2p"
     assert arms["longer"] == arms["videojam"].replace("videojam-0", "change-longer")
 
 
