@@ -41,7 +41,9 @@ def call(run: Run, options: argparse.Namespace) -> None:
         if minutes < options.arm_minutes / 4:
             run.log(f"seed {seed}: not trained, {left:.1f} minutes are left")
             continue
-        plan = Plan(minutes, options.arm_steps, options.measures, CURVE_RULES, snapshot_share=1 / 3, log=run.log)
+        plan = Plan(
+            minutes, options.arm_steps, options.measures, CURVE_RULES, snapshot_share=1 / 3, log=run.log
+        )
         plan.num_clips = min(plan.num_clips, options.clips)
         train_fine_tunes(run, options.from_base, options.arms, seed, plan, compiled, options.held_out)
         sampled += [f"{name}.{options.from_base}.s{seed}" for name in options.arms]
@@ -58,7 +60,9 @@ def pack(run: Run, back: Path | None) -> None:
     if back is None:
         return
     back.mkdir(parents=True, exist_ok=True)
-    weights = [f for f in run.folder.glob("*.safetensors") if not f.stem.endswith((".state", ".clips", ".flags"))]
+    weights = [
+        f for f in run.folder.glob("*.safetensors") if not f.stem.endswith((".state", ".clips", ".flags"))
+    ]
     weights = sorted(weights, key=lambda file: file.stat().st_mtime)
     wanted = [f for f in weights if not f.stem.split("-")[-1].isdigit() or f.stem.startswith("base")]
     for file in wanted[:MAX_WEIGHT_FILES]:

@@ -1,0 +1,152 @@
+"""Stage 6: what the runs say, as JSON and as tables of the study's page. `python -m studies.premise.results`.
+
+Reads `benchmarks/results/premise/RUN`, where each run keeps its config, curves and the judge's flags of each clip.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference
+from videojam.files import write_text
+
+FOLDER = Path("benchmarks/results/premise")
+PAGE = Path("docs/study-premise.md")
+RUNS = {
+    "young": "young base, 6,000 steps, 3 seeds",
+    "mature": "mature base, 6,000 steps, 1 seed",
+    "long": "young base, 23,272 steps, 1 seed",
+}
+CHOICE, CONTRAST = 0, 1
+"""Seeds of noise: scales are chosen on one, contrasts measured on the other."""
+PRIMARY = ("joint", "w2=2"), ("control", "plain")
+SCALES = {
+    "control": ("plain", "w1=1", "w1=3", "w1=5"),
+    "control, autoguidance": ("auto=1", "auto=2", "w1=1_auto=2", "w1=3_auto=1", "w1=3_auto=2"),
+    "joint, w2 = 0": ("plain", "w1=1", "w1=3"),
+    "joint, Inner-Guidance": ("w2=1", "w2=2", "w2=4", "w1=1_w2=2", "w1=3_w2=2", "w1=3_w2=4", "w1=5_w2=2"),
+}
+Values = NDArray[np.float64]
+
+
+def coherent(run: str, arm: str, rule: str, noise: int) -> Values | None:
+    """Return the share of seeds in which each clip is coherent, `[512]`; None where it was not sampled."""
+    rows = [
+        flags[f"{rule}/coherent"]
+        for file in sorted((FOLDER / run).glob(f"{arm}*.n{noise}.flags.safetensors"))
+        if f"{rule}/coherent" in (flags := load_file(file))
+    ]
+    return np.stack(rows).astype(np.float64).mean(0) if rows else None
+
+
+def best(run: str, group: str, noise: int) -> str:
+    """Return the scale of a group that is most often coherent."""
+    arm = group.split(",")[0]
+    found = {rule: coherent(run, arm, rule, noise) for rule in SCALES[group]}
+    return max(
+        (rule for rule, values in found.items() if values is not None), key=lambda rule: found[rule].mean()
+    )  # type: ignore[union-attr]
+
+
+def summary(run: str) -> dict[str, object]:
+    """Return shares and contrasts of one run."""
+    noise = CONTRAST if coherent(run, *PRIMARY[0], CONTRAST) is not None else CHOICE
+    chosen = {group: best(run, group, CHOICE) for group in SCALES}
+    shares = {"base": ("base", "plain")} | {
+        f"{arm} {rule}": (arm, rule)
+        for arm, rules in (("control", _rules(run, "control")), ("joint", _rules(run, "joint")))
+        for rule in rules
+    }
+    table = {}
+    for name, (arm, rule) in shares.items():
+        values = coherent(run, arm, rule, noise)
+        if values is not None:
+            table[name] = _numbers(bootstrap_mean(values))
+    arms = {group: (group.split(",")[0], rule) for group, rule in chosen.items()}
+    pairs = {
+        "primary: joint w2=2 minus control, w1 = 0": PRIMARY,
+        "joint w2=0 minus control, w1 = 0": (("joint", "plain"), ("control", "plain")),
+        "at w1 = 3: joint w2=2 minus control": (("joint", "w1=3_w2=2"), ("control", "w1=3")),
+        "each at its best": (arms["joint, Inner-Guidance"], arms["control"]),
+        "best Inner-Guidance minus best autoguidance of the control": (
+            arms["joint, Inner-Guidance"],
+            arms["control, autoguidance"],
+        ),
+    }
+    contrasts = {}
+    for name, (first, second) in pairs.items():
+        one, other = coherent(run, *first, noise), coherent(run, *second, noise)
+        if one is not None and other is not None:
+            words = {"arms": [" ".join(first), " ".join(second)]}
+            contrasts[name] = words | _numbers(paired_difference(one, other))
+    return {"noise": noise, "chosen": chosen, "coherent": table, "contrasts": contrasts}
+
+
+def _rules(run: str, arm: str) -> list[str]:
+    file = next(iter(sorted((FOLDER / run).glob(f"{arm}*.n{CHOICE}.flags.safetensors"))))
+    return [key.removesuffix("/coherent") for key in load_file(file) if key.endswith("/coherent")]
+
+
+def _numbers(interval: Interval) -> dict[str, object]:
+    return {name: round(100 * float(getattr(interval, name)), 1) for name in ("mean", "low", "high")}
+
+
+def curve(run: str, arm: str, seed: int = 1) -> list[dict[str, float]]:
+    """Return coherence against steps, of 1 seed: plain, and of a joint arm with w2 = 2."""
+    file = next((FOLDER / run).glob(f"{arm}.*.s{seed}.curve.jsonl"))
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [
+        {"step": row["step"]} | {k: round(100 * row[k]["coherent"], 1) for k in ("plain", "w2=2") if k in row}
+        for row in rows
+    ]
+
+
+def page_tables(results: dict[str, dict]) -> dict[str, str]:  # type: ignore[type-arg]
+    """Return the page's generated blocks by name, in Markdown."""
+    names = list(dict.fromkeys(name for run in results.values() for name in run["coherent"]))
+    shares = ["| % coherent (95 %) | " + " | ".join(RUNS[run] for run in results) + " |"]
+    shares.append("|---" * (len(results) + 1) + "|")
+    for name in names:
+        cells = [_cell(run["coherent"].get(name)) for run in results.values()]
+        shares.append(f"| {name} | " + " | ".join(cells) + " |")
+    contrasts = ["| contrast, points (95 %) | run | arms | difference |", "|---|---|---|---|"]
+    for run, result in results.items():
+        for name, row in result["contrasts"].items():
+            contrasts.append(f"| {name} | {run} | {row['arms'][0]} − {row['arms'][1]} | {_cell(row, '+')} |")
+    curves = ["| steps | control, w1 = 0 | VideoJAM, w2 = 0 | VideoJAM, w2 = 2 |", "|---|---|---|---|"]
+    for plain, joint in zip(curve("long", "control"), curve("long", "joint"), strict=True):
+        curves.append(f"| {plain['step']:,} | {plain['plain']} | {joint['plain']} | {joint['w2=2']} |")
+    return {"coherent": "\n".join(shares), "contrasts": "\n".join(contrasts), "curves": "\n".join(curves)}
+
+
+def _cell(row: dict[str, float] | None, sign: str = "") -> str:
+    if row is None:
+        return "–"
+    return f"{row['mean']:{sign}.1f} ({row['low']:{sign}.1f} to {row['high']:{sign}.1f})"
+
+
+def with_block(text: str, name: str, content: str) -> str:
+    """Put content between a page's markers of a block."""
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
+def main() -> None:
+    """Write results.json and the page's tables."""
+    results = {run: summary(run) for run in RUNS}
+    write_text(FOLDER / "results.json", json.dumps(results, indent=1) + "\n")
+    page = PAGE.read_text(encoding="utf-8")
+    for name, content in page_tables(results).items():
+        page = with_block(page, name, content)
+    write_text(PAGE, page)
+
+
+if __name__ == "__main__":
+    main()
