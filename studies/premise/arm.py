@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,8 +80,9 @@ class Arm:
         self.muon.step()
         self.adamw.step()
         with torch.no_grad():
-            averages = list(self.average.parameters())
-            steps = torch._foreach_sub(list(self.model.parameters()), averages)
+            weights: list[Tensor] = list(self.model.parameters())
+            averages: list[Tensor] = list(self.average.parameters())
+            steps = torch._foreach_sub(weights, averages)
             torch._foreach_mul_(steps, self.average_weight)  # a tensor, so no graph holds its value
             torch._foreach_add_(averages, steps)
             clipped = (norm > self.train.clip).float()
@@ -89,7 +91,7 @@ class Arm:
     def losses(self) -> tuple[Tensor, Tensor]:
         """Return the losses of the appearance and of the motion half (Eq. 6) on a batch drawn for the step."""
         bed, num, train = self.bed, self.train.batch_size, self.train
-        draw = {"device": bed.device, "generator": self.draws_x}
+        draw: dict[str, Any] = {"device": bed.device, "generator": self.draws_x}
         clips = bed.clips(num, self.draws_x)
         x, d = bed.latents(clips)
         sigma = torch.sigmoid(torch.randn(num, **draw))

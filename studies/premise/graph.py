@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 
 from studies.premise.arm import Arm
+from videojam.families.stock import Transformer
 
 NUM_WARM = 4
 
@@ -21,6 +23,7 @@ class Runner:
     def __init__(self, arm: Arm, compiled: bool, say: Callable[[str], None] = print) -> None:
         """Warm the step up and capture it; what doesn't work on this machine is said and done without."""
         self.arm, self.how = arm, "eager"
+        model = cast(Transformer, arm.model)
         self._run: Callable[[], None] = arm.step
         if arm.bed.device.type != "cuda":
             return
@@ -31,12 +34,12 @@ class Runner:
             try:
                 # block by block: one compilation serves every block of every arm
                 torch._dynamo.config.recompile_limit = 64
-                arm.model.compile_repeated_blocks(dynamic=False)
+                model.compile_repeated_blocks(dynamic=False)
                 self._warm()
                 self.how = "compiled"
             except Exception as error:  # a compiler fails in many ways; eager does the same, slower
                 say(f"{arm.config.name}: not compiled ({type(error).__name__}: {str(error)[:300]})")
-                for block in arm.model.blocks:
+                for block in model.blocks:
                     block._compiled_call_impl = None
         try:
             self._run = self._captured()

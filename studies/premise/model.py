@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from diffusers.models import WanTransformer3DModel
 from torch import Tensor
 
 from studies.premise.config import ModelConfig
+from videojam.families.stock import Transformer
 
 NUM_CHANNELS = 3
 
@@ -53,4 +56,4 @@ def predict(model: torch.nn.Module, latents: Tensor, sigma: Tensor, text: Tensor
 
 def is_joint(model: torch.nn.Module) -> bool:
     """Whether a model predicts motion too."""
-    return model.config.in_channels == 2 * NUM_CHANNELS
+    return cast(Transformer, model).config.in_channels == 2 * NUM_CHANNELS

@@ -7,6 +7,7 @@ the host: neither a CUDA graph nor a model of many small matrices can use that.
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class StackedMuon:
     def step(self) -> None:
         """Update every matrix from its gradient."""
         for group, buffer in zip(self.groups, self.buffers, strict=True):
-            gradient = torch.stack([parameter.grad for parameter in group])
+            gradient = torch.stack([cast(Tensor, parameter.grad) for parameter in group])
             buffer.lerp_(gradient, 1 - self.momentum)
             update = orthogonalised(gradient.lerp(buffer, self.momentum)).to(buffer)
             scale = 0.2 * max(buffer.shape[1:]) ** 0.5 * self.rate

@@ -95,6 +95,7 @@ class Velocity:
         guided = cfg(u, no_text, rule.w_text)
         if with_motion:
             self._blind = others[-1] if asks_blind else self._blind
+            assert self._blind is not None  # asked for where there was none
             both = inner_guidance(u, no_text, self._blind, rule.w_text, rule.w_motion)
             guided = both if rule.on == "both" else torch.cat([both[:, :3], guided[:, 3:]], dim=1)
         if rule.w_auto and self.weaker is not None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -126,7 +127,7 @@ def _measure(
         plan.log(summary(arm.config.name, row))
 
 
-def summary(name: str, row: dict) -> str:  # type: ignore[type-arg]
+def summary(name: str, row: dict[str, Any]) -> str:
     """Return a measurement as a line: means over t of the losses, some ratios at t = 0.3, 0.5, 0.7."""
     at = [TIMES.index(t) for t in (0.3, 0.5, 0.7)]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from videojam.families import Conditioning, Family
+from videojam.families.stock import Transformer
 from videojam.joint.batch import Batch
 from videojam.joint.latents import join, null_motion
 from videojam.objective.draws import Draws
@@ -26,7 +27,7 @@ class Denoiser:
         sigma_range: Noise levels that the transformer is in charge of.
     """
 
-    transformer: torch.nn.Module
+    transformer: Transformer
     family: Family
     is_joint: bool
     null_text: Conditioning

@@ -75,10 +75,10 @@ def seeds_of(seeds: int | Sequence[int], num: int) -> list[int]:
     Raises:
         VideoJamError: another number of seeds, or one outside of 0 .. 2^63 − 1.
     """
-    is_first = isinstance(seeds, int) and not isinstance(seeds, bool)
-    seeds = (
-        [seeds + i for i in range(num)] if is_first else [seeds] if isinstance(seeds, int) else list(seeds)
-    )
+    if isinstance(seeds, bool):
+        seeds = [seeds]
+    else:
+        seeds = [seeds + i for i in range(num)] if isinstance(seeds, int) else list(seeds)
     if len(seeds) != num:
         raise VideoJamError(
             expected=f"{num} seeds, one for each prompt",

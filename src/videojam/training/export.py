@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -79,7 +79,7 @@ def _widened_others(pipe: Any, component: str, output_init: OutputInit) -> dict[
 
     family = family_of(pipe)
     others = {
-        name: widen_transformer(module, output_init)
+        name: widen_transformer(cast(torch.nn.Module, module), output_init)
         for name, module in family.transformers(pipe).items()
         if name != component and not family.is_joint(module.config, pipe.vae.config)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -46,7 +46,7 @@ def chosen_component(config: TrainConfig, model: LoadedModel) -> str:
 
 def trained_transformer(config: TrainConfig, model: LoadedModel, component: str) -> Any:
     """Return the transformer to train in float32, widened for VideoJAM where the base is not joint yet."""
-    transformer = model.family.transformers(model.pipeline)[component]
+    transformer = cast(torch.nn.Module, model.family.transformers(model.pipeline)[component])
     if config.method == "videojam" and not model.is_joint:
         transformer = widen_transformer(transformer, config.output_init)
     # to() also brings the float64 rotary tables to float32, which halves their cost on a CPU

@@ -67,7 +67,7 @@ def collect(bench: Bench, arms: Sequence[str] | None = None) -> Collected:
 def _collect_arm(
     bench: Bench, arm: str, manifest: Manifest, found: Collected, declared: dict[str, Declaration]
 ) -> None:
-    lines: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    lines: dict[str, dict[tuple[str, str | None], dict[str, Any]]] = {}
     for (clip, judge, scored), line in scores_by_clip(bench, arm).items():
         lines.setdefault(clip, {})[judge, scored] = line
     values: dict[str, dict[str, float]] = {}

@@ -108,9 +108,9 @@ def declarations(bench: Bench) -> dict[str, Declaration]:
     return {judge.judge: judge for judge in found}
 
 
-def scores_by_clip(bench: Bench, arm: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+def scores_by_clip(bench: Bench, arm: str) -> dict[tuple[str, str, str | None], dict[str, Any]]:
     """Return the line of each (clip, judge, stamp); a judge that came again with more measures adds to it."""
-    known: dict[tuple[str, str, str], dict[str, Any]] = {}
+    known: dict[tuple[str, str, str | None], dict[str, Any]] = {}
     for line in bench.read_scores(arm, LINE_KEYS):
         key = (line["clip"], line["judge"], line["stamp"])
         before = known.get(key)
