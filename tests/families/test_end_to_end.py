@@ -16,6 +16,7 @@ from PIL import Image
 from tiny_pipelines import write_tiny_wan
 
 import tiny_families as tiny
+from exactness import same_as_the_base
 from videojam.families import family_of
 from videojam.families.first_frame import video_of_image
 from videojam.guidance.config import GuidanceConfig
@@ -215,7 +216,7 @@ def test_appearance_half_equals_the_base_for_random_motion(case):
     expected = family.denoise(pipe.transformer, x, sigma, cond)
     for motion in (torch.zeros_like(d), 100 * d):
         u_x, u_d = split(family.denoise(joint, join(x, motion), sigma, cond))
-        assert torch.equal(u_x, expected)
+        assert same_as_the_base(u_x, expected)
         assert not u_d.any()
     assert expected.std() > 0.01
 
@@ -260,10 +261,13 @@ def test_base_and_fresh_joint_model_follow_the_stock_call(case):
     assert expected.std() > 0.3
 
     x, _ = split(run(case, joint, guidance=cfg).latents)
-    assert torch.equal(x, expected)
+    assert same_as_the_base(x, expected)
     out = run(case, joint, guidance=GuidanceConfig(w_text=5.0, w_motion=3.0, window=ALL))
     x, d = split(out.latents)
-    assert (x - expected).abs().max() <= case.kind.batch_atol
+    if case.kind.batch_atol:
+        assert (x - expected).abs().max() <= case.kind.batch_atol
+    else:
+        assert same_as_the_base(x, expected)
     assert out.trace.motion_steps == [0, 1, 2]
     assert (x - d).abs().max() > 0.5  # d's noise is its own
 

@@ -35,6 +35,7 @@ class HunyuanVideoFamily(Family):
     output_layout: Layout = "c_outer"
     checkpoints: str = "HunyuanVideo (text-to-video, guidance-distilled)"
     default_w_text: float | None = 0.0
+    keeps_scale: bool = False  # its guidance scale is the embedded one
     fps: float = 24.0
     embedded_guidance: float = 1.0
     sampling_guidance: float = 6.0

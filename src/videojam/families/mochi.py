@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -98,3 +99,12 @@ class MochiFamily(Family):
 
         sigmas = linear_quadratic_schedule(num_steps, 0.025)
         pipe.scheduler.set_timesteps(sigmas=sigmas, device=latents.device)
+
+    # --- the stock pipeline ---
+
+    def default(self, pipe: Pipeline, name: str) -> Any:
+        """Return the pipeline's own size where the call names none."""
+        value = super().default(pipe, name)
+        if value is None and name in ("height", "width"):
+            return getattr(pipe, f"default_{name}")
+        return value

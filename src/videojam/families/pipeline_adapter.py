@@ -24,12 +24,14 @@ class PipelineAdapter(Projections):
 
     Attributes:
         batched_cfg: Whether the stock pipeline's CFG is one pass over the batch [unconditional, conditional].
+        keeps_scale: Whether the stock pipeline keeps the scale of its CFG as its guidance scale while it is called.
         pass_names: What the stock pipeline calls its passes otherwise: (conditional, unconditional).
         default_w_text: w1 if neither the user nor the model folder says; None: the paper's.
         image_pipelines: Image-to-video pipelines of the class that carry 2C latents.
     """
 
     batched_cfg: bool = False
+    keeps_scale: bool = True
     pass_names: tuple[str, str] = ("cond", "uncond")
     default_w_text: float | None = None
     image_pipelines: tuple[str, ...] = ()

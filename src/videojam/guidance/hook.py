@@ -140,7 +140,9 @@ class _Hook:
         name, call = self._pass_at_hand(), self._call_of(module)
         if name == "cond":
             conditional = _rows(hidden, "cond", call.stacked)
-            call.begin_step(module, scale_in_use(self.pipe, module, self.config), conditional, halves)
+            call.begin_step(
+                module, scale_in_use(self.pipe, self.family, module, self.config), conditional, halves
+            )
         if self.config.drop_motion:
             hidden = halves.null(hidden)
         kwargs = {**kwargs, "hidden_states": hidden}
@@ -180,7 +182,7 @@ class _Hook:
         """Return the state of the pipeline's call at hand; setting the timesteps is what begins one."""
         call = self._call
         if call is None or self.pipe.scheduler.timesteps is not call.timesteps:
-            scale = scale_in_use(self.pipe, module, self.config)
+            scale = scale_in_use(self.pipe, self.family, module, self.config)
             call = self._call = GuidedCall(self.pipe, self.family, self.config, scale)
             self.traces.append(call.trace)
         return call
@@ -214,14 +216,17 @@ class _Hook:
             self._in_branch = False
 
 
-def scale_in_use(pipe: Any, module: Any, config: GuidanceConfig) -> float:
+def scale_in_use(pipe: Any, family: Family, module: Any, config: GuidanceConfig) -> float:
     """Return the guidance scale with which a pipeline's call under way weighs a transformer's passes.
 
     Args:
         pipe: Stock pipeline, in a call.
+        family: Its family.
         module: One of its transformers; A14B's second one may have a scale of its own.
         config: For a pipeline that doesn't keep its scale.
     """
+    if not family.keeps_scale:
+        return pipeline_scale(config)
     if getattr(pipe, "guider", None) is not None:
         scale = getattr(pipe.guider, "guidance_scale", None)
     elif module is getattr(pipe, "transformer_2", None):
