@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from videojam.bench.folder import Bench
@@ -27,6 +26,7 @@ from videojam.bench.make.generate import generate_arm
 from videojam.bench.make.suites import load_suite
 from videojam.bench.manifest import read_manifest, write_manifest
 from videojam.files import write_text
+from videojam.provenance import versions_of
 
 NUM_ARMS, NUM_PROMPTS, NUM_RUNS = 4, 250, 3
 CALL = "from videojam.cli import run; run()"
@@ -79,7 +79,7 @@ def main() -> None:
         "num_cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "scipy", "av")},
+        "versions": versions_of(("torch", "scipy", "av")),
     }
     write_text(args.out, json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

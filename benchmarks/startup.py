@@ -18,10 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from videojam.files import write_text
+from videojam.provenance import versions_of
 
 NUM_RUNS = 7
 CALL = "from videojam.cli import run; run()"
@@ -63,7 +63,7 @@ def main() -> None:
         "hardware": {"cpu": cpu_model(), "num_cores": os.cpu_count(), "load": list(os.getloadavg())},
         "versions": {
             "python": platform.python_version(),
-            **{n: version(n) for n in ("videojam", "torch", "typer")},
+            **versions_of(("videojam", "torch", "typer")),
         },
         "median_s": {name: round(statistics.median(times), 3) for name, times in taken.items()},
         "all_s": {name: [round(t, 3) for t in times] for name, times in taken.items()},

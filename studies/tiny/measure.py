@@ -18,7 +18,6 @@ import platform
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import torch
 from torch import Tensor
 
 from studies.tiny.tiny_world import TINY_WORLD
+from videojam import provenance
 from videojam.bench.folder import Bench, Item
 from videojam.bench.make.arms import parse_arm
 from videojam.bench.make.suites import limited, load_suite
@@ -163,7 +163,7 @@ def summarise() -> dict:
     vae, motion, arms = (read_rows(RESULTS / f"tiny_{name}.jsonl") for name in ("vae", "motion", "arms"))
     result: dict = {
         "date": date.today().isoformat(),
-        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+        "versions": provenance.versions_of(provenance.PACKAGES),
         "python": platform.python_version(),
         "arms_asked": ARMS,
         "autoencoder": {}, "motion_used": {}, "arms": {}, "differences": {}, "broken_laws_differences": {},

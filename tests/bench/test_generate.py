@@ -13,9 +13,10 @@ from videojam.bench.folder import Bench, write_sealed
 from videojam.bench.make.arms import parse_arm
 from videojam.bench.make.generate import batches_of, generate_arm
 from videojam.bench.make.suites import load_suite
-from videojam.bench.manifest import fingerprint, read_manifest
+from videojam.bench.manifest import read_manifest
 from videojam.bench.work import Rank, Work
 from videojam.errors import VideoJamError
+from videojam.fingerprints import of_model_folder
 from videojam.motion.video import probe_video, read_video
 from videojam.world import sample_clip
 
@@ -173,9 +174,9 @@ def test_a_model_that_borrows_parts_by_links_is_told_by_its_own_weights(tmp_path
         (weights / "w.safetensors").write_bytes(name.encode() * 100)
         (tmp_path / name).mkdir()
         (tmp_path / name / "transformer").symlink_to(weights)
-    assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
+    assert of_model_folder(tmp_path / "a") != of_model_folder(tmp_path / "b")
     (tmp_path / "store-b" / "w.safetensors").write_bytes(b"a" * 100)
-    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
+    assert of_model_folder(tmp_path / "a") == of_model_folder(tmp_path / "b")
 
 
 def test_the_worlds_own_clips_are_an_arm(bench):

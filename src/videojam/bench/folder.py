@@ -11,7 +11,6 @@ OUT/results.json, OUT/index.html
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from videojam import files
+from videojam import files, fingerprints
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.errors import VideoJamError
 from videojam.store import WRITE_FIX, append_row, read_rows
@@ -200,7 +199,7 @@ def write_sealed(path: Path, content: dict[str, Any]) -> Path:
     Raises:
         VideoJamError: no room or permission.
     """
-    return write_json(path, {**content, "sha256": _seal(content)})
+    return write_json(path, {**content, "sha256": fingerprints.of_data(content)})
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -214,13 +213,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"a JSON {type(content).__name__}")
     seal = content.pop("sha256", None)
-    if seal is not None and seal != _seal(content):
+    if seal is not None and seal != fingerprints.of_data(content):
         raise ValueError("content that was edited since videojam wrote it: it does not fit its sha256")
     return content
-
-
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _made_at(manifest: Path) -> tuple[float, str]:

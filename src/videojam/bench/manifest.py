@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
-from collections.abc import Iterator
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from videojam import __version__, store
+from videojam import provenance, store
 from videojam.bench.folder import Bench, read_sealed, write_sealed
 from videojam.bench.make.arms import ArmSpec, arm_of
 from videojam.errors import VideoJamError
-
-PACKAGES = ("torch", "diffusers", "transformers")
-HEAD_BYTES = 1 << 20
 
 
 class Manifest(BaseModel):
@@ -83,7 +75,7 @@ def read_manifest(bench: Bench, arm: str) -> Manifest | None:
 
 def write_manifest(bench: Bench, manifest: Manifest) -> None:
     """Write an arm's manifest with the versions of now."""
-    now = {"videojam": __version__, **{name: version(name) for name in PACKAGES}}
+    now = provenance.versions()
     if now not in manifest.versions:
         manifest.versions.append(now)
     write_sealed(bench.arm_folder(manifest.name) / "manifest.json", manifest.model_dump(mode="json"))
@@ -127,24 +119,3 @@ def _compare(bench: Bench, arm: str, before: dict[str, Any], now: dict[str, Any]
         bench.arm_folder(arm),
         "Ask for the same, give the new arm another name (NAME=MODEL), or choose another --out.",
     )
-
-
-def fingerprint(folder: Path) -> str:
-    """Hash a model folder by content: small files whole, large ones by size and their first and last MiB."""
-    hashed = hashlib.sha256()
-    for path in sorted(_files(folder)):
-        size = path.stat().st_size
-        hashed.update(f"{path.relative_to(folder)} {size}\n".encode())
-        with path.open("rb") as file:
-            hashed.update(file.read(HEAD_BYTES))
-            if size > HEAD_BYTES:
-                file.seek(max(HEAD_BYTES, size - HEAD_BYTES))
-                hashed.update(file.read())
-    return hashed.hexdigest()[:16]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield weights and configs; parts of a pipeline may be links to another one's."""
-    for place, _, names in os.walk(folder, followlinks=True):
-        paths = (Path(place) / name for name in names)
-        yield from (path for path in paths if path.suffix in (".safetensors", ".json", ".bin"))

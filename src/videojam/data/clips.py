@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from videojam import fingerprints
 from videojam.data.config import FolderSource, WorldSource
 from videojam.data.rates import is_even
 from videojam.errors import VideoJamError
@@ -50,6 +50,11 @@ class ClipEntry:
     caption: str
     read: Callable[[], ClipContent]
 
+    @property
+    def key(self) -> str:
+        """Hash of the clip's content, of how it is read, and of its caption."""
+        return fingerprints.of_text(f"{self.fingerprint} {self.caption}")[:32]
+
 
 def list_clips(source: FolderSource | WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
     """List a source's clips in a fixed order, and those left out with their reasons.
@@ -69,7 +74,7 @@ def _world_clips(source: WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
 
         identity = f"world {WORLD_VERSION} {seed} {source.world.model_dump_json()}"
         caption = sample_caption(seed, source.world)
-        return ClipEntry(f"world seed {seed}", _digest(identity.encode()), caption, read)
+        return ClipEntry(f"world seed {seed}", fingerprints.of_text(identity), caption, read)
 
     return [entry(source.seed + i) for i in range(source.num_clips)], {}
 
@@ -96,7 +101,7 @@ def _file_clip(file: Path, source: FolderSource) -> ClipEntry:
 
     how = source.model_dump_json(exclude={"path", "on_error"})
     caption = read_caption(file, f"{CAPTION_FIX[:-1]}, or set data.source.on_error=skip.")
-    return ClipEntry(str(file), _digest(f"{_content(file)} {how}".encode()), caption, read)
+    return ClipEntry(str(file), fingerprints.of_text(f"{_content(file)} {how}"), caption, read)
 
 
 def _rate_of(file: Path, own_fps: float | None, source: FolderSource) -> float | None:
@@ -116,8 +121,7 @@ def _rate_of(file: Path, own_fps: float | None, source: FolderSource) -> float |
 def _content(file: Path) -> str:
     """Return the hash of a file's bytes."""
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return fingerprints.of_file(file)
     except OSError as error:
         raise VideoJamError(
             expected="a video file that can be read",
@@ -125,7 +129,3 @@ def _content(file: Path) -> str:
             where=str(file),
             fix="Change its permissions or its link, or remove it from the folder.",
         ) from None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

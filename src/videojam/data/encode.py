@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from videojam import fingerprints
 from videojam.data.cache import facts_of, make_cache, read_encoded, write_encoded
 from videojam.data.clips import ClipEntry, list_clips
 from videojam.data.config import DataConfig, FolderSource
@@ -101,7 +100,7 @@ def prepare(
     rates: dict[str, float | None] = {}
 
     for done, entry in enumerate(entries):
-        path = folder / f"{_clip_key(entry)}.safetensors"
+        path = folder / f"{entry.key}.safetensors"
         facts = facts_of(path)  # a broken file is encoded anew
         if facts is None:
             try:
@@ -172,10 +171,6 @@ def _encode(model: LoadedModel, waiting: list[_Waiting], length: int | None) -> 
     waiting.clear()
 
 
-def _clip_key(entry: ClipEntry) -> str:
-    return hashlib.sha256(f"{entry.fingerprint} {entry.caption}".encode()).hexdigest()[:32]
-
-
 def _cache_folder(model: LoadedModel, data: DataConfig, code: MotionCode, estimator: str) -> Path:
     """Make the folder named by a hash of all, besides the clip, that decides its latents, which it holds in words."""
     pipe = model.pipeline
@@ -183,8 +178,8 @@ def _cache_folder(model: LoadedModel, data: DataConfig, code: MotionCode, estima
         "cache_version": CACHE_VERSION,
         "motion": code.model_dump(mode="json"),
         "estimator": estimator,
-        "autoencoder": fingerprint(pipe.vae),
-        "text_encoder": fingerprint(pipe.text_encoder),
+        "autoencoder": fingerprints.of_module(pipe.vae),
+        "text_encoder": fingerprints.of_module(pipe.text_encoder),
         "max_sequence_length": data.max_sequence_length or model.defaults.max_sequence_length,
     }
     if model.family.takes_image(pipe):
@@ -192,27 +187,10 @@ def _cache_folder(model: LoadedModel, data: DataConfig, code: MotionCode, estima
         facts["image"] = {
             "pipeline": type(pipe).__name__,  # and its switches decide what it makes of the first frame
             **{name: value for name, value in pipe.config.items() if isinstance(value, (bool, int, float))},
-            "encoder": None if encoder is None else fingerprint(encoder),
+            "encoder": None if encoder is None else fingerprints.of_module(encoder),
         }
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    key = fingerprints.of_data(facts)[:16]
     return make_cache(data.cache / key, json.dumps(facts, indent=2) + "\n")
-
-
-def fingerprint(module: Any) -> str:
-    """Hash a module's config and a sample of each of its weights: cheap, and another model gives another hash."""
-    digest = hashlib.sha256()
-    config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
-    volatile = ("_name_or_path", "_diffusers_version", "transformers_version", "dtype", "torch_dtype")
-    digest.update(
-        json.dumps(
-            {k: v for k, v in config.items() if k not in volatile}, sort_keys=True, default=str
-        ).encode()
-    )
-    for name, tensor in sorted(module.state_dict().items()):
-        flat = tensor.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // 64)].float().cpu()
-        digest.update(name.encode() + sample.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _magnitude_notes(magnitudes: list[Tensor], data: DataConfig, code: MotionCode) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
 
+from videojam import fingerprints
 from videojam.errors import VideoJamError
 
 # RAFT's encoder divides the size by 8, and its correlation pyramid then halves it three times more.
@@ -151,8 +151,7 @@ def _name_of(name: str, weights: str | Path | None) -> str:
         return name
     if weights is None or not Path(weights).is_file():
         return f"{name} {weights}"
-    with Path(weights).open("rb") as file:
-        return f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    return f"{name} {fingerprints.of_file(Path(weights))[:16]}"
 
 
 def build_estimator(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from videojam import __version__
+from videojam import fingerprints, provenance
 from videojam.errors import VideoJamError
 from videojam.files import renamed
 from videojam.models.load import LoadedModel
@@ -85,14 +83,11 @@ def begin(
     content: dict[str, Any] = {
         "model": model.source,
         "record": model.record.model_dump(mode="json") if model.record else None,
-        "versions": {
-            "videojam": __version__,
-            **{name: version(name) for name in ("torch", "diffusers", "transformers")},
-        },
+        "versions": provenance.versions(),
         "fps": settings.fps,
         "guidance": settings.guidance.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json", exclude={"guidance", "fps"}),
-        "image": None if image is None else hashlib.sha256(image.tobytes()).hexdigest(),
+        "image": None if image is None else fingerprints.of_bytes(image.tobytes()),
         "asked": asked,
         "clips": [],
     }

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
-from importlib.metadata import version
-from pathlib import Path
 
-from videojam import __version__
+from videojam import __version__, provenance
 from videojam.data.encode import EncodedData
 from videojam.files import write_text
 from videojam.training.config import TrainConfig
 
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft")
+PACKAGES: tuple[str, ...] = (*provenance.PACKAGES, "accelerate", "peft")
 
 
 def write_facts(config: TrainConfig, data: EncodedData, num_processes: int) -> None:
@@ -24,18 +21,12 @@ def write_facts(config: TrainConfig, data: EncodedData, num_processes: int) -> N
     """
     facts = {
         "videojam": __version__,
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": provenance.versions_of(PACKAGES),
         "python": platform.python_version(),
-        "git_revision": _git_revision(),
+        "git_revision": provenance.git_revision(),
         "num_processes": num_processes,
         "config": config.model_dump(mode="json"),
         "left_out": data.left_out,
     }
     fix = "Choose another out folder, or change its permissions."
     write_text(config.out / "run.json", json.dumps(facts, indent=2) + "\n", fix)
-
-
-def _git_revision() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None

@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from videojam import fingerprints
 from videojam.bench.folder import Item
 from videojam.bench.make.arms import TRUTH, ArmSpec
-from videojam.bench.manifest import fingerprint
 from videojam.bench.work import Work
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES
@@ -49,7 +49,7 @@ def find_source(spec: ArmSpec) -> Source:
         return Source("world", None, f"world version {WORLD_VERSION}")
     folder = _whole(resolve_folder(spec.source, spec.revision))
     kind = "stock" if spec.pipeline == "stock" or not _is_known(check_pipeline(folder)) else "videojam"
-    return Source(kind, folder, fingerprint(folder))
+    return Source(kind, folder, fingerprints.of_model_folder(folder))
 
 
 def _whole(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from videojam import fingerprints
 from videojam.errors import VideoJamError
 from videojam.reading import read_table, read_text
 
@@ -54,7 +54,7 @@ class Suite(BaseModel):
     def sha256(self) -> str:
         """Hash of the normalised prompts, in order: the same for the same set, whatever file it came in."""
         lines = "\n".join(normalise(prompt.text) for prompt in self.prompts)
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return fingerprints.of_text(lines)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -196,7 +196,7 @@ def _prompt(id_: str, row: dict[str, Any]) -> Prompt:
 def _recognise(path: Path, prompts: tuple[Prompt, ...]) -> tuple[str, str]:
     """Return (name, note) of a benchmark that is known by its prompts, else the file's name."""
     suite = Suite(name=path.stem, prompts=prompts)
-    raw = hashlib.sha256(path.read_bytes()).hexdigest()
+    raw = fingerprints.of_file(path)
     for name in SHIPPED:
         if load_suite(name).sha256 == suite.sha256:
             return name, "a copy of the suite that ships"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from typing import Any
 
-from videojam import __version__
+from videojam import provenance
 from videojam.bench.folder import Bench
 from videojam.bench.make.suites import MOVIE_GEN
-from videojam.bench.manifest import PACKAGES, Manifest
+from videojam.bench.manifest import Manifest
 from videojam.bench.presets import ABLATIONS, FULL
 from videojam.bench.report.collect import Problem, collect
 from videojam.bench.report.probes import Probe, find_probes
@@ -82,9 +81,7 @@ class Results:
     problems: list[Problem]
     probes: list[Probe]
     made_at: str = field(default_factory=lambda: datetime.date.today().isoformat())
-    versions: dict[str, str] = field(
-        default_factory=lambda: {"videojam": __version__, **{name: version(name) for name in PACKAGES}}
-    )
+    versions: dict[str, str] = field(default_factory=provenance.versions)
 
     @property
     def arms(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +44,7 @@ class ProbeClip:
     @property
     def key(self) -> str:
         """Hash of the clip's content, of how it is read, and of its caption."""
-        return hashlib.sha256(f"{self.entry.fingerprint} {self.entry.caption}".encode()).hexdigest()[:32]
+        return self.entry.key
 
 
 def source_of(

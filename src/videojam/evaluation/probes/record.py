@@ -6,15 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from videojam import __version__
-from videojam.data.encode import fingerprint
+from videojam import fingerprints, provenance
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
 from videojam.files import write_text
@@ -22,7 +20,6 @@ from videojam.models.load import LoadedModel
 from videojam.store import append_row, check_same, read_rows
 
 FORMAT = 1
-PACKAGES = ("torch", "diffusers", "transformers")
 
 WRITE_FIX = "Free space or choose another --out; clips that were measured are kept."
 LAYOUT = {"clips": list, "settings": dict, "summary": list | None, "complete": bool, "model": dict}
@@ -93,7 +90,7 @@ class ProbeFile:
             "complete": True,
             "num_clips": len(asked),
             **self.facts,
-            "versions": {"videojam": __version__, **{name: version(name) for name in PACKAGES}},
+            "versions": provenance.versions(),
             "settings": json.loads(json.dumps(self.settings)),
             "summary": summary,
             "left_out": left_out,
@@ -157,7 +154,7 @@ def model_settings(model: LoadedModel) -> dict[str, Any]:
     pipe = model.pipeline
     parts = {**model.family.transformers(pipe), "vae": pipe.vae, "text_encoder": pipe.text_encoder}
     return {
-        "weights": {name: fingerprint(part)[:16] for name, part in parts.items()},
+        "weights": {name: fingerprints.of_module(part)[:16] for name, part in parts.items()},
         "motion": model.record.motion.model_dump(mode="json") if model.record else None,
         "max_sequence_length": model.defaults.max_sequence_length,
     }

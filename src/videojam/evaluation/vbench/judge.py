@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from videojam import fingerprints
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Kind, Measure, NoValue
 from videojam.evaluation.vbench.aggregate import (
@@ -118,7 +118,7 @@ def _name(parts: VBenchParts) -> str:
     """A judge with other weights has another name, so that scores are never mixed."""
     if parts == VBenchParts():
         return "vbench"
-    return "vbench-" + hashlib.sha256(parts.model_dump_json().encode()).hexdigest()[:8]
+    return "vbench-" + fingerprints.of_text(parts.model_dump_json())[:8]
 
 
 def _subject(parts: VBenchParts, device: torch.device) -> Scorer:
