@@ -7,19 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from studies.premise.results import FOLDER, PAGE, RUNS, page_tables, summary
+from studies.premise.results import FOLDER, PAGE, all_runs, coherent, page_tables, summary
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def results(monkeypatch: pytest.MonkeyPatch) -> dict:
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    return {run: summary(run) for run in RUNS}
 
 
-def test_results_are_those_of_the_flags(results):
-    assert json.loads((FOLDER / "results.json").read_text()) == json.loads(json.dumps(results))
+@pytest.fixture
+def results() -> dict:
+    return json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
+
+
+def test_results_of_a_run_are_those_of_its_flags(results):
+    assert results["mature"] == json.loads(json.dumps(summary("mature")))
+
+
+def test_shares_of_every_run_are_those_of_its_flags(results):
+    assert list(results) == list(all_runs())
+    for run, result in results.items():
+        for name, row in result["coherent"].items():
+            arm, _, rule = name.partition(" ")
+            values = coherent(run, arm, rule or "plain", result["noise"])
+            assert row["mean"] == round(100 * float(values.mean()), 1), (run, name)
 
 
 def test_page_and_readme_show_the_results(results):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from studies.premise.heldout import TIMES
 from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference
 from videojam.files import write_text
 
@@ -22,11 +23,18 @@ RUNS = {
     "mature": "mature base, 6,000 steps, 1 seed",
     "long": "young base, 23,272 steps, 1 seed",
 }
+TEXTURES = {0.0: "texture-0.0", 0.25: "texture-0.25", 1.0: "young"}
+"""Runs by the deviation of their static texture, in units: from where the premise fails to where it holds."""
 CHOICE, CONTRAST = 0, 1
 """Seeds of noise: scales are chosen on one, contrasts measured on the other."""
+PRIMARY_NAME = "primary: joint w2=2 minus control, w1 = 0"
+BEST_NAME = "each at its best"
+AUTO_NAME = "best Inner-Guidance minus best autoguidance of the control"
 PRIMARY = ("joint", "w2=2"), ("control", "plain")
 SCALES = {
     "control": ("plain", "w1=1", "w1=3", "w1=5"),
+    "reweighted": ("plain", "w1=1", "w1=3", "w1=5"),
+    "reweighted, autoguidance": ("auto=1", "auto=2", "w1=1_auto=2", "w1=3_auto=1", "w1=3_auto=2"),
     "control, autoguidance": ("auto=1", "auto=2", "w1=1_auto=2", "w1=3_auto=1", "w1=3_auto=2"),
     "joint, w2 = 0": ("plain", "w1=1", "w1=3"),
     "joint, Inner-Guidance": ("w2=1", "w2=2", "w2=4", "w1=1_w2=2", "w1=3_w2=2", "w1=3_w2=4", "w1=5_w2=2"),
@@ -44,22 +52,23 @@ def coherent(run: str, arm: str, rule: str, noise: int) -> Values | None:
     return np.stack(rows).astype(np.float64).mean(0) if rows else None
 
 
-def best(run: str, group: str, noise: int) -> str:
-    """Return the scale of a group that is most often coherent."""
+def best(run: str, group: str, noise: int) -> str | None:
+    """Return the scale of a group that is most often coherent; None where the group was not sampled."""
     arm = group.split(",")[0]
     found = {rule: coherent(run, arm, rule, noise) for rule in SCALES[group]}
     means = {rule: float(values.mean()) for rule, values in found.items() if values is not None}
-    return max(means, key=means.__getitem__)
+    return max(means, key=means.__getitem__) if means else None
 
 
 def summary(run: str) -> dict[str, object]:
     """Return shares and contrasts of one run."""
     noise = CONTRAST if coherent(run, *PRIMARY[0], CONTRAST) is not None else CHOICE
-    chosen = {group: best(run, group, CHOICE) for group in SCALES}
+    found = {group: best(run, group, CHOICE) for group in SCALES}
+    chosen = {group: rule for group, rule in found.items() if rule is not None}
     shares = {"base": ("base", "plain")} | {
         f"{arm} {rule}": (arm, rule)
-        for arm, rules in (("control", _rules(run, "control")), ("joint", _rules(run, "joint")))
-        for rule in rules
+        for arm in ("control", "reweighted", "joint")
+        for rule in _rules(run, arm)
     }
     table = {}
     for name, (arm, rule) in shares.items():
@@ -68,15 +77,26 @@ def summary(run: str) -> dict[str, object]:
             table[name] = _numbers(bootstrap_mean(values))
     arms = {group: (group.split(",")[0], rule) for group, rule in chosen.items()}
     pairs = {
-        "primary: joint w2=2 minus control, w1 = 0": PRIMARY,
+        PRIMARY_NAME: PRIMARY,
         "joint w2=0 minus control, w1 = 0": (("joint", "plain"), ("control", "plain")),
         "at w1 = 3: joint w2=2 minus control": (("joint", "w1=3_w2=2"), ("control", "w1=3")),
-        "each at its best": (arms["joint, Inner-Guidance"], arms["control"]),
-        "best Inner-Guidance minus best autoguidance of the control": (
+        BEST_NAME: (arms["joint, Inner-Guidance"], arms["control"]),
+        AUTO_NAME: (
             arms["joint, Inner-Guidance"],
             arms["control, autoguidance"],
         ),
     }
+    if "reweighted" in chosen:
+        pairs |= {
+            "best Inner-Guidance minus best of the reweighted control": (
+                arms["joint, Inner-Guidance"],
+                arms["reweighted"],
+            ),
+            "best Inner-Guidance minus best autoguidance of the reweighted control": (
+                arms["joint, Inner-Guidance"],
+                arms["reweighted, autoguidance"],
+            ),
+        }
     contrasts = {}
     for name, (first, second) in pairs.items():
         one, other = coherent(run, *first, noise), coherent(run, *second, noise)
@@ -87,7 +107,9 @@ def summary(run: str) -> dict[str, object]:
 
 
 def _rules(run: str, arm: str) -> list[str]:
-    file = next(iter(sorted((FOLDER / run).glob(f"{arm}*.n{CHOICE}.flags.safetensors"))))
+    file = next(iter(sorted((FOLDER / run).glob(f"{arm}*.n{CHOICE}.flags.safetensors"))), None)
+    if file is None:
+        return []
     return [key.removesuffix("/coherent") for key in load_file(file) if key.endswith("/coherent")]
 
 
@@ -105,22 +127,55 @@ def curve(run: str, arm: str, seed: int = 1) -> list[dict[str, float]]:
     ]
 
 
+def texture_table(results: dict[str, dict]) -> str:
+    """Return what the premise is and what VideoJAM gains at each texture, in Markdown."""
+    lines = [
+        "| texture, units | loss on permuted frames, t = 0.2 / 0.3 / 0.5 | static share of the loss, same t "
+        "| control | VideoJAM, w2 = 2 | primary contrast | each at its best | best minus best autoguidance |",
+        "|---" * 8 + "|",
+    ]
+    for texture, run in TEXTURES.items():
+        row = _last_row(run, "base")
+        permuted, static = (
+            " / ".join(f"{row[key][TIMES.index(t)]:{form}}" for t in (0.2, 0.3, 0.5))
+            for key, form in (("permuted", ".2f"), ("static_share", ".0%"))
+        )
+        shares, contrasts = results[run]["coherent"], results[run]["contrasts"]
+        cells = [_cell(shares["control plain"]), _cell(shares["joint w2=2"])]
+        cells += [_cell(contrasts[name], "+") for name in (PRIMARY_NAME, BEST_NAME, AUTO_NAME)]
+        lines.append(f"| {texture:g} | {permuted} | {static} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _last_row(run: str, arm: str) -> dict[str, list[float]]:
+    """Return the last measurement of a run's base or arm."""
+    file = FOLDER / run / f"{arm}.curve.jsonl"
+    row: dict[str, list[float]] = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
+    return row
+
+
 def page_tables(results: dict[str, dict]) -> dict[str, str]:
     """Return the page's generated blocks by name, in Markdown."""
-    names = list(dict.fromkeys(name for run in results.values() for name in run["coherent"]))
-    shares = ["| % coherent (95 %) | " + " | ".join(RUNS[run] for run in results) + " |"]
-    shares.append("|---" * (len(results) + 1) + "|")
+    main = {run: results[run] for run in RUNS}
+    names = list(dict.fromkeys(name for run in main.values() for name in run["coherent"]))
+    shares = ["| % coherent (95 %) | " + " | ".join(RUNS.values()) + " |"]
+    shares.append("|---" * (len(main) + 1) + "|")
     for name in names:
-        cells = [_cell(run["coherent"].get(name)) for run in results.values()]
+        cells = [_cell(run["coherent"].get(name)) for run in main.values()]
         shares.append(f"| {name} | " + " | ".join(cells) + " |")
     contrasts = ["| contrast, points (95 %) | run | arms | difference |", "|---|---|---|---|"]
-    for run, result in results.items():
+    for run, result in main.items():
         for name, row in result["contrasts"].items():
             contrasts.append(f"| {name} | {run} | {row['arms'][0]} − {row['arms'][1]} | {_cell(row, '+')} |")
     curves = ["| steps | control, w1 = 0 | VideoJAM, w2 = 0 | VideoJAM, w2 = 2 |", "|---|---|---|---|"]
     for plain, joint in zip(curve("long", "control"), curve("long", "joint"), strict=True):
         curves.append(f"| {plain['step']:,} | {plain['plain']} | {joint['plain']} | {joint['w2=2']} |")
-    return {"coherent": "\n".join(shares), "contrasts": "\n".join(contrasts), "curves": "\n".join(curves)}
+    return {
+        "coherent": "\n".join(shares),
+        "contrasts": "\n".join(contrasts),
+        "curves": "\n".join(curves),
+        "texture": texture_table(results),
+    }
 
 
 def _cell(row: dict[str, float] | None, sign: str = "") -> str:
@@ -137,9 +192,20 @@ def with_block(text: str, name: str, content: str) -> str:
     return f"{before}{start}\n{content}\n{end}{after}"
 
 
+def all_runs() -> tuple[str, ...]:
+    """Return the names of the runs, each once."""
+    return tuple(dict.fromkeys([*RUNS, *TEXTURES.values()]))
+
+
+def kept_results() -> dict[str, dict]:
+    """Return what `main` wrote."""
+    results: dict[str, dict] = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
+    return results
+
+
 def main() -> None:
     """Write results.json and the page's tables."""
-    results = {run: summary(run) for run in RUNS}
+    results = {run: summary(run) for run in all_runs()}
     write_text(FOLDER / "results.json", json.dumps(results, indent=1) + "\n")
     page = PAGE.read_text(encoding="utf-8")
     for name, content in page_tables(results).items():

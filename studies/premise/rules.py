@@ -52,6 +52,15 @@ class Rule:
         parts += [f"reuse{self.reuse}"] if self.reuse > 1 else []
         return "_".join(parts) or "plain"
 
+    @property
+    def num_forwards(self) -> float:
+        """Forwards of a model a step, on average over t in 0..1."""
+        if self.form == "ip2p":
+            return 3.0
+        first, last = self.window
+        blind = (last - first) / self.reuse if self.w_motion else 0.0
+        return 1.0 + (self.w_text != 0) + blind + (self.w_auto != 0)
+
     def _scales(self) -> tuple[tuple[str, float], ...]:
         return ("w1=", self.w_text), ("w2=", self.w_motion), ("auto=", self.w_auto)
 
