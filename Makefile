@@ -1,7 +1,8 @@
 # make install  creates .venv and installs the package into it
 # make demo     the same, and shows VideoJAM at work
 # make test     the same, with what tests need, and runs the tests
-# make study    the controlled study of docs/study.md, stage by stage (MINUTES=8 stops by itself; hours in all)
+# make study    tables and pictures of docs/study-premise.md from the kept curves and verdicts (its page has the trainings' commands)
+# make study-premise-fails   the study of docs/when-the-premise-fails.md, stage by stage (MINUTES=8 stops by itself; hours in all)
 # make lint     ruff, mypy, import-linter, codespell
 #
 # make coverage     the tests, and which lines no test runs
@@ -18,7 +19,7 @@ DEMO_OUT ?= out/demo
 MINUTES ?=
 BIN := $(VENV)/bin
 
-.PHONY: help install install-dev demo test coverage test-sdist test-lowest test-newest study lint clean
+.PHONY: help install install-dev demo test coverage test-sdist test-lowest test-newest study study-premise-fails lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -75,6 +76,10 @@ test-newest: $(BIN)/python
 	$(call test-with,newest,--upgrade --upgrade-strategy eager)
 
 study: $(VENV)/.installed-dev
+	$(BIN)/python -m studies.premise.results
+	$(BIN)/python -m studies.premise.picture
+
+study-premise-fails: $(VENV)/.installed-dev
 	$(BIN)/python -m studies.controlled.run $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(VENV)/.installed-dev

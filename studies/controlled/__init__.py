@@ -1,1 +1,1 @@
-"""The controlled study of docs/study.md: `python -m studies.controlled.run`, or `make study`."""
+"""The controlled study of docs/when-the-premise-fails.md: `python -m studies.controlled.run`, or `make study-premise-fails`."""

@@ -3,7 +3,7 @@
     python -m studies.controlled.points [benchmarks/results/study]
 
 Reads what report.py wrote of each point (study.json, clips.csv), writes points.json beside them, and the table into
-docs/study.md.
+docs/when-the-premise-fails.md.
 """
 
 from __future__ import annotations

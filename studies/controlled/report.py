@@ -5,7 +5,7 @@
 Reads the benches RUNS/arms-SEED, RUNS/grid and, if it is there, RUNS/changes. Writes into OUT: study.json,
 clips.csv (what each contrast is computed from), study.md, pareto.png, and in runs/ the recipe, log and curve of each
 fine-tune. OUT/direction-MODEL.json and OUT/worlds.json join the tables if they are there. The tables of study.md also
-go into docs/study-tables.md, the first one of `plain` into docs/study.md.
+go into docs/study-tables.md, the first one of `plain` into docs/when-the-premise-fails.md.
 """
 
 from __future__ import annotations

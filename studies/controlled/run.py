@@ -1,4 +1,4 @@
-"""The controlled study of docs/study.md, stage by stage; a stage that is done is not done again.
+"""The controlled study of docs/when-the-premise-fails.md, stage by stage; a stage that is done is not done again.
 
     python -m studies.controlled.run [--point plain] [--minutes 8] [--until arms-0]
 

@@ -1,4 +1,4 @@
-"""The rule of docs/study.md by which each arm gets its own guidance scale."""
+"""The rule of docs/when-the-premise-fails.md by which each arm gets its own guidance scale."""
 
 from __future__ import annotations
 

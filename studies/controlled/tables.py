@@ -1,4 +1,4 @@
-"""The tables of the study's figures, as docs/study.md and docs/study-tables.md show them."""
+"""The tables of the study's figures, as docs/when-the-premise-fails.md and docs/study-tables.md show them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from studies.controlled.figures import ARMS, FOLLOWED, MEASURES, MUST_NOT_FALL
 from studies.pages import per_cent, signed
 from videojam.world import KINDS
 
-SUMMARY, TABLES = Path("docs/study.md"), Path("docs/study-tables.md")
+SUMMARY, TABLES = Path("docs/when-the-premise-fails.md"), Path("docs/study-tables.md")
 
 
 def difference(found: dict[str, Any], measure: str) -> str:
