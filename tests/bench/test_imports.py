@@ -14,7 +14,12 @@ from videojam.bench.folder import Bench
 from videojam.bench.make.imports import import_clips, import_into
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.bench.manifest import read_manifest
+from videojam.bench.report.collect import collect
+from videojam.bench.report.report import _size_words
+from videojam.bench.score.scoring import score_arm
+from videojam.cli.bench import lengths
 from videojam.errors import VideoJamError
+from videojam.evaluation.judge import Measure
 from videojam.motion.video import probe_video, write_video
 
 LONG = "A gymnast in a green leotard walks on her hands across a blue mat."
@@ -98,6 +103,40 @@ def test_the_most_frequent_size_is_the_arms(bench, tmp_path):
     clip(tmp_path / "in" / "p3.mp4")
     import_clips(bench, tmp_path / "in", "mixed")
     assert read_manifest(bench, "mixed").height == 32
+
+
+class Frames:
+    """A judge that counts frames, and how often it was asked."""
+
+    name, measures, asked = "frames", (Measure(name="n", title="frames", kind="count"),), 0
+
+    def score(self, video, fps, prompt):
+        self.asked += 1
+        return {"n": len(video)}  # an int
+
+
+def test_clips_of_every_length_are_scored_where_asked(bench, tmp_path):
+    for number, prompt in enumerate(("p1", "p2", "p3")):
+        clip(tmp_path / "in" / f"{prompt}.mp4", num_frames=9 + number)
+    report, judge = import_clips(bench, tmp_path / "in", "sora"), Frames()
+    assert sorted(report.frames.items()) == [(9, 1), (10, 1), (11, 1)]
+    assert lengths(report.frames, False)[0].startswith("2 of 3 clips have another length")
+    score_arm(bench, "sora", [judge])
+    found = collect(bench)
+    assert len(found.values["sora"]["frames.n"]) == 1
+    assert sum("--any-length" in problem.what for problem in found.problems) == 2
+    # Imported again: what is scored stays, the others are no longer unfit.
+    import_clips(bench, tmp_path / "in", "sora", any_length=True)
+    score_arm(bench, "sora", [judge])
+    found = collect(bench)
+    assert sorted(found.values["sora"]["frames.n"].values()) == [9, 10, 11]
+    assert {problem.what for problem in found.problems} == {"missing"}
+    assert judge.asked == 3
+    assert "clips of any length of 32×32 px at 8 fps" in _size_words(read_manifest(bench, "sora"))
+
+
+def test_clips_of_one_length_need_no_word():
+    assert lengths({9: 4}, False) == lengths({}, True) == []
 
 
 def test_no_clips_a_bad_table_or_a_generated_arm_are_refused(bench, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -145,7 +146,8 @@ def test_every_unfit_clip_is_told_and_the_valid_ones_are_scored(bad_clips):
     own = {key[:-3]: line for key, line in lines(bad_clips, "arm", "clip").items()}
     problems = {name: line["problem"] for name, line in own.items() if line["problem"]}
     assert problems.keys() == {"short", "small", "fast", "broken"}
-    assert problems["short"] == "5 frames, where the arm's clips have 9"
+    length = "5 frames, where the arm's clips have 9"
+    assert problems["short"] == f"{length} (import with --any-length to score every length)"
     assert problems["small"] == "16×32 px, where the arm's clips have 32×32"
     assert problems["fast"] == "30 fps, where the arm's clips have 8"
     assert problems["broken"].startswith("unreadable: ")
@@ -261,3 +263,51 @@ def test_judges_of_ones_own_are_taken_or_refused_by_what_they_declare(tmp_path, 
 def test_an_unknown_arm_lists_those_there_are(truth):
     with pytest.raises(VideoJamError, match="truth"):
         score_arm(truth, "other", [])
+
+
+class Odd:
+    """A judge that returns what it is given."""
+
+    name, measures = "odd", (Measure(name="a", title="a"), Measure(name="b", title="b"))
+
+    def __init__(self, returned):
+        self.returned = returned
+
+    def score(self, video, fps, prompt):
+        return self.returned
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        (None, "NoneType None"),
+        ([1.0, 2.0], "list [1.0, 2.0]"),
+        ("good", "str good"),
+        (0.5, "float 0.5"),
+        ({"a": "1.5", "b": 1}, "a = str 1.5"),
+        ({"a": 1, "b": None}, "b = NoneType None"),
+        ({"a": 1, "b": torch.ones(2)}, "b = Tensor"),
+        ({"a": 1, "b": np.ones(3)}, "b = ndarray"),
+        ({"a": 1, "b": 1j}, "b = complex"),
+        ({"a": 1, "b": 2, "c": 3}, "'c', which it does not declare"),
+    ],
+)
+def test_a_judge_that_returns_no_numbers_is_named(truth, returned, found):
+    with pytest.raises(VideoJamError, match="what the judge odd returned for the clip") as refused:
+        score_arm(truth, "truth", [Odd(returned)])
+    assert found in refused.value.found
+    assert lines(truth, "truth", "odd") == {}  # asked again once it is corrected
+
+
+@pytest.mark.parametrize("returned", [{"a": True, "b": 2}, {"a": np.float32(1), "b": torch.tensor([2])}])
+def test_numbers_of_any_library_are_numbers(truth, returned):
+    score_arm(truth, "truth", [Odd(returned)])
+    assert {tuple(line["scores"].values()) for line in lines(truth, "truth", "odd").values()} == {(1.0, 2.0)}
+
+
+@pytest.mark.parametrize("returned", [{"a": math.nan, "b": 1}, {"b": 1}, {"a": math.inf, "b": np.float64(1)}])
+def test_a_value_that_is_not_finite_or_absent_is_a_problem_of_its_clip(truth, returned):
+    score_arm(truth, "truth", [Odd(returned)])
+    found = lines(truth, "truth", "odd").values()
+    assert {line["problem"] for line in found} == {"no value for a"}
+    assert {line["scores"]["b"] for line in found} == {1.0}

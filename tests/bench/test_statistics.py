@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from videojam.bench.report.statistics import by_prompt, compare, holm, mean_interval
 
@@ -68,9 +69,18 @@ def test_comparison_pairs_by_clip_and_states_n():
 def test_ones_and_zeros_get_mcnemars_exact_test():
     a = clips([1] * 6 + [0] * 1 + [1] * 10)
     b = clips([0] * 6 + [1] * 1 + [1] * 10)
-    found = compare({"a": a, "b": b}, "b", ["a"])[0]
+    found = compare({"a": a, "b": b}, "b", ["a"], is_share=True)[0]
     assert (found.wins, found.losses) == (6, 1)
     assert found.p == pytest.approx(2 * (1 + 7) / 2**7)  # P(X ≥ 6 or ≤ 1), X ~ Binomial(7, ½)
+
+
+def test_counts_whose_differences_happen_to_be_0_and_1_are_no_share():
+    a, b = clips([3] * 60 + [5] * 40), clips([2] * 60 + [5] * 40)
+    found = compare({"a": a, "b": b}, "b", ["a"])[0]
+    t = 0.6 / (math.sqrt(0.24 * 100 / 99) / 10)  # mean over standard error: the t test from 50 prompts on
+    assert found.p == pytest.approx(2 * stats.t.sf(t, 99), rel=1e-6)
+    few = compare({"a": clips([3, 4, 5]), "b": clips([2, 3, 4])}, "b", ["a"])[0]
+    assert few.p == 2 / 2**3  # all signs alike, of 2³
 
 
 def test_equal_arms_differ_by_nothing():

@@ -284,3 +284,9 @@ def test_a_header_is_that_of_the_library(tiny_wan):
     assert {name: entry.shape for name, entry in entries.items()} == {
         name: list(tensor.shape) for name, tensor in load_file(file).items()
     }
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_current_folder(name):
+    with pytest.raises(VideoJamError, match="an empty name"):
+        resolve(name)

@@ -170,9 +170,13 @@ class Bench:
 
     def read_scores(self, arm: str, keys: Collection[str] = ()) -> Iterator[dict[str, Any]]:
         """Yield every line of an arm's scores, of all ranks, the older ones first."""
-        paths = (self.folder / "scores").glob(f"{arm}.*.jsonl")
-        for path in sorted(p for p in paths if p.name.removeprefix(f"{arm}.").split(".")[0].isdigit()):
+        for path in self.score_files(arm):
             yield from read_rows(path, keys)
+
+    def score_files(self, arm: str) -> list[Path]:
+        """Return the files of an arm's scores, one for each rank that has scored."""
+        paths = (self.folder / "scores").glob(f"{arm}.*.jsonl")
+        return sorted(p for p in paths if p.name.removeprefix(f"{arm}.").split(".")[0].isdigit())
 
 
 def write_json(path: Path, content: dict[str, Any]) -> Path:

@@ -1,4 +1,4 @@
-"""Benches that have a name: the demo, and the paper's Table 3, whose five rows differ in sampling alone."""
+"""Benches that have a name: the demo, and the paper's Table 3, whose five rows differ only in sampling."""
 
 from __future__ import annotations
 

@@ -226,14 +226,22 @@ def bench_import(
     fps: Annotated[
         float | None, typer.Option(help="True frame rate, where the files say another or none.")
     ] = None,
+    any_length: Annotated[
+        bool,
+        typer.Option("--any-length", help="Score clips of every length; else only the most frequent one."),
+    ] = False,
     on_problem: OnProblem = "fail",
 ) -> None:
     """Take clips made elsewhere into a bench, matched to its prompts by file name or by a table."""
     say(f"import of {clips} as arm {name} of {out}")
     from videojam.bench.make.imports import import_into
 
-    report = import_into(out, clips, name, suite=suite, num_seeds=seeds, table=table, fps=fps)
+    report = import_into(
+        out, clips, name, suite=suite, num_seeds=seeds, table=table, fps=fps, any_length=any_length
+    )
     say(f"{name}: {report.num_clips} of {report.num_clips + len(report.missing)} clips")
+    for line in lengths(report.frames, any_length):
+        say(line)
     for file, reason in report.unmatched.items():
         say(f"not imported: {file}: {reason}")
     for key in report.missing:
@@ -241,6 +249,21 @@ def bench_import(
     say(f"Next: videojam bench score --out {out}")
     problems = bool(report.unmatched or report.missing)
     raise typer.Exit(EXIT_PROBLEMS if problems and on_problem == "fail" else 0)
+
+
+def lengths(frames: dict[int, int], any_length: bool) -> list[str]:
+    """Say how many of some imported clips differ in length from the most frequent one; nothing where none does.
+
+    Args:
+        frames: Number of clips by their number of frames, the most frequent first.
+        any_length: Whether every length is scored.
+    """
+    usual, num = next(iter(frames.items()), (0, 0))
+    total = sum(frames.values())
+    if num == total:
+        return []
+    line = f"{total - num} of {total} clips have another length than the most frequent one ({usual} frames): "
+    return [line + ("all are scored" if any_length else "they are not scored; --any-length scores all")]
 
 
 @bench_app.command("score")

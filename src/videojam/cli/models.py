@@ -85,7 +85,7 @@ def inspect(
     lora_rank: Annotated[int, typer.Option(min=1, help="Rank for which LoRA's memory is printed.")] = 16,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
 ) -> None:
-    """Tell what a model is, what converting changes in it, and what memory training takes.
+    """Show what a model is, what converting changes in it, and what memory training takes.
 
     Reads configs and headers, no weights; of a hub id, it fetches only the configs.
     """
@@ -145,6 +145,9 @@ def _whole_number(text: str) -> tuple[str, int]:
     key, _, value = text.partition("=")
     if not value.isdigit() or value == "0":
         raise VideoJamError(
-            expected="KEY=VALUE with a whole number", found=text, where="--set", fix="As num_layers=2."
+            expected="KEY=VALUE with a whole number",
+            found=text,
+            where="--set",
+            fix="Write it as num_layers=2.",
         )
     return key, int(value)

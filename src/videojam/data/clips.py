@@ -26,7 +26,7 @@ class ClipContent:
     Attributes:
         video: Pixels.
         flow: (u, v) in px/frame from each frame to the next; None where it must be estimated.
-        own_fps: Frame rate of the file; None where it tells none, or there is no file.
+        own_fps: Frame rate of the file; None where it has none, or there is no file.
     """
 
     video: UInt8[Tensor, "t 3 h w"]

@@ -26,7 +26,7 @@ def rate_notes(rates: dict[str, float | None], source: FolderSource | WorldSourc
     """Name the clips of another frame rate, and say what was done with them.
 
     Args:
-        rates: The own rate of each clip by its name; None where it tells none.
+        rates: The own rate of each clip by its name; None where it has none.
         source: Where the clips come from.
     """
     if not isinstance(source, FolderSource):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+
+from videojam.errors import VideoJamError
 
 Kind = Literal["share", "count", "score", "seconds", "px"]
 """What a measure's values are; see `Measure.kind`."""
@@ -145,6 +149,42 @@ def declaration(judge: Judge) -> Declaration:
         ValidationError: it declares no measures, or something else than measures.
     """
     return Declaration(judge=judge.name, note=getattr(judge, "note", ""), measures=tuple(judge.measures))
+
+
+def numbers_of(returned: object, judge: Judge, clip: str) -> dict[str, float]:
+    """Return what a judge's `score` returned as numbers by measure.
+
+    Args:
+        returned: A mapping; NumPy's numbers and tensors of one element count as numbers.
+        judge: Whose it is.
+        clip: Of which clip, for the error.
+
+    Raises:
+        VideoJamError: no mapping, a value that is no number, or a measure that the judge does not declare.
+    """
+    declared = [measure.name for measure in judge.measures]
+    if not isinstance(returned, Mapping):
+        raise _wrong_result(judge, clip, f"{type(returned).__name__} {str(returned)[:80]}", declared)
+    if unknown := [name for name in returned if name not in declared]:
+        raise _wrong_result(judge, clip, f"{unknown[0]!r}, which it does not declare", declared)
+    scores: dict[str, float] = {}
+    for name, value in returned.items():
+        is_array = isinstance(value, (Tensor, np.ndarray, np.generic))
+        plain = value.item() if is_array and math.prod(value.shape) == 1 else value
+        if not isinstance(plain, Real):
+            found = f"{name} = {type(value).__name__} {str(value)[:80]}"
+            raise _wrong_result(judge, clip, found, declared)
+        scores[name] = plain if isinstance(plain, float) else float(plain)  # a Verdict keeps its reasons
+    return scores
+
+
+def _wrong_result(judge: Judge, clip: str, found: str, declared: Sequence[str]) -> VideoJamError:
+    return VideoJamError(
+        expected=f"a dictionary with a number for each of {', '.join(declared)}",
+        found=found,
+        where=f"what the judge {judge.name} returned for the clip {clip}",
+        fix="Correct `score` of the judge, and run the same command again; what is scored is kept.",
+    )
 
 
 def missing(scores: dict[str, float], judge: Judge) -> dict[str, str]:

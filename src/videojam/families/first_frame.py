@@ -1,4 +1,4 @@
-"""Image-to-video bases that put the clean first frame into the latents and tell its tokens timestep 0."""
+"""Image-to-video bases that put the clean first frame into the latents and give its tokens timestep 0."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from videojam.families import FAMILIES, Family, Projections
 
 
 class ClassFacts(BaseModel):
-    """A known transformer class, as `families` and `inspect` tell of it."""
+    """A known transformer class, as `families` and `inspect` show it."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -59,8 +60,8 @@ class GuidedCall:
         if self.in_window:
             self.trace.motion_steps.append(self._step)
         d = halves.motion(hidden)
-        d = d[d != 0]  # where the first frame is given, d is null there and not noise
-        self.trace.std_d.append(d.float().std().item())
+        d = d[d != 0].float()  # where the first frame is given, d is null there and not noise
+        self.trace.std_d.append(d.std().item() if d.numel() > 1 else math.nan)
 
     def count(self, num_rows: int) -> None:
         """Count a forward of a batch with so many rows."""

@@ -70,7 +70,7 @@ def build_preset(name: str, device: str | torch.device = "meta", **overrides: An
     Args:
         name: `dit-4b` or `dit-30b`.
         device: Where its fp32 weights are drawn.
-        overrides: As of `preset_config`.
+        overrides: As for `preset_config`.
     """
     with torch.device(device):
         return _build(preset_config(name, **overrides))
@@ -99,7 +99,7 @@ def init_pipeline(
         text_encoder: Pipeline folder or hub id that has `text_encoder/` (UMT5EncoderModel) and `tokenizer/`.
         seed: Of the weights; block i is drawn from seed + i.
         dtype: Type of the weights.
-        overrides: As of `preset_config`.
+        overrides: As for `preset_config`.
         progress: Called with a line for each file.
 
     Raises:

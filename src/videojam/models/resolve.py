@@ -25,8 +25,15 @@ def resolve(base: str | Path, revision: str | None = None, *, configs_only: bool
         configs_only: Fetch JSON files and no weights.
 
     Raises:
-        VideoJamError: no such folder, and not a hub id that can be fetched; or a revision of neither.
+        VideoJamError: no such folder, and not a hub id that can be fetched; an empty name; or a revision of neither.
     """
+    if not str(base).strip():
+        raise VideoJamError(
+            expected="a pipeline folder, a hub id, or a shipped model such as tiny:videojam",
+            found="an empty name",
+            where="the name of the model",
+            fix="Name a model; a dot is the current folder.",
+        )
     if revision is not None and not is_hub_id(base):
         raise VideoJamError(
             expected="a hub id (owner/name), of which a revision can be fetched",

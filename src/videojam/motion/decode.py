@@ -117,7 +117,7 @@ def decode_frames(source: VideoSource, fallback_fps: float | None = None) -> Ite
 
     Args:
         source: An open file, read from its start.
-        fallback_fps: Rate of the frames when the file does not tell its own.
+        fallback_fps: Rate of the frames when the file does not state its own.
 
     Raises:
         VideoJamError: If the file ends before its header says, or is damaged.

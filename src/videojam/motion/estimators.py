@@ -62,6 +62,7 @@ class RaftFlow:
     """
 
     name = "raft"
+    """Other weights than torchvision's C_T_V1 add to it, as a cache of flow is known by it."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class RaftFlow:
         batch_size: int = 4,
         num_updates: int = 12,
     ) -> None:
+        self.name = _name_of("raft", weights)
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.num_updates = num_updates

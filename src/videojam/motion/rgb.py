@@ -219,5 +219,5 @@ def _empty(what: str) -> VideoJamError:
         expected="at least one flow field",
         found="none",
         where=what,
-        fix="Flow needs two frames or more.",
+        fix="Use a clip of two frames or more.",
     )

@@ -98,14 +98,14 @@ def read_video(
     Args:
         path: A video file.
         num_frames: How many frames to return; all by default.
-        fps: Rate to return; the file's own by default. A file that does not tell its own is taken to have it.
+        fps: Rate to return; the file's own by default. A file that does not state its own is taken to have it.
         height: Height to return in px, with `width`: resized (antialiased) to cover, then centre-cropped.
         width: Width to return in px.
         start_s: Where to begin, in s after the first frame.
 
     Raises:
         VideoJamError: If the file is missing, empty, unreadable, truncated, without video, shorter than
-            asked, or does not tell its frame rate and none was given.
+            asked, or does not state its frame rate and none was given.
     """
     fps, start_s = None if fps is None else float(fps), float(start_s)
     _check_request(path, num_frames, fps, height, width, start_s)

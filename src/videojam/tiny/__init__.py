@@ -68,7 +68,7 @@ def assemble(root: Path, name: str) -> Path:
     whole = Path(tempfile.mkdtemp(prefix=f"videojam-tiny-{name}-"))
     atexit.register(shutil.rmtree, whole, ignore_errors=True)
     own_names = {part.name for part in own.iterdir()}
-    # The base's defaults and fingerprint speak of the base alone.
+    # The base's defaults and fingerprint describe only the base.
     shared = [part for part in base.iterdir() if part.is_dir() or part.name == "model_index.json"]
     for part in (*own.iterdir(), *(part for part in shared if part.name not in own_names)):
         (whole / part.name).symlink_to(part.resolve())

@@ -55,7 +55,7 @@ class Inspection(BaseModel):
 
 
 def inspect_model(source: str | Path, *, revision: str | None = None, lora_rank: int = 16) -> Inspection:
-    """Tell of a folder or hub id what it is, what converting changes, and what memory training takes.
+    """Describe a folder or hub id: what it is, what converting changes, and what memory training takes.
 
     Reads only configs and headers: a model of any size takes a moment and a few MB.
 

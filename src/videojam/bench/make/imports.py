@@ -7,13 +7,15 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from videojam.bench.folder import Bench, Item
 from videojam.bench.make.arms import arm_of, check_name
 from videojam.bench.make.suites import load_suite, normalise
-from videojam.bench.manifest import begin, read_manifest, write_manifest
+from videojam.bench.manifest import Manifest, begin, read_manifest, write_manifest
+from videojam.bench.score.scoring import forget_fits
 from videojam.errors import VideoJamError
 from videojam.locks import locked
 from videojam.motion.as_mp4 import copy_as_mp4
@@ -36,11 +38,13 @@ class ImportReport:
         num_clips: Clips that the arm now has.
         unmatched: Files that belong to no prompt, or can't be read, with the reason.
         missing: Clips of the suite for which there was no file.
+        frames: How many of the imported clips have each number of frames, the most frequent first.
     """
 
     num_clips: int
     unmatched: dict[str, str]
     missing: tuple[str, ...]
+    frames: dict[int, int] = field(default_factory=dict)
 
 
 def import_into(
@@ -52,6 +56,7 @@ def import_into(
     num_seeds: int = 1,
     table: Path | None = None,
     fps: float | None = None,
+    any_length: bool = False,
 ) -> ImportReport:
     """Copy a folder of clips into the bench of a folder, or begin one with them; see `import_clips`.
 
@@ -63,6 +68,7 @@ def import_into(
         num_seeds: Clips of each prompt, of such a bench.
         table: As in `import_clips`.
         fps: As in `import_clips`.
+        any_length: As in `import_clips`.
 
     Raises:
         VideoJamError: as `import_clips`; another run writes into the folder.
@@ -71,13 +77,19 @@ def import_into(
     with locked(out, "bench"):
         bench = Bench.open(out) if prompts is None else Bench.create(out, prompts, num_seeds)
         try:
-            return import_clips(bench, clips, name, table=table, fps=fps)
+            return import_clips(bench, clips, name, table=table, fps=fps, any_length=any_length)
         finally:
             bench.forget_if_empty()
 
 
 def import_clips(
-    bench: Bench, clips: str | Path, name: str, *, table: Path | None = None, fps: float | None = None
+    bench: Bench,
+    clips: str | Path,
+    name: str,
+    *,
+    table: Path | None = None,
+    fps: float | None = None,
+    any_length: bool = False,
 ) -> ImportReport:
     """Copy a folder of clips into a bench as an arm.
 
@@ -89,7 +101,9 @@ def import_clips(
         clips: Folder; its subfolders are looked at too.
         name: The arm.
         table: CSV that goes before the names.
-        fps: True frame rate of files that tell another, or none.
+        fps: True frame rate of files that state another, or none.
+        any_length: Score clips of every length. By default the most frequent length is the arm's, and clips of another
+            one are in no figure.
 
     Raises:
         VideoJamError: no clips, a name or rate that can't be, an arm of that name made otherwise, or a table that
@@ -122,14 +136,25 @@ def import_clips(
         except VideoJamError as error:
             unmatched[file] = f"{error.found} (expected {error.expected})"
     manifest = old or begin(spec, "import", "imported")
+    before = _size_of(manifest)
     # The most frequent size and rate are the arm's; a clip that differs is reported when it is scored.
-    sizes = Counter((i.num_frames, i.height, i.width, i.fps) for i in infos)
+    sizes = Counter((0 if any_length else i.num_frames, i.height, i.width, i.fps) for i in infos)
     if sizes:
         manifest.num_frames, manifest.height, manifest.width, manifest.fps = sizes.most_common(1)[0][0]
+    if any_length:
+        manifest.num_frames = None
+    if _size_of(manifest) != before:
+        forget_fits(bench, name)
     manifest.facts = {"imported_from": str(clips), "unmatched": unmatched}
     write_manifest(bench, manifest)
     missing = tuple(item.key for item in bench.items if not bench.clip(name, item).exists())
-    return ImportReport(len(bench.items) - len(missing), unmatched, missing)
+    frames = dict(Counter(info.num_frames or 0 for info in infos).most_common())
+    return ImportReport(len(bench.items) - len(missing), unmatched, missing, frames)
+
+
+def _size_of(manifest: Manifest) -> dict[str, Any]:
+    """Return what each clip of an arm must be to fit."""
+    return manifest.model_dump(include={"num_frames", "height", "width", "fps"})
 
 
 def _read_prompts(table: Path) -> dict[str, tuple[str, int]]:

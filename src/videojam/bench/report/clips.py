@@ -60,8 +60,7 @@ def _card(bench: Bench, results: Results, measures: list[Measure], item: Item) -
 def _panel(bench: Bench, results: Results, measures: list[Measure], arm: str, item: Item) -> str:
     colour, path, motion = colour_of(results, arm), bench.clip(arm, item), bench.motion(arm, item)
     code = motion_code(results.manifests[arm].facts)
-    # What is static must stay unchanged: white in style saturation, black in style value.
-    blend = "multiply" if code is not None and code.style == "saturation" else "screen"
+    blend = "screen" if code is None else code.blend
     video = _video(path, f"{arm}: {item.prompt.text}")
     figure = (
         f'<figure class="{colour}" data-arm="{escape(arm)}" data-blend="{blend}"><div class="stage">{video}</div>'

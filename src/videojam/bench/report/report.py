@@ -25,6 +25,7 @@ from videojam.bench.report.tables import (
     problem_list,
     shown_first,
 )
+from videojam.guidance.rules import rule_of
 
 NUM_SHOWN = 12
 
@@ -157,7 +158,7 @@ def _arm_words(manifest: Manifest) -> str:
     guidance = facts.get("guidance")
     if guidance:
         words.append(f"guidance {guidance['mode']}, w1 = {guidance['w_text']:g}")
-        if guidance["mode"] in ("inner", "ip2p"):
+        if rule_of(guidance["mode"]).branch is not None:
             words.append(f"w2 = {guidance['w_motion']:g} on {guidance['motion_on']}")
         if guidance["drop_motion"]:
             words.append("motion input zero")
@@ -169,8 +170,7 @@ def _arm_words(manifest: Manifest) -> str:
         words.append(f"{facts['num_steps']} steps")
     if facts.get("num_train_steps"):
         words.append(f"{facts['num_train_steps']} training steps")
-    words.append(f"{manifest.num_frames} frames of {manifest.width}×{manifest.height} px at {manifest.fps:g} fps"
-                 if manifest.num_frames and manifest.fps else "no clip yet")  # fmt: skip
+    words.append(_size_words(manifest))
     if manifest.noise:
         words.append(f"noise: {manifest.noise}")
     if manifest.kind != "import":
@@ -180,3 +180,11 @@ def _arm_words(manifest: Manifest) -> str:
         for versions in manifest.versions
     ]
     return "; ".join(words)
+
+
+def _size_words(manifest: Manifest) -> str:
+    """Return how long, large and fast an arm's clips are."""
+    if not (manifest.height and manifest.fps):
+        return "no clip yet"
+    length = f"{manifest.num_frames} frames" if manifest.num_frames else "clips of any length"
+    return f"{length} of {manifest.width}×{manifest.height} px at {manifest.fps:g} fps"

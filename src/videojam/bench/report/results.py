@@ -141,8 +141,13 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
             for name in suite.categories
         },
         comparisons={
-            key: compare({arm: found.values[arm].get(key, {}) for arm in names}, against, names)
-            for key in found.measures
+            key: compare(
+                {arm: found.values[arm].get(key, {}) for arm in names},
+                against,
+                names,
+                is_share=measure.kind == "share",
+            )
+            for key, measure in found.measures.items()
         }
         if against
         else {},

@@ -27,7 +27,7 @@ class Comparison:
         effect: Cohen's d of pairs, mean difference over the deviation of differences; None where they are equal.
         wins: Prompts on which the arm is higher.
         losses: Prompts on which it is lower.
-        p: Two-sided: McNemar's exact test where values are 0 and 1, else a sign-flip test of the mean difference, or
+        p: Two-sided: McNemar's exact test of a share at one seed, else a sign-flip test of the mean difference, or
             from 50 prompts on a paired t test.
         p_holm: Corrected by Holm's method for the number of arms compared.
     """
@@ -72,7 +72,11 @@ def mean_interval(values: Mapping[str, float], is_share: bool, seed: int = 0) ->
 
 
 def compare(
-    values: Mapping[str, Mapping[str, float]], against: str, arms: Sequence[str], seed: int = 0
+    values: Mapping[str, Mapping[str, float]],
+    against: str,
+    arms: Sequence[str],
+    is_share: bool = False,
+    seed: int = 0,
 ) -> list[Comparison]:
     """Compare arms with one of them on a measure, each on the clips that both have.
 
@@ -80,6 +84,7 @@ def compare(
         values: By arm, then by clip.
         against: The arm that the others are compared with.
         arms: The others, in order; an arm with fewer than two prompts in common is left out.
+        is_share: Whether each value is 1 (success) or 0, by the kind of the measure.
         seed: Of the resampling.
     """
     found: list[Comparison] = []
@@ -99,7 +104,7 @@ def compare(
                 effect=float(d.mean()) / spread if spread > 0 else None,
                 wins=int((d > 0).sum()),
                 losses=int((d < 0).sum()),
-                p=_p_value(d, seed),
+                p=_p_value(d, is_share, seed),
                 p_holm=1.0,
             )
         )
@@ -118,11 +123,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def _p_value(d: NDArray[np.float64], seed: int) -> float:
+def _p_value(d: NDArray[np.float64], is_share: bool, seed: int) -> float:
     """Test whether the mean difference is zero, by the signs that differences might have had."""
     if not d.any():
         return 1.0
-    if np.isin(d, (-1, 0, 1)).all():
+    if is_share and np.isin(d, (-1, 0, 1)).all():  # several seeds of a prompt give values in between
         return float(stats.binomtest(int((d > 0).sum()), int((d != 0).sum())).pvalue)
     if len(d) >= MANY:
         return float(stats.ttest_1samp(d, 0).pvalue) if np.ptp(d) > 0 else 0.0

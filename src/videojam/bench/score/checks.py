@@ -15,7 +15,12 @@ def problem_of(clip: Clip, expected: Manifest) -> str | None:
     """Return why a clip can't stand beside its arm's others; it is then in no figure."""
     num_frames, _, height, width = clip.frames.shape
     if expected.num_frames and num_frames != expected.num_frames:
-        return f"{num_frames} frames, where the arm's clips have {expected.num_frames}"
+        found = f"{num_frames} frames, where the arm's clips have {expected.num_frames}"
+        return (
+            f"{found} (import with --any-length to score every length)"
+            if expected.kind == "import"
+            else found
+        )
     if expected.height and (height, width) != (expected.height, expected.width):
         return f"{width}×{height} px, where the arm's clips have {expected.width}×{expected.height}"
     if expected.fps and abs(clip.fps - expected.fps) > FPS_TOLERANCE * expected.fps:

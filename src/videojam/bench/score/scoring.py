@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from videojam.bench.folder import Bench, Item
+from videojam.bench.folder import Bench, Item, write_text
 from videojam.bench.manifest import Manifest, read_manifest
 from videojam.bench.score.checks import notice_of, problem_of
 from videojam.bench.work import Rank
 from videojam.errors import VideoJamError
-from videojam.evaluation.judge import Declaration, Judge, Verdict, declaration, missing
+from videojam.evaluation.judge import Declaration, Judge, Verdict, declaration, missing, numbers_of
 from videojam.motion.video import Clip, read_video
 from videojam.store import append_row, read_rows, stamp_of
 
@@ -118,6 +119,17 @@ def scores_by_clip(bench: Bench, arm: str) -> dict[tuple[str, str, str | None], 
     return known
 
 
+def forget_fits(bench: Bench, arm: str) -> None:
+    """Remove the lines of whether an arm's clips fit each other; the next scoring checks again and asks no judge.
+
+    Raises:
+        VideoJamError: a damaged line; no room or permission.
+    """
+    for path in bench.score_files(arm):
+        kept = [json.dumps(row) + "\n" for row in read_rows(path, LINE_KEYS) if row["judge"] != CLIP]
+        write_text(path, "".join(kept))
+
+
 def unfit_clips(bench: Bench, arm: str) -> set[str]:
     """Return the clips that, as they are now, could not be read or don't fit the arm's others."""
     known = scores_by_clip(bench, arm)
@@ -169,19 +181,20 @@ def _judge(
     notice = None if isinstance(clip, VideoJamError) or problem else notice_of(clip)
     if not isinstance(clip, VideoJamError) and not problem:
         for judge in judges:
-            yield {"judge": judge.name, **_ask(judge, clip, item.prompt.text)}
+            yield {"judge": judge.name, **_ask(judge, clip, item)}
     # Last: a run that is killed between two lines asks the judges again that are missing, no others.
     yield {"judge": CLIP, "scores": {}, "problem": problem, "notice": notice}
 
 
-def _ask(judge: Judge, clip: Clip, prompt: str) -> dict[str, Any]:
+def _ask(judge: Judge, clip: Clip, item: Item) -> dict[str, Any]:
     try:
-        scores = judge.score(clip.frames, clip.fps, prompt)
+        returned = judge.score(clip.frames, clip.fps, item.prompt.text)
     except VideoJamError as error:
         return {
             "scores": {measure.name: None for measure in judge.measures},
             "problem": f"{error.found} (expected {error.expected})",
         }
+    scores = numbers_of(returned, judge, item.key)
     gone = missing(scores, judge)
     # JSON has no NaN.
     finite = {m.name: None if m.name in gone else float(scores[m.name]) for m in judge.measures}

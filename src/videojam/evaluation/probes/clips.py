@@ -160,7 +160,7 @@ def encode(
     captions: Sequence[str],
     estimator: FlowEstimator | None,
 ) -> Batch:
-    """Encode clips as for training, each alone, on the model's device.
+    """Encode clips as for training, one at a time, on the model's device.
 
     Args:
         model: Base or joint model. A base reads no motion: its d is x, to have a shape, and is never used.

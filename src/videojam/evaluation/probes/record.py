@@ -138,7 +138,7 @@ def load_probe(path: str | Path) -> dict[str, Any]:
 
 
 def model_facts(model: LoadedModel) -> dict[str, Any]:
-    """Tell which model was probed, by its source and by a hash of its weights."""
+    """Return which model was probed, by its source and by a hash of its weights."""
     transformers = model.family.transformers(model.pipeline)
     return {
         "source": model.source,

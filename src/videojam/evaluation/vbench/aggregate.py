@@ -94,7 +94,7 @@ def aggregate(
     Args:
         clips: For each clip, raw values in 0..1; names that are no dimension are ignored.
         num_frames: Frames of each clip, ≥ 1.
-        skip_invalid: Leave a value that isn't finite out (`num_clips` tells) instead of raising.
+        skip_invalid: Leave a value that isn't finite out (`num_clips` counts the rest) instead of raising.
 
     Raises:
         VideoJamError: no clips, or a value that isn't finite.

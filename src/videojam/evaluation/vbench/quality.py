@@ -84,7 +84,7 @@ def load_musiq(path: str | Path, device: str | torch.device = "cpu") -> nn.Modul
             fix="pip install pyiqa (its licence is non-commercial), or leave this dimension out.",
         ) from error
     if not Path(path).is_file():
-        load_state(path, "MUSIQ's SPAQ checkpoint")  # tells that it is missing
+        load_state(path, "MUSIQ's SPAQ checkpoint")  # reports that it is missing
     try:
         network = MUSIQ(pretrained_model_path=str(path))
     except Exception as error:

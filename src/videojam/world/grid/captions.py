@@ -27,7 +27,7 @@ def captions(config: GridConfig) -> list[str]:
 def caption_index(
     config: GridConfig, kind: Int[Tensor, " b"], speed: Int[Tensor, " b"], warm: Int[Tensor, " b"]
 ) -> Int[Tensor, " b"]:
-    """Return the row of `captions` that tells of a clip."""
+    """Return the row of `captions` that describes a clip."""
     return (kind * len(config.speeds) + speed) * 2 + warm
 
 

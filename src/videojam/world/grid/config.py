@@ -24,7 +24,9 @@ class GridConfig(BaseModel):
     speeds: tuple[int, ...] = Field((1, 2), min_length=1, description="Speeds in px/frame, slowest first.")
     texture: float = Field(1.0, ge=0, description="Standard deviation of the static texture, in units.")
     mover_texture: float = Field(0.3, ge=0, description="Standard deviation of the mover's own texture.")
-    offset: float = Field(2.0, gt=0, description="What tells a mover: its red is brighter or darker by this.")
+    offset: float = Field(
+        2.0, gt=0, description="Contrast of a mover: its red is brighter or darker by this."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> GridConfig:

@@ -1,4 +1,4 @@
-"""Drawing clips: static texture anew for each clip, and a mover whose red alone gives it away."""
+"""Drawing clips: static texture anew for each clip, and a mover that differs from it only in red."""
 
 from __future__ import annotations
 

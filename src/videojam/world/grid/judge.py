@@ -30,7 +30,7 @@ class Verdict:
         coherent: Every frame is explained by one lawful scene.
         as_asked: Coherent, and the scene and the tint are the caption's.
         explained: Share of frames that the best lawful scene explains, 0..1.
-        caption: Row of the caption that tells of the explanation.
+        caption: Row of the caption that describes the explanation.
         scene: Row of the table of the best scene.
         failed: Per frame, which of `REASONS` hold, `[N, F, 3]`.
     """
