@@ -16,3 +16,11 @@ class VideoJamError(Exception):
     def __init__(self, *, expected: str, found: str, where: str, fix: str) -> None:
         self.expected, self.found, self.where, self.fix = expected, found, where, fix
         super().__init__(f"{where}: expected {expected}, found {found}. {fix}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let an error travel from a worker process to the one that reports it."""
+        return _rebuilt, (self.expected, self.found, self.where, self.fix)
+
+
+def _rebuilt(expected: str, found: str, where: str, fix: str) -> VideoJamError:
+    return VideoJamError(expected=expected, found=found, where=where, fix=fix)

@@ -23,6 +23,7 @@ from videojam.cli.common import (
     stop_on_sigterm,
     stoppable,
 )
+from videojam.cli.data import data_app
 from videojam.cli.demo import demo_app
 from videojam.cli.generate import generate_app
 from videojam.cli.judges import judges_app
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 for verbs in (demo_app, models_app, train_app, generate_app, verify_app):
     app.add_typer(verbs)
+app.add_typer(data_app, name="data")
 app.add_typer(world_app, name="world")
 app.add_typer(vbench_app, name="vbench")
 app.add_typer(judges_app, name="judges")

@@ -11,9 +11,13 @@ from torch import Tensor
 
 from videojam import fingerprints
 from videojam.data.config import FolderSource, WorldSource
+from videojam.data.facts import content_hash
+from videojam.data.layouts.detect import list_source
+from videojam.data.layouts.listing import ListedClip
+from videojam.data.plan import num_frames_in
 from videojam.data.rates import is_even
 from videojam.errors import VideoJamError
-from videojam.motion.clips import CAPTION_FIX, find_clips, read_caption
+from videojam.motion.decode import Part
 from videojam.motion.timing import read_timing
 from videojam.motion.video import read_video
 from videojam.world import WORLD_VERSION, sample_caption, sample_clip
@@ -80,31 +84,63 @@ def _world_clips(source: WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
 
 
 def _folder_clips(source: FolderSource) -> tuple[list[ClipEntry], dict[str, str]]:
-    files = find_clips(source.path, "data.source.path")
-    entries, left_out = [], {}
-    for file in files:
+    listing = list_source(source.path)
+    if source.on_error == "stop" and listing.problems:
+        raise _or_skip(next(iter(listing.problems.values())))
+    left_out = {str(listing.root / name): str(error) for name, error in listing.problems.items()}
+    entries = []
+    for clip in listing.clips:
+        name = str(listing.root / clip.clip_id)
+        if clip.split != "train":
+            left_out[name] = f"it belongs to the split {clip.split!r}"
+            continue
         try:
-            entries.append(_file_clip(file, source))
+            entries.append(_file_clip(name, clip, source))
         except VideoJamError as error:
             if source.on_error == "stop":
                 raise
-            left_out[str(file)] = str(error)
+            left_out[name] = str(error)
     return entries, left_out
 
 
-def _file_clip(file: Path, source: FolderSource) -> ClipEntry:
+def _file_clip(name: str, clip: ListedClip, source: FolderSource) -> ClipEntry:
+    start_s = source.start_s + clip.start_s
+
     def read() -> ClipContent:
-        own_fps = read_timing(file).fps
-        fps = _rate_of(file, own_fps, source)
-        size = {"num_frames": source.num_frames, "height": source.height, "width": source.width}
-        return ClipContent(read_video(file, fps=fps, start_s=source.start_s, **size).frames, None, own_fps)
+        own_fps = read_timing(clip.place).fps
+        fps = _rate_of(clip.place, own_fps, source)
+        _check_end(clip, start_s, fps or own_fps or source.fps, source.num_frames)
+        size = (source.height, source.width)
+        frames = read_video(clip.place, source.num_frames, fps, *size, start_s=start_s).frames
+        return ClipContent(frames, None, own_fps)
 
     how = source.model_dump_json(exclude={"path", "on_error"})
-    caption = read_caption(file, f"{CAPTION_FIX[:-1]}, or set data.source.on_error=skip.")
-    return ClipEntry(str(file), fingerprints.of_text(f"{_content(file)} {how}"), caption, read)
+    if (clip.start_s, clip.end_s) != (0.0, None):
+        how += f" {clip.start_s}-{clip.end_s}"
+    return ClipEntry(name, fingerprints.of_text(f"{content_hash(clip.place)} {how}"), clip.caption, read)
 
 
-def _rate_of(file: Path, own_fps: float | None, source: FolderSource) -> float | None:
+def _check_end(clip: ListedClip, start_s: float, fps: float, num_frames: int) -> None:
+    """Refuse a stretch that a table cuts off before the clip's last frame."""
+    if clip.end_s is not None and num_frames_in(clip.end_s - start_s, fps) < num_frames:
+        raise VideoJamError(
+            expected=f"at least {num_frames} frames at {fps:g} fps from {start_s:g} s on",
+            found=f"an end at {clip.end_s:g} s",
+            where=clip.clip_id,
+            fix="Ask for fewer frames or a higher fps, or leave the clip out.",
+        )
+
+
+def _or_skip(error: VideoJamError) -> VideoJamError:
+    return VideoJamError(
+        expected=error.expected,
+        found=error.found,
+        where=error.where,
+        fix=f"{error.fix.rstrip('.')}, or set data.source.on_error=skip.",
+    )
+
+
+def _rate_of(file: Path | Part, own_fps: float | None, source: FolderSource) -> float | None:
     """Return the rate at which a file is read; None for its own."""
     if own_fps is None or is_even(own_fps, source.fps, source.num_frames):
         return source.fps
@@ -116,16 +152,3 @@ def _rate_of(file: Path, own_fps: float | None, source: FolderSource) -> float |
             fix="Choose data.source.fps to fit, set uneven_rate to resample or native, or leave the clip out.",
         )
     return None if source.uneven_rate == "native" else source.fps
-
-
-def _content(file: Path) -> str:
-    """Return the hash of a file's bytes."""
-    try:
-        return fingerprints.of_file(file)
-    except OSError as error:
-        raise VideoJamError(
-            expected="a video file that can be read",
-            found=error.strerror or str(error),
-            where=str(file),
-            fix="Change its permissions or its link, or remove it from the folder.",
-        ) from None

@@ -15,11 +15,12 @@ class _Strict(BaseModel):
 
 
 class FolderSource(_Strict):
-    """A folder of video files, each with its caption beside it (`clip.mp4`, `clip.txt`)."""
+    """Video files with captions, in any layout that `videojam data check` knows."""
 
     kind: Literal["folder"] = Field("folder", description="A folder of clips with captions.")
     path: Path = Field(
-        description="The folder; its subfolders are searched too, for mp4, mov, webm, gif and the like."
+        description="The folder, its subfolders included: clip.mp4 with clip.txt, or another layout of docs/data.md; "
+        "or a table, or a WebDataset tar."
     )
     num_frames: int = Field(description="Frames of a clip; 4k+1 for causal autoencoders.", ge=2)
     height: int = Field(description="Height in px after resizing to cover and cropping the centre.", ge=16)

@@ -91,12 +91,17 @@ def read_caption(clip: Path, fix: str = CAPTION_FIX) -> str:
     if path is None:
         raise VideoJamError(expected=expected, found="no such file", where=str(clip), fix=fix)
     try:
-        caption = " ".join(read_text(path).split())
+        caption = caption_line(read_text(path))
     except VideoJamError as error:
         raise VideoJamError(expected=expected, found=error.found, where=str(clip), fix=fix) from None
     if not caption:
         raise VideoJamError(expected=expected, found="an empty file", where=str(clip), fix=fix)
     return caption
+
+
+def caption_line(text: str) -> str:
+    """Return a caption's text as one line, without a byte order mark."""
+    return " ".join(text.removeprefix("\ufeff").split())
 
 
 def _places(folder: Path, deep: bool) -> Iterator[Path]:

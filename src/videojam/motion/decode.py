@@ -22,18 +22,43 @@ _RATELESS_FORMATS = frozenset(
 
 
 @dataclass(frozen=True)
+class Part:
+    """A video that is a stretch of a larger file, such as a member of an uncompressed tar; it is read in place.
+
+    Attributes:
+        path: The larger file.
+        name: What the stretch is called in it.
+        start: Its first byte.
+        size: Its length in bytes.
+    """
+
+    path: Path
+    name: str
+    start: int
+    size: int
+
+    def __str__(self) -> str:
+        """Say where it is, for error messages."""
+        return f"{self.path}: {self.name}"
+
+
+VideoPlace = str | Path | Part
+"""Where a video is: a file, or a part of one."""
+
+
+@dataclass(frozen=True)
 class VideoSource:
     """An open file with its video stream.
 
     Attributes:
-        path: The file, for error messages.
+        path: The file, or the part of one, for error messages.
         container: PyAV's container.
         stream: Its first video stream.
         fps: True frame rate; None when nothing in the file states it.
         timed: Whether frames carry timestamps of their own.
     """
 
-    path: Path
+    path: Path | Part
     container: InputContainer
     stream: VideoStream
     fps: float | None
@@ -73,17 +98,18 @@ class TimedFrame:
 
 
 @contextlib.contextmanager
-def open_video(path: str | Path) -> Iterator[VideoSource]:
-    """Open a video file.
+def open_video(path: VideoPlace) -> Iterator[VideoSource]:
+    """Open a video file, or a part of a larger file.
 
     Raises:
         VideoJamError: If the file is missing, empty, not readable as video, or holds only sound.
     """
-    path = Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
+    path = Path(path) if isinstance(path, str) else path
+    file = path.path if isinstance(path, Part) else path
+    if not file.is_file():
+        found = "a folder" if file.is_dir() else "no such file"
         raise VideoJamError(expected="a video file", found=found, where=str(path), fix="Check the path.")
-    if path.stat().st_size == 0:
+    if (path.size if isinstance(path, Part) else path.stat().st_size) == 0:
         raise VideoJamError(
             expected="a video file",
             found="an empty file",
@@ -91,7 +117,7 @@ def open_video(path: str | Path) -> Iterator[VideoSource]:
             fix="Download or export it again.",
         )
     try:
-        container = av.open(f"file:{path}")  # else a name with a colon is taken for an address
+        container = av.open(_address(path))
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoJamError(
             expected="a video file that FFmpeg can open",
@@ -110,6 +136,28 @@ def open_video(path: str | Path) -> Iterator[VideoSource]:
             )
         stream = container.streams.video[0]
         yield VideoSource(path, container, stream, *_rate(container, stream))
+
+
+def check_packets(path: VideoPlace) -> int:
+    """Read every packet of a video without decoding it, and return how many there are.
+
+    Raises:
+        VideoJamError: If the file can't be opened, or ends before its header says.
+    """
+    num_packets = 0
+    with open_video(path) as source:
+        try:
+            for packet in source.container.demux(source.stream):
+                num_packets += packet.size > 0
+                if packet.is_corrupt:
+                    raise _cut_short(source, num_packets, "its last part is missing")
+        except (av.error.FFmpegError, OSError) as error:
+            raise _cut_short(source, num_packets, _reason(error)) from error
+        if num_packets == 0 or (num_packets < source.stream.frames and not _is_whole_avi(source)):
+            raise _cut_short(
+                source, num_packets, f"{num_packets} of {source.stream.frames} packets are there"
+            )
+    return num_packets
 
 
 def decode_frames(source: VideoSource, fallback_fps: float | None = None) -> Iterator[TimedFrame]:
@@ -181,9 +229,16 @@ def _rate(container: InputContainer, stream: VideoStream) -> tuple[float | None,
     return (float(measured) if measured else None), True
 
 
+def _address(path: Path | Part) -> str:
+    """Return what FFmpeg opens; without a protocol, a name with a colon would be taken for an address."""
+    if isinstance(path, Part):
+        return f"subfile,,start,{path.start},end,{path.start + path.size},,:{path.path}"
+    return f"file:{path}"
+
+
 def _is_whole_avi(source: VideoSource) -> bool:
     """Whether a file is an AVI as long as its header says: it counts the empty chunks of held frames as frames."""
-    if source.container.format.name != "avi":
+    if source.container.format.name != "avi" or isinstance(source.path, Part):
         return False
     with source.path.open("rb") as file:
         riff_bytes = int.from_bytes(file.read(8)[4:], "little") + 8

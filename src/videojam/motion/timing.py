@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import av.error
 
-from videojam.motion.decode import VideoSource, open_video
+from videojam.motion.decode import VideoPlace, VideoSource, open_video
 
 # Of the intervals between frames, the one that is shorter than nine in ten: a glitch is not the rate.
 _SHORT_SHARE = 0.1
@@ -28,7 +27,7 @@ class Timing(NamedTuple):
     num_frames: int
 
 
-def read_timing(path: str | Path) -> Timing:
+def read_timing(path: VideoPlace) -> Timing:
     """Read the times of a file's packets, decoding nothing.
 
     Frames are of a constant rate where each lies within half a period of its place at the average rate. Others (a

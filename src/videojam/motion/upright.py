@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from av.video.frame import VideoFrame
@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from videojam.errors import VideoJamError
 from videojam.motion.scaling import ROUNDED_SCALING
+
+Fit = Literal["crop", "letterbox"]
+"""How a frame of another shape gets a size: covering it, the rest cropped; or inside of it, the rest black."""
 
 # Players take untagged video of at least this height for bt709 and smaller for bt601.
 _HD_HEIGHT_PX = 720
@@ -66,13 +69,16 @@ def is_plain(image: VideoFrame, pixel_aspect: float) -> bool:
     return _turns(image) == (False, False, False) and display_size(*size, pixel_aspect) == size
 
 
-def shown(image: VideoFrame, pixel_aspect: float, size: tuple[int, int] | None = None) -> Tensor:
+def shown(
+    image: VideoFrame, pixel_aspect: float, size: tuple[int, int] | None = None, fit: Fit = "crop"
+) -> Tensor:
     """Return a frame as it is meant to be seen, uint8 RGB [3, H, W].
 
     Args:
         image: PyAV's frame.
         pixel_aspect: Width over height of a stored pixel.
-        size: Height and width to cover and crop to, in px; those of the frame in square pixels if None.
+        size: Height and width wanted, in px; those of the frame in square pixels if None.
+        fit: How a frame of another shape gets that size.
     """
     pixels = to_rgb(image)
     natural = display_size(image.height, image.width, pixel_aspect)
@@ -80,7 +86,8 @@ def shown(image: VideoFrame, pixel_aspect: float, size: tuple[int, int] | None =
     if is_transposed:
         pixels, natural = pixels.transpose(1, 2), natural[::-1]
     dims = [axis for axis, flips in ((1, flips_y), (2, flips_x)) if flips]
-    return cover(pixels.flip(dims) if dims else pixels, size or natural, natural)
+    resize = cover if fit == "crop" else contain
+    return resize(pixels.flip(dims) if dims else pixels, size or natural, natural)
 
 
 def cover(pixels: Tensor, size: tuple[int, int], natural: tuple[int, int] | None = None) -> Tensor:
@@ -102,6 +109,29 @@ def cover(pixels: Tensor, size: tuple[int, int], natural: tuple[int, int] | None
     )[0]
     top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
     return enlarged[:, top : top + height, left : left + width]
+
+
+def contain(pixels: Tensor, size: tuple[int, int], natural: tuple[int, int] | None = None) -> Tensor:
+    """Resize (antialiased, aspect kept) until the whole picture fits into the size; what is left is black.
+
+    Args:
+        pixels: uint8 [3, H, W].
+        size: Height and width wanted, in px.
+        natural: Height and width of the frame in square pixels; those of `pixels` if None.
+    """
+    height, width = size
+    own_height, own_width = natural or tuple(pixels.shape[1:])
+    ratio = min(height / own_height, width / own_width)
+    inner = (
+        min(height, max(1, round(own_height * ratio))),
+        min(width, max(1, round(own_width * ratio))),
+    )
+    if tuple(pixels.shape[1:]) != inner:
+        pixels = functional.interpolate(
+            pixels[None].contiguous(), size=inner, mode="bicubic", antialias=True
+        )[0]
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    return functional.pad(pixels, (left, width - inner[1] - left, top, height - inner[0] - top))
 
 
 def _turns(image: VideoFrame) -> tuple[bool, bool, bool]:

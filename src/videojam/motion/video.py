@@ -19,10 +19,10 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed
-from videojam.motion.decode import TimedFrame, VideoSource, decode_frames, open_video, sample_at
+from videojam.motion.decode import TimedFrame, VideoPlace, VideoSource, decode_frames, open_video, sample_at
 from videojam.motion.scaling import ROUNDED_SCALING
 from videojam.motion.timing import Timing, read_timing
-from videojam.motion.upright import shown
+from videojam.motion.upright import Fit, shown
 
 CRF = 16
 """x264's constant rate factor, 0 (lossless) to 51: 16 is visually lossless."""
@@ -60,7 +60,7 @@ class VideoInfo(NamedTuple):
     has_audio: bool
 
 
-def probe_video(path: str | Path) -> VideoInfo:
+def probe_video(path: VideoPlace) -> VideoInfo:
     """Read a file's header and first frame.
 
     Args:
@@ -82,12 +82,13 @@ def probe_video(path: str | Path) -> VideoInfo:
 
 
 def read_video(
-    path: str | Path,
+    path: VideoPlace,
     num_frames: int | None = None,
     fps: float | int | None = None,
     height: int | None = None,
     width: int | None = None,
     start_s: float | int = 0.0,
+    fit: Fit = "crop",
 ) -> Clip:
     """Decode a video file to RGB frames of a constant rate, as they are meant to be seen.
 
@@ -102,6 +103,7 @@ def read_video(
         height: Height to return in px, with `width`: resized (antialiased) to cover, then centre-cropped.
         width: Width to return in px.
         start_s: Where to begin, in s after the first frame.
+        fit: "letterbox": the whole picture inside of the size, with black bars, in place of cropping.
 
     Raises:
         VideoJamError: If the file is missing, empty, unreadable, truncated, without video, shorter than
@@ -120,7 +122,7 @@ def read_video(
     size = None if height is None or width is None else (height, width)
     with open_video(path) as source:
         chosen = islice(_choose(source, timing, start_s), num_frames)
-        frames = _stacked(_pixels(chosen, source, size), num_frames or timing.num_frames)
+        frames = _stacked(_pixels(chosen, source, size, fit), num_frames or timing.num_frames)
     if len(frames) < (num_frames or 1):
         raise VideoJamError(
             expected=f"at least {num_frames or 1} frames at {timing.fps:g} fps from {start_s:g} s on",
@@ -170,14 +172,14 @@ def _choose(source: VideoSource, timing: Timing, start_s: float) -> Iterator[Tim
 
 
 def _pixels(
-    frames: Iterator[TimedFrame], source: VideoSource, size: tuple[int, int] | None
+    frames: Iterator[TimedFrame], source: VideoSource, size: tuple[int, int] | None, fit: Fit
 ) -> Iterator[Tensor]:
     """Convert frames; one that is shown twice is converted once."""
     last: TimedFrame | None = None
     pixels = torch.empty(0)
     for frame in frames:
         if frame is not last:
-            last, pixels = frame, shown(frame.image, source.pixel_aspect, size)
+            last, pixels = frame, shown(frame.image, source.pixel_aspect, size, fit)
         yield pixels
 
 
@@ -243,7 +245,7 @@ def _check_frames(path: Path, frames: Tensor, fps: float) -> None:
 
 
 def _check_request(
-    path: str | Path,
+    path: VideoPlace,
     num_frames: int | None,
     fps: float | None,
     height: int | None,

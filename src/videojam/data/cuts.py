@@ -1,0 +1,54 @@
+"""Scene cuts by a plain rule: neighbouring frames whose colour histograms have little in common."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from videojam.motion.decode import VideoPlace, decode_frames, open_video
+from videojam.motion.upright import to_rgb
+
+BINS = 4
+"""Of each colour channel: 64 in all, coarse enough that motion and noise hardly change a histogram."""
+STRIDE_PX = 4
+THRESHOLD = 0.5
+"""Share of the pixels that have to change their bin."""
+SHORTEST_S = 0.1
+"""Two cuts that are nearer than this are a flash, not two scenes."""
+
+
+def histogram(pixels: UInt8[Tensor, "3 h w"]) -> Float[Tensor, " bins"]:
+    """Return the share of the pixels in each of 64 colour bins."""
+    red, green, blue = (pixels[:, ::STRIDE_PX, ::STRIDE_PX].long() * BINS) // 256
+    counts = torch.bincount(((red * BINS + green) * BINS + blue).flatten(), minlength=BINS**3)
+    return counts / counts.sum()
+
+
+def change(before: Float[Tensor, " bins"], after: Float[Tensor, " bins"]) -> float:
+    """Return the share of pixels that changed their bin at least: half the L1 distance of two histograms."""
+    return float((before - after).abs().sum() / 2)
+
+
+def find_cuts(place: VideoPlace, threshold: float = THRESHOLD) -> list[float]:
+    """Return the times in s, after the first frame, at which new scenes begin.
+
+    Args:
+        place: A video.
+        threshold: Smallest `change` of a cut, 0..1.
+
+    Raises:
+        VideoJamError: the file can't be decoded to its end.
+    """
+    cuts: list[float] = []
+    before: Tensor | None = None
+    with open_video(place) as source:
+        for frame in decode_frames(source):
+            now = histogram(to_rgb(frame.image))
+            if before is not None and change(before, now) > threshold:
+                if cuts and frame.time_s - cuts[-1] < SHORTEST_S:
+                    cuts.pop()  # there and back: a flash
+                else:
+                    cuts.append(frame.time_s)
+            before = now
+    return cuts

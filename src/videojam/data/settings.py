@@ -1,0 +1,102 @@
+"""How clips are cut, resized and encoded when a data set is prepared."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from videojam.data.cuts import THRESHOLD
+from videojam.errors import VideoJamError
+from videojam.motion.code import MotionCode
+
+
+class Bucket(BaseModel):
+    """A size of prepared clips."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_frames: int = Field(description="Frames; 4k+1 for causal autoencoders.", ge=2)
+    height: int = Field(description="Height in px.", ge=16)
+    width: int = Field(description="Width in px.", ge=16)
+
+    def __str__(self) -> str:
+        """Write it as users do: `33x256x448`."""
+        return f"{self.num_frames}x{self.height}x{self.width}"
+
+
+def parse_bucket(text: str) -> Bucket:
+    """Read a bucket as users write it: FRAMESxHEIGHTxWIDTH.
+
+    Raises:
+        VideoJamError: it is none.
+    """
+    match = re.fullmatch(r"(\d+)[x×](\d+)[x×](\d+)", text.strip())
+    if match is None or int(match[1]) < 2 or min(int(match[2]), int(match[3])) < 16:
+        raise VideoJamError(
+            expected="FRAMESxHEIGHTxWIDTH with at least 2 frames and 16 px",
+            found=repr(text),
+            where="bucket",
+            fix="Write for instance 33x256x448.",
+        )
+    return Bucket(num_frames=int(match[1]), height=int(match[2]), width=int(match[3]))
+
+
+class ClipSettings(BaseModel):
+    """How files become clips of fixed sizes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    buckets: tuple[Bucket, ...] = Field(
+        description="Sizes; a clip gets that of the nearest shape, and of these the longest that it fills.",
+        min_length=1,
+    )
+    fps: float = Field(description="Frames a second; frames are chosen by their times.", gt=0)
+    fit: Literal["crop", "letterbox"] = Field(
+        "crop", description="A picture of another shape is cropped at its centre, or gets black bars."
+    )
+    cuts: Literal["ignore", "first", "split"] = Field(
+        "ignore",
+        description="Scene cuts: not looked for; only the first scene is used; or each scene is a clip.",
+    )
+    cut_threshold: float = Field(
+        THRESHOLD, description="Share of pixels that have to change their colour bin at a cut.", gt=0, le=1
+    )
+    windows: Literal["first", "all"] = Field(
+        "first", description="Of a scene longer than a clip: its start, or one clip after another."
+    )
+    min_s: float = Field(0.0, description="Scenes shorter than this, in s, are left out.", ge=0)
+    min_motion: float | None = Field(
+        None,
+        description="Leave out clips whose mean speed is below this share of the diagonal per frame (too still).",
+        ge=0,
+    )
+    max_motion: float | None = Field(
+        None,
+        description="Leave out clips whose mean speed is above this share of the diagonal per frame (too wild).",
+        gt=0,
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ClipSettings:
+        if len(set(self.buckets)) < len(self.buckets):
+            raise ValueError("buckets: one stands there twice")
+        if None not in (self.min_motion, self.max_motion) and not self.min_motion < self.max_motion:  # type: ignore[operator]
+            raise ValueError("min_motion is not below max_motion")
+        return self
+
+
+class PrepareSettings(BaseModel):
+    """All that decides what a prepared folder holds, besides its clips and the base."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clips: ClipSettings = Field(description="Sizes, rate, cuts and filters.")
+    motion: MotionCode = Field(MotionCode(), description="How flow is measured and drawn.")
+    raft_weights: str = Field("C_T_V1", description="RAFT's weights: torchvision's name or a file.")
+    max_sequence_length: int | None = Field(
+        None, description="Text tokens, padding included; default: the base's own.", ge=1
+    )
+    clips_per_shard: int = Field(256, description="Clips of a shard.", ge=1)
+    batch_clips: int = Field(4, description="Clips that are encoded together.", ge=1)
