@@ -58,7 +58,7 @@ def test_an_unknown_or_missing_model_is_named(package):
         load_model("tiny:control")
 
 
-@pytest.mark.parametrize("name", TINY_NAMES)
+@pytest.mark.parametrize("name", [*TINY_NAMES, "grid-videojam"])
 def test_shipped_models_load_in_plain_diffusers_without_this_package(name):
     code = (
         "import sys\nfrom diffusers import WanPipeline\n"

@@ -151,7 +151,7 @@ def _read(entry: ClipEntry, path: Path, code: MotionCode, estimator: FlowEstimat
     """Read a clip and draw its motion; its flow, three times as large, isn't kept."""
     content = entry.read()
     flow = flow_of(content, estimator)
-    clip = DrawnClip(entry.name, entry.caption, content.video, code.draw(flow))
+    clip = DrawnClip(entry.name, entry.caption, content.video, code.draw(flow), code.gain)
     facts = {"name": entry.name, "caption": entry.caption}
     if content.own_fps is not None:
         facts["own_fps"] = repr(content.own_fps)

@@ -45,12 +45,14 @@ class DrawnClip:
         caption: Its text.
         video: Pixels.
         motion: Its flow drawn as RGB (Eq. 5); None for a model that reads no motion.
+        gain: Factor on its motion latents.
     """
 
     name: str
     caption: str
     video: UInt8[Tensor, "t 3 h w"]
     motion: UInt8[Tensor, "t 3 h w"] | None
+    gain: float = 1.0
 
 
 class Encoded(NamedTuple):
@@ -96,6 +98,8 @@ def encode_clips(
     groups = [pixels] if together else [video[None] for video in pixels]
     latents = torch.cat([family.encode_video(pipe, group) for group in groups])
     x, d = latents[: len(clips)], latents[len(clips) :] if motions else latents
+    if motions:
+        d = d * torch.tensor([clip.gain for clip in clips], device=d.device).view(-1, 1, 1, 1, 1)
     for clip, appearance, motion in zip(clips, x, d, strict=True):
         reject_non_finite(appearance, "appearance latent", clip.name)
         reject_non_finite(motion, "motion latent", clip.name)

@@ -84,6 +84,20 @@ class WanFamily(Family):
         mean, std = channel_statistics(vae, z)
         return z * std + mean
 
+    @torch.no_grad()
+    def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+        """Encode as the other families do; the stock class reads 4k + 1 frames, whatever it compresses.
+
+        Without temporal compression any number of frames is a clip: the last frame is repeated up to 4k + 1, and
+        the latents of the repeats, which no earlier latent depends on, are dropped.
+        """
+        temporal, num_frames = pipe.vae_scale_factor_temporal, video.shape[2]
+        num_more = -(num_frames - 1) % 4 if temporal == 1 else 0
+        if num_more:
+            video = torch.cat([video, video[:, :, -1:].expand(-1, -1, num_more, -1, -1)], dim=2)
+        z = super().encode_video(pipe, video)
+        return z[:, :, :num_frames] if num_more else z
+
     def smallest_clip(self, pipe: Pipeline) -> tuple[int, int, int]:
         """Return two latent frames of one token; 16 px is the stock pipeline's own check."""
         _, patch_height, patch_width = next(iter(self.transformers(pipe).values())).config.patch_size

@@ -40,6 +40,9 @@ class MotionCode(BaseModel):
     padding: Literal["first", "last"] = Field(
         "first", description="Which flow is duplicated so that T-1 flows fill T frames (first: put in front)."
     )
+    gain: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="Factor on the motion's latents; the paper's is 1."
+    )
 
     def full_scale_px(self, height: int, width: int) -> float:
         """Speed in px/frame that is drawn as m = 1: `s·sqrt(H² + W²)` (Eq. 5).

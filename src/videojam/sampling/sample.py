@@ -153,7 +153,7 @@ def decode_halves(
     video = _to_pixels(_decode(model, x, num_frames))
     if d is None or model.record is None:
         return video, None, None
-    motion = _decode(model, _with_still_start(model, d), num_frames)
+    motion = _decode(model, _with_still_start(model, d) / model.record.motion.gain, num_frames)
     flow = [model.record.motion.read(clip) for clip in (motion + 1) / 2]
     return video, _to_pixels(motion), torch.stack(flow)
 
@@ -172,6 +172,7 @@ def _with_still_start(model: LoadedModel, d: Tensor) -> Tensor:
     height, width = (size * spatial for size in d.shape[3:])
     still = model.record.motion.still(height, width).float() / 127.5 - 1
     first = model.family.encode_video(model.pipeline, still.movedim(0, 1)[None]).to(d)
+    first *= model.record.motion.gain
     return torch.cat([torch.where(null.view(-1, 1, 1, 1, 1), first, d[:, :, :1]), d[:, :, 1:]], dim=2)
 
 

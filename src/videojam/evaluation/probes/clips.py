@@ -178,6 +178,7 @@ def encode(
             caption=caption,
             video=content.video,
             motion=None if code is None else code.draw(flow_of(content, estimator)),
+            gain=1.0 if code is None else code.gain,
         )
         for content, caption in zip(contents, captions, strict=True)
     ]
