@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from studies.premise.config import ArmConfig
-from studies.premise.model import is_joint, predict
+from studies.premise.model import has_own_noise, is_joint, predict, with_level
 from studies.premise.muon import StackedMuon
 from studies.premise.testbed import Bed, seed_of
 
@@ -29,10 +29,11 @@ class Arm:
 
     def __init__(self, config: ArmConfig, bed: Bed, model: torch.nn.Module) -> None:
         """Put a model on the testbed's device and make its optimisers."""
-        self.config, self.bed, self.train = config, bed, bed.config.train
+        self.config, self.train = config, bed.config.train
+        self.bed = bed = bed.with_gain(config.gain)
         self.model = model.to(bed.device).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.is_joint = is_joint(model)
+        self.is_joint, self.has_own_noise = is_joint(model), has_own_noise(model)
         self.num_steps = 0
         self.rate, self.average_weight = (torch.zeros((), device=bed.device) for _ in range(2))
         self.sums = torch.zeros(len(SUMS), device=bed.device)
@@ -103,7 +104,12 @@ class Arm:
         if self.is_joint:
             eps_d = torch.randn(d.shape, **draw)
             kept = torch.rand(num, **draw) >= train.motion_dropout
+            if self.has_own_noise:  # uniform, as sampling is long at d's clean end where d leads
+                sigma_d = torch.rand(num, **draw)
+                level = sigma_d[:, None, None, None, None]
             noised = torch.cat([noised, d.lerp(eps_d, level) * kept[:, None, None, None, None]], dim=1)
+            if self.has_own_noise:
+                noised = with_level(noised, (1 - sigma_d) * kept)
         with torch.autocast(
             bed.device.type, torch.bfloat16, enabled=bed.device.type == "cuda", cache_enabled=False
         ):

@@ -5,17 +5,22 @@ from __future__ import annotations
 from studies.premise.arm import Arm
 from studies.premise.config import ArmConfig
 from studies.premise.heldout import NUM_CLIPS, make_heldout
+from studies.premise.model import widen
 from studies.premise.rules import Rule
 from studies.premise.run import Run, arguments
 from studies.premise.train import Plan, train_arms
-from videojam.joint.widen import widen_transformer
 
 ARMS: dict[str, dict[str, object]] = {
     "control": {},
     "joint": {"kind": "joint"},
     "reweighted": {"moving_weight": 10.0},
+    "own": {"kind": "joint", "noise": "own"},
+    "gain1": {"kind": "joint", "gain": 1.0},
+    "gain3": {"kind": "joint", "gain": 3.0},
+    "own_gain1": {"kind": "joint", "noise": "own", "gain": 1.0},
 }
-CURVE_RULES = (Rule(), Rule(w_motion=2.0))
+"""Arms by name; joint arms have the study's gain, 0.4, unless they say another."""
+CURVE_RULES = (Rule(), Rule(w_motion=2.0), Rule(w_motion=2.0, lead=5.0))
 
 
 def train_fine_tunes(
@@ -32,7 +37,7 @@ def train_fine_tunes(
     for name in names:
         config = ArmConfig.model_validate({"name": f"{name}.{base}.s{seed}", "seed": seed, **ARMS[name]})
         model = run.model(base).requires_grad_(True)
-        arms.append(Arm(config, run.bed, widen_transformer(model) if config.kind == "joint" else model))
+        arms.append(Arm(config, run.bed, widen(model, config.noise) if config.kind == "joint" else model))
     return train_arms(arms, run.folder, plan, make_heldout(run.bed, num_heldout), compiled)
 
 

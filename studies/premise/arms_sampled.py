@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from studies.premise.model import is_joint
 from studies.premise.rules import Rule
 from studies.premise.run import Run, arguments
 from studies.premise.sample import coherence, sample
@@ -46,7 +47,35 @@ JOINT_RULES = (
     Rule(oracle=True),
     Rule(w_motion=2.0, on="appearance", oracle=True),
 )
+GAIN_RULES = (
+    *(Rule(w_text=w_text, w_motion=w_motion) for w_text in (0.0, 3.0) for w_motion in (0.0, 2.0, 4.0)),
+    Rule(null_motion=True),
+    Rule(oracle=True),
+)
+LEADS = (1.0, 2.0, 5.0, 10.0)
+OWN_NOISE_RULES = (
+    *(
+        Rule(w_text=w_text, w_motion=w_motion, lead=lead)
+        for lead in LEADS
+        for w_text in (0.0, 3.0)
+        for w_motion in (0.0, 2.0)
+    ),
+    Rule(null_motion=True),
+    Rule(oracle=True),
+    Rule(oracle=True, lead=5.0),
+)
 NUM_MOTION_KEPT = 64
+
+
+def rules_of(run: Run, name: str) -> tuple[Rule, ...]:
+    """Return the rules under which a model is sampled."""
+    arm = run.arm(name)
+    if arm.noise == "own":
+        return OWN_NOISE_RULES
+    if arm.gain is not None:
+        return GAIN_RULES
+    # weights of earlier runs don't say their arm
+    return JOINT_RULES if is_joint(run.model(name)) else PLAIN_RULES
 
 
 def sample_model(run: Run, name: str, rules: tuple[Rule, ...], num: int, noise_seed: int) -> None:
@@ -55,6 +84,7 @@ def sample_model(run: Run, name: str, rules: tuple[Rule, ...], num: int, noise_s
     The files are `NAME.nSEED.clips.safetensors` and `NAME.nSEED.flags.safetensors`.
     """
     model, weaker = run.model(name), run.weaker(name)
+    bed = run.bed.with_gain(run.arm(name).gain)
     helper = run.model(weaker) if weaker else None
     tensors: dict[str, Tensor] = {}
     for rule in rules:
@@ -62,8 +92,8 @@ def sample_model(run: Run, name: str, rules: tuple[Rule, ...], num: int, noise_s
             run.log(f"{name} {rule.name}: not sampled, no snapshot to lead away from")
             continue
         started = time.monotonic()
-        clips = sample(run.bed, model, rule, num, noise_seed, helper)
-        flags = coherence(run.bed, clips)
+        clips = sample(bed, model, rule, num, noise_seed, helper)
+        flags = coherence(bed, clips)
         tensors[f"{rule.name}/video"] = clips.video.cpu()
         tensors[f"{rule.name}/caption"] = clips.caption.cpu()
         if clips.motion is not None:
@@ -94,8 +124,7 @@ def main() -> None:
     options = parser.parse_args()
     run = Run(options.out)
     for name in options.models:
-        is_joint_arm = "joint" in name
-        sample_model(run, name, JOINT_RULES if is_joint_arm else PLAIN_RULES, options.clips, options.noise)
+        sample_model(run, name, rules_of(run, name), options.clips, options.noise)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import tarfile
 import time
 from pathlib import Path
 
-from studies.premise.arms import CURVE_RULES, train_fine_tunes
-from studies.premise.arms_sampled import JOINT_RULES, PLAIN_RULES, sample_model
+from studies.premise.arms import ARMS, CURVE_RULES, train_fine_tunes
+from studies.premise.arms_sampled import rules_of, sample_model
 from studies.premise.base import train_base
 from studies.premise.gates import gates
 from studies.premise.run import STARTED, Run, arguments, config_of
@@ -49,9 +49,8 @@ def call(run: Run, options: argparse.Namespace) -> None:
         sampled += [f"{name}.{options.from_base}.s{seed}" for name in options.arms]
         pack(run, options.back)
     for name in sampled:
-        rules = JOINT_RULES if name.startswith("joint") else PLAIN_RULES
         for noise_seed in options.noise:
-            sample_model(run, name, rules, options.clips, noise_seed)
+            sample_model(run, name, rules_of(run, name), options.clips, noise_seed)
         pack(run, options.back)
 
 
@@ -83,7 +82,7 @@ def main() -> None:
     parser.add_argument("--base-steps", type=int)
     parser.add_argument("--young", type=int, nargs="*", default=[])
     parser.add_argument("--from-base", default="base", help="Base or snapshot that arms start from.")
-    parser.add_argument("--arms", nargs="*", default=["control", "joint"])
+    parser.add_argument("--arms", nargs="*", default=["control", "joint"], choices=list(ARMS))
     parser.add_argument("--arm-minutes", type=float, default=3.0)
     parser.add_argument("--arm-steps", type=int)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])

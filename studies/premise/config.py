@@ -11,6 +11,9 @@ from videojam.files import write_text
 from videojam.motion.code import MotionCode
 from videojam.world.grid import GridConfig
 
+ARM_KEY = "arm"
+"""Key of an arm's config in the metadata of its weights."""
+
 
 class ModelConfig(BaseModel):
     """The stock Wan transformer at a tiny size."""
@@ -65,6 +68,10 @@ class ArmConfig(BaseModel):
     kind: Literal["plain", "joint"] = "plain"
     seed: int = Field(1, ge=0, description="Seed of its clips and noise; arms of one seed see the same.")
     moving_weight: float = Field(1.0, gt=0, description="Weight of appearance errors where the mover is.")
+    noise: Literal["same", "own"] = Field(
+        "same", description="Noise level of d: that of x, or one drawn on its own, which the model is told."
+    )
+    gain: float | None = Field(None, gt=0, description="Factor on d's latents; None is the study's.")
 
 
 def load_config(path: Path) -> StudyConfig:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from studies.premise.model import is_joint, predict
+from studies.premise.model import has_own_noise, is_joint, predict, with_level
 from studies.premise.testbed import Bed, generator_of
 from videojam.world.grid import Clips
 
@@ -27,6 +27,7 @@ class HeldOut:
         order: A random order of the frames of each clip, `[N, F]`.
         moving: Where the mover shows.
         text: Word vectors of the captions.
+        gain: Factor on d's latents.
     """
 
     x: Tensor
@@ -36,10 +37,15 @@ class HeldOut:
     order: Tensor
     moving: Tensor
     text: Tensor
+    gain: float
 
     def permuted(self, latents: Tensor) -> Tensor:
         """Put the frames of each clip in its random order."""
         return latents.gather(2, self.order[:, None, :, None, None].expand_as(latents))
+
+    def with_gain(self, gain: float) -> HeldOut:
+        """Return the same with another factor on d's latents."""
+        return self if gain == self.gain else replace(self, d=gain / self.gain * self.d, gain=gain)
 
 
 def make_heldout(bed: Bed, num: int = NUM_CLIPS) -> HeldOut:
@@ -56,6 +62,7 @@ def make_heldout(bed: Bed, num: int = NUM_CLIPS) -> HeldOut:
         order=chance.argsort(1),
         moving=bed.moving(clips),
         text=bed.texts[clips.caption],
+        gain=bed.config.gain,
     )
 
 
@@ -65,7 +72,8 @@ def heldout_losses(model: torch.nn.Module, data: HeldOut) -> dict[str, list[floa
 
     Keys: `x` the appearance loss, `moving` the same where the mover shows, `static_share` the share of x's
     loss elsewhere, `permuted` the ratio of x's loss on permuted frames; of a joint model also `d`, its motion
-    loss, and `w_star`, the scale of motion guidance that would lower x's loss most (0 is ideal).
+    loss, and `w_star`, the scale of motion guidance that would lower x's loss most (0 is ideal). Motion with
+    noise of its own has the level of x here.
     """
     table: dict[str, list[Tensor]] = {}
     for t in TIMES:
@@ -102,6 +110,8 @@ def _errors(
     if is_joint(model):
         motion = (t * d + (1 - t) * data.eps_d) * (not null_motion)
         latents = torch.cat([latents, motion], dim=1)
+    if has_own_noise(model):
+        latents = with_level(latents, (1 - sigma) * (not null_motion))
     prediction = predict(model, latents, sigma, data.text)
     error = (prediction[:, :3] - (data.eps_x - x)).square()
     if not is_joint(model):

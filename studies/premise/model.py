@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from diffusers.models import WanTransformer3DModel
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from studies.premise.config import ModelConfig
 from videojam.families.stock import Transformer
+from videojam.joint.widen import widen_transformer
 
 NUM_CHANNELS = 3
 
@@ -42,12 +43,41 @@ def make_base(config: ModelConfig, seed: int) -> WanTransformer3DModel:
     return model
 
 
+def widen(base: torch.nn.Module, noise: Literal["same", "own"]) -> torch.nn.Module:
+    """Return the joint model of a base: 2C channels in and out.
+
+    With noise of d's own one more channel comes in, behind d: t_d, with zero weights at the start.
+    """
+    joint = cast(WanTransformer3DModel, widen_transformer(base))
+    if noise == "same":
+        return joint
+    own = WanTransformer3DModel.from_config({**joint.config, "in_channels": 2 * NUM_CHANNELS + 1})
+    state = joint.state_dict()
+    weight = state["patch_embedding.weight"]
+    state["patch_embedding.weight"] = torch.cat([weight, torch.zeros_like(weight[:, :1])], dim=1)
+    own.load_state_dict(state)
+    return own.train(joint.training)
+
+
+def with_level(latents: Tensor, t_d: Tensor) -> Tensor:
+    """Put t_d, d's noise level in the paper's time, behind noised x and d.
+
+    Null motion is zeros in d and in t_d, where 0 is noise: nothing is known of d.
+
+    Args:
+        latents: `[B, 2C, F, H, W]`.
+        t_d: `[B]`, 0 to 1.
+    """
+    shape = (len(latents), 1, *latents.shape[2:])
+    return torch.cat([latents, t_d[:, None, None, None, None].expand(shape)], dim=1)
+
+
 def predict(model: torch.nn.Module, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
     """Return the velocity ε − x (and ε − d) in the convention of the class: time is 1000σ.
 
     Args:
         model: Base or joint.
-        latents: Noised x, or [x, d], `[B, C or 2C, F, H, W]`.
+        latents: Noised x, or [x, d], or [x, d, t_d], `[B, C or 2C or 2C+1, F, H, W]`.
         sigma: `[B]`, 1 − t.
         text: Word vectors, `[B, L, D]`.
     """
@@ -56,4 +86,9 @@ def predict(model: torch.nn.Module, latents: Tensor, sigma: Tensor, text: Tensor
 
 def is_joint(model: torch.nn.Module) -> bool:
     """Whether a model predicts motion too."""
-    return cast(Transformer, model).config.in_channels == 2 * NUM_CHANNELS
+    return cast(Transformer, model).config.out_channels == 2 * NUM_CHANNELS
+
+
+def has_own_noise(model: torch.nn.Module) -> bool:
+    """Whether a joint model's motion has a noise level of its own."""
+    return cast(Transformer, model).config.in_channels == 2 * NUM_CHANNELS + 1

@@ -28,6 +28,8 @@ class Rule:
         null_motion: The network never sees motion (Table 3's "w/o optical flow").
         oracle: The motion half is the true motion, noised.
         reuse: The null-motion branch is computed at every n-th step, and kept between.
+        lead: How far d is ahead of x, in a model whose motion has noise of its own: 1 − t_d = (1 − t)^lead, so
+            that d starts `lead` times as fast and both end at t = 1.
     """
 
     w_text: float = 0.0
@@ -39,6 +41,7 @@ class Rule:
     null_motion: bool = False
     oracle: bool = False
     reuse: int = 1
+    lead: float = 1.0
 
     @property
     def name(self) -> str:
@@ -50,6 +53,7 @@ class Rule:
         parts += ["no-flow"] if self.null_motion else []
         parts += ["oracle"] if self.oracle else []
         parts += [f"reuse{self.reuse}"] if self.reuse > 1 else []
+        parts += [f"lead{self.lead:g}"] if self.lead != 1 else []
         return "_".join(parts) or "plain"
 
     @property
@@ -60,6 +64,10 @@ class Rule:
         first, last = self.window
         blind = (last - first) / self.reuse if self.w_motion else 0.0
         return 1.0 + (self.w_text != 0) + blind + (self.w_auto != 0)
+
+    def motion_time(self, t: float) -> float:
+        """Return t_d, where d is when x is at t."""
+        return float(1 - (1 - t) ** self.lead)
 
     def _scales(self) -> tuple[tuple[str, float], ...]:
         return ("w1=", self.w_text), ("w2=", self.w_motion), ("auto=", self.w_auto)

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
-from studies.premise.config import StudyConfig, load_config
-from studies.premise.model import NUM_CHANNELS, make_base
+from studies.premise.config import ARM_KEY, ArmConfig, StudyConfig, load_config
+from studies.premise.model import NUM_CHANNELS, make_base, widen
 from studies.premise.testbed import Bed, make_testbed
-from videojam.joint.widen import widen_transformer
 
 STARTED = time.monotonic()
 
@@ -42,13 +42,20 @@ class Run:
             log.write(line + "\n")
 
     def model(self, name: str) -> torch.nn.Module:
-        """Load an averaged model by its name, joint if its weights are."""
+        """Load an averaged model by its name, joint, and with noise of d's own, if its weights are."""
         state = load_file(self.folder / f"{name}.safetensors", device=str(self.device))
         model: torch.nn.Module = make_base(self.config.model, 0)
-        if state["patch_embedding.weight"].shape[1] == 2 * NUM_CHANNELS:
-            model = widen_transformer(model)
+        num_in = state["patch_embedding.weight"].shape[1]
+        if num_in > NUM_CHANNELS:
+            model = widen(model, "same" if num_in == 2 * NUM_CHANNELS else "own")
         model.load_state_dict(state)
         return model.to(self.device).eval().requires_grad_(False)
+
+    def arm(self, name: str) -> ArmConfig:
+        """Return what a model did differently, as its weights say; a base did nothing."""
+        with safe_open(self.folder / f"{name}.safetensors", framework="pt") as weights:
+            said = (weights.metadata() or {}).get(ARM_KEY)
+        return ArmConfig.model_validate_json(said) if said else ArmConfig(name=name)
 
     def weaker(self, name: str) -> str | None:
         """Return the earliest snapshot of a model, for autoguidance; None if none was kept."""

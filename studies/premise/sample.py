@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from studies.premise.model import is_joint
+from studies.premise.model import has_own_noise, is_joint, with_level
 from studies.premise.rules import Rule, Velocity
 from studies.premise.testbed import Bed, generator_of
 from videojam.world.grid import judge, to_levels, to_units
@@ -45,13 +45,16 @@ def sample(
     """Sample clips of balanced captions.
 
     Args:
-        bed: World on the model's device.
+        bed: World on the model's device, with the model's gain.
         model: Base or joint.
-        rule: How it is guided.
+        rule: How it is guided; only a model whose motion has noise of its own can be asked for a lead.
         num: Clips.
         noise_seed: Of the noise; the same for each arm that is compared.
         weaker: For autoguidance.
     """
+    own = has_own_noise(model)
+    if rule.lead != 1 and not own:
+        raise ValueError(f"{rule.name}: the model's motion has the noise level of x, so it cannot lead")
     world = bed.config.world
     shape = (num, 3, world.num_frames, world.size_px, world.size_px)
     # noise is drawn on the CPU, so that another device gives the same clips
@@ -66,9 +69,15 @@ def sample(
     velocity = Velocity(model, rule, bed.texts[caption], bed.texts[-1], weaker)
     for step in range(NUM_STEPS):
         t = step / NUM_STEPS
+        t_d = rule.motion_time(t) if own else t
         if rule.oracle:
-            latents[:, 3:] = t * true_d + (1 - t) * eps_d
-        latents = latents - velocity(latents, t, step) / NUM_STEPS
+            latents[:, 3:] = t_d * true_d + (1 - t_d) * eps_d
+        seen = with_level(latents, torch.full((num,), t_d, device=bed.device)) if own else latents
+        moved = velocity(seen, t, step) / NUM_STEPS
+        if own:
+            step_d = rule.motion_time((step + 1) / NUM_STEPS) - t_d
+            moved[:, 3:] *= step_d * NUM_STEPS  # an Euler step of its own length
+        latents = latents - moved
     motion = to_levels(decode(world, latents[:, 3:]) / bed.config.gain) if is_joint(model) else None
     return Sampled(to_levels(decode(world, latents[:, :3])), motion, caption)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,6 +56,12 @@ class Bed:
         world, every = self.config.world, torch.arange(len(self.distinct), device=self.device)
         colours = cell_colours(world, self.distinct, self.config.code)
         return decode(world, encode_motion(world, self.distinct, every, colours, gain=1.0))
+
+    def with_gain(self, gain: float | None) -> Bed:
+        """Return the testbed with another factor on d's latents; None changes nothing."""
+        if gain is None:
+            return self
+        return replace(self, config=self.config.model_copy(update={"gain": gain}))
 
     @property
     def num_captions(self) -> int:

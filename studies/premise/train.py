@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studies.premise.arm import Arm
-from studies.premise.config import TrainConfig
+from studies.premise.config import ARM_KEY, TrainConfig
 from studies.premise.graph import Runner
 from studies.premise.heldout import TIMES, HeldOut, heldout_losses
 from studies.premise.rules import Rule
@@ -117,14 +117,19 @@ def _measure(
 ) -> None:
     for arm in arms:
         row: dict[str, object] = {"step": step, "seconds": round(seconds, 1), **arm.mean_losses(since)}
-        row |= heldout_losses(arm.average, data)
+        row |= heldout_losses(arm.average, data.with_gain(arm.bed.config.gain))
         for rule in plan.rules:
-            if arm.is_joint or rule == Rule(w_text=rule.w_text):
+            if _fits(rule, arm):
                 flags = coherence(arm.bed, sample(arm.bed, arm.average, rule, plan.num_clips, noise_seed=100))
                 row[rule.name] = {key: round(float(flag.float().mean()), 4) for key, flag in flags.items()}
         with (folder / f"{arm.config.name}.curve.jsonl").open("a") as curve:
             curve.write(json.dumps(row) + "\n")
         plan.log(summary(arm.config.name, row))
+
+
+def _fits(rule: Rule, arm: Arm) -> bool:
+    """Whether a rule can be asked of an arm: motion guidance of a joint one, a lead of noise of d's own."""
+    return arm.has_own_noise or (rule.lead == 1 and (arm.is_joint or rule == Rule(w_text=rule.w_text)))
 
 
 def summary(name: str, row: dict[str, Any]) -> str:
@@ -153,7 +158,8 @@ def _wait(arm: Arm) -> None:
 def _save_averages(arms: list[Arm], folder: Path, suffix: str) -> None:
     for arm in arms:
         with renamed(folder / f"{arm.config.name}{suffix}.safetensors") as unfinished:
-            save_file({k: v.contiguous() for k, v in arm.average.state_dict().items()}, unfinished)
+            weights = {k: v.contiguous() for k, v in arm.average.state_dict().items()}
+            save_file(weights, unfinished, metadata={ARM_KEY: arm.config.model_dump_json()})
 
 
 def _save_states(arms: list[Arm], folder: Path) -> None:

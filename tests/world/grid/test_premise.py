@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,10 +13,10 @@ import torch
 from studies.premise.arm import Arm
 from studies.premise.config import ArmConfig, ModelConfig, StudyConfig, TrainConfig
 from studies.premise.heldout import heldout_losses, make_heldout
-from studies.premise.model import make_base, predict
+from studies.premise.model import make_base, predict, widen
 from studies.premise.muon import StackedMuon
 from studies.premise.rules import Rule, Velocity
-from studies.premise.sample import sample
+from studies.premise.sample import coherence, sample
 from studies.premise.testbed import Bed, make_testbed
 from studies.premise.train import Plan, rate_at, train_arms
 from videojam.joint.widen import widen_transformer
@@ -76,12 +77,77 @@ def test_a_resumed_run_ends_in_the_same_bits(bed: Bed, tmp_path: Path) -> None:
 
 def test_a_joint_model_starts_as_its_base_and_sees_the_control_s_draws(bed: Bed) -> None:
     base = make_base(CONFIG.model, 0)
-    control, joint = (
-        Arm(ArmConfig(name=n), bed, m) for n, m in [("a", base), ("b", widen_transformer(base))]
-    )
-    for arm in (control, joint):
+    # at zero the output projection would make every model alike
+    torch.nn.init.normal_(base.proj_out.weight, generator=torch.Generator().manual_seed(0))
+    models = {"control": base, "joint": widen(base, "same"), "own": widen(base, "own")}
+    losses = []
+    for name, model in models.items():
+        arm = Arm(ArmConfig(name=name), bed, model)
         arm.set_step(7, 1e-3)
-    assert control.losses()[0] == joint.losses()[0]
+        losses.append(arm.losses()[0])
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_noise_of_d_s_own_is_told_to_the_model_and_null_motion_tells_nothing(bed: Bed) -> None:
+    model = widen(make_base(CONFIG.model, 0), "own")
+    seen: dict[str, torch.Tensor] = {}
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.update(z=args[0], sigma=kwargs["timestep"] / 1000), with_kwargs=True
+    )
+    num = 256
+    config = CONFIG.model_copy(update={"train": TrainConfig(batch_size=num, motion_dropout=0.5)})
+    arm = Arm(ArmConfig(name="own"), make_testbed(config, torch.device("cpu")), model)
+    arm.set_step(0, 1e-3)
+    arm.losses()
+    d, level = seen["z"][:, 3:6], seen["z"][:, 6].flatten(1)
+    t_d = level[:, 0]
+    assert torch.equal(level, t_d[:, None].expand_as(level))
+    null = t_d == 0
+    assert torch.equal(null, (d == 0).flatten(1).all(1))
+    assert 0.4 < float(null.float().mean()) < 0.6
+    assert abs(float(t_d[~null].mean()) - 0.5) < 0.1
+    assert abs(float(torch.corrcoef(torch.stack([t_d, seen["sigma"]])[:, ~null])[0, 1])) < 0.3
+    # most places are black: the median distance from their middle is 0.67 (1 − t_d)
+    flat = d[~null].flatten(1)
+    spread = (flat - flat.median(1, keepdim=True).values).abs().median(1).values
+    assert float(torch.corrcoef(torch.stack([spread, t_d[~null]]))[0, 1]) < -0.8
+
+
+class PointMass(torch.nn.Module):
+    """The ideal model of a world whose only clip is x = d = 0: its velocity is noise, latents over σ."""
+
+    config = SimpleNamespace(in_channels=7, out_channels=6)
+
+    def forward(self, latents: torch.Tensor, timestep: torch.Tensor, **_: object) -> tuple[torch.Tensor]:
+        sigma, sigma_d = timestep[:, None, None, None, None] / 1000, (1 - latents[:, 6:]).clamp_min(1e-6)
+        return (torch.cat([latents[:, :3] / sigma, latents[:, 3:6] / sigma_d], dim=1),)
+
+
+@pytest.mark.parametrize("lead", [1.0, 2.0, 5.0, 10.0])
+def test_each_half_ends_at_its_data_whatever_the_lead(bed: Bed, lead: float) -> None:
+    sampled = sample(bed, PointMass(), Rule(w_motion=2.0, lead=lead), 2, 0)
+    assert sampled.motion is not None
+    assert (sampled.video == 128).all()
+    assert (sampled.motion == 128).all()
+
+
+def test_a_lead_is_d_s_share_of_the_way_and_needs_noise_of_its_own(bed: Bed) -> None:
+    rule = Rule(lead=2.0)
+    assert [rule.motion_time(t) for t in (0, 0.5, 1)] == [0, 0.75, 1]
+    with pytest.raises(ValueError, match="cannot lead"):
+        sample(bed, widen(make_base(CONFIG.model, 0), "same"), rule, 1, 0)
+
+
+def test_a_gain_multiplies_d_in_training_and_is_taken_out_of_its_pictures(bed: Bed) -> None:
+    generator, same = (torch.Generator().manual_seed(0) for _ in range(2))
+    (x, d), (same_x, tripled) = (
+        b.latents(b.clips(4, g)) for b, g in [(bed, generator), (bed.with_gain(3 * bed.config.gain), same)]
+    )
+    assert torch.equal(x, same_x)
+    torch.testing.assert_close(tripled, 3 * d)
+    arm = Arm(ArmConfig(name="gain3", gain=3.0), bed, widen(make_base(CONFIG.model, 0), "own"))
+    sampled = sample(arm.bed, arm.average, Rule(oracle=True, lead=5.0), 8, 0)
+    assert coherence(arm.bed, sampled)["motion_lawful"].all()
 
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
@@ -120,8 +186,6 @@ def test_heldout_losses_of_a_model_that_predicts_zero_are_the_target_s_power(bed
 
 def test_true_motion_counts_as_lawful(bed: Bed) -> None:
     model = trained_a_little(bed, "joint").average
-    from studies.premise.sample import coherence
-
     assert coherence(bed, sample(bed, model, Rule(oracle=True), 8, 0))["motion_lawful"].all()
 
 
@@ -131,9 +195,13 @@ def test_every_stage_runs_and_says_what_it_did(tmp_path: Path) -> None:
     small += ["model.num_layers=1", "model.num_heads=1", "model.head_dim=12"]
     command = [sys.executable, "-m", "studies.premise.call", "--out", str(out), "--back", str(back)]
     command += ["--set", *small, "--base-steps", "3", "--arm-steps", "3", "--clips", "4", "--held-out", "4"]
+    command += ["--arms", "control", "joint", "own", "gain3"]
     done = subprocess.run([sys.executable, "-c", BLOCKED, *command[3:]], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "joint.base.s1 w2=2: coherent" in done.stdout
+    assert "own.base.s1 w1=3_w2=2_lead10: coherent" in done.stdout
+    assert "gain3.base.s1 w2=2: coherent" in done.stdout
+    assert "w1=1: coherent" in done.stdout.split("control.base.s1 plain: coherent")[1].splitlines()[1]
     names = {file.name for file in back.iterdir()}
     assert {
         "base.safetensors",
