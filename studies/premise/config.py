@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from videojam.files import write_text
 from videojam.motion.code import MotionCode
+from videojam.strict import Strict
 from videojam.world.grid import GridConfig
 
 ARM_KEY = "arm"
 """Key of an arm's config in the metadata of its weights."""
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Strict):
     """The stock Wan transformer at a tiny size."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_heads: int = Field(4, ge=1, description="Attention heads.")
     head_dim: int = Field(32, ge=6, description="Width of a head; the model's width is heads times this.")
@@ -26,10 +25,8 @@ class ModelConfig(BaseModel):
     text_dim: int = Field(16, ge=4, description="Width of the captions' word vectors.")
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Strict):
     """Training of a base or of an arm."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch_size: int = Field(256, ge=1, description="Clips a step.")
     rate: float = Field(2e-3, gt=0, description="Peak rate of Muon (matched to AdamW's rms) and of AdamW.")
@@ -42,10 +39,8 @@ class TrainConfig(BaseModel):
     motion_weight: float = Field(1.0, ge=0, description="λ, weight of the motion loss.")
 
 
-class StudyConfig(BaseModel):
+class StudyConfig(Strict):
     """A study's world, latents, model and training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     world: GridConfig = GridConfig()
     code: MotionCode = MotionCode(estimator="exact", curve="sqrt")
@@ -59,10 +54,8 @@ class StudyConfig(BaseModel):
         write_text(path, self.model_dump_json(indent=2) + "\n")
 
 
-class ArmConfig(BaseModel):
+class ArmConfig(Strict):
     """What a fine-tune does differently."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     kind: Literal["plain", "joint"] = "plain"

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from videojam import files, fingerprints
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.errors import VideoJamError
 from videojam.store import WRITE_FIX, append_row, read_rows
+from videojam.strict import Strict
 
 FORMAT = 1
 OURS = ("index.html", "results.json", "arms", "scores")
@@ -49,10 +50,8 @@ class Item:
         return f"{self.prompt.id}_s{self.seed}"
 
 
-class BenchFile(BaseModel):
+class BenchFile(Strict):
     """`bench.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = Field(FORMAT, description="Of this file.")
     suite: Suite = Field(description="With every prompt, so that the folder is complete in itself.")

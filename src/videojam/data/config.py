@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from videojam.strict import Strict
 from videojam.world import WorldConfig
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FolderSource(_Strict):
+class FolderSource(Strict):
     """Video files with captions, in any layout that `videojam data check` knows."""
 
     kind: Literal["folder"] = Field("folder", description="A folder of clips with captions.")
@@ -38,7 +35,7 @@ class FolderSource(_Strict):
     )
 
 
-class WorldSource(_Strict):
+class WorldSource(Strict):
     """Clips of the procedural world, drawn from seeds, with exact flow."""
 
     kind: Literal["world"] = Field("world", description="The procedural world.")
@@ -70,7 +67,7 @@ class WorldSource(_Strict):
 Source = Annotated[FolderSource | WorldSource, Field(discriminator="kind")]
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """Where clips come from, and where their latents are kept."""
 
     source: Source = Field(description="A folder of clips, or the world.")

@@ -9,10 +9,11 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.strict import Strict
 
 Kind = Literal["share", "count", "score", "seconds", "px"]
 """What a measure's values are; see `Measure.kind`."""
@@ -22,10 +23,8 @@ Better = Literal["higher", "lower", "neither"]
 _UNITS: dict[Kind, str] = {"share": "%", "seconds": "s", "px": "px"}
 
 
-class Measure(BaseModel):
+class Measure(Strict):
     """One number of a judge, declared so that tables, plots and intervals need to know nothing else of it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, description="Its key in the scores, as coherent.")
     title: str = Field(min_length=1, description="For people, in lower case: a column's head.")
@@ -63,10 +62,8 @@ class Measure(BaseModel):
         return format(100 * value if self.percent else value, digits).replace("-", "−")
 
 
-class Declaration(BaseModel):
+class Declaration(Strict):
     """What a judge says of itself, kept beside its scores."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str = Field(description="Its name.")
     note: str = Field("", description="What a reader of its figures must know.")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from videojam.errors import VideoJamError
 from videojam.guidance.rules import JOINT_DEFAULT, RULES, rule_of
 from videojam.guidance.window import AsWindow, Window
+from videojam.strict import Strict
 
 if TYPE_CHECKING:
     from videojam.guidance.rules.rule import Rule, Weights
@@ -26,10 +27,8 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MotionOn = Literal["both", "appearance"]
 
 
-class GuidanceConfig(BaseModel):
+class GuidanceConfig(Strict):
     """Guidance of one sampling run; the defaults are the paper's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = Field(
         JOINT_DEFAULT, description="; ".join(f"{name}: {meaning}" for name, meaning in RULES.items()) + "."

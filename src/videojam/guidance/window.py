@@ -7,15 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from videojam.errors import VideoJamError
+from videojam.strict import Strict
 
 
-class Window(BaseModel):
+class Window(Strict):
     """Motion guidance runs where start ≤ value < end; the default is the first half of the steps.
 
     Steps are not time: on a linear-quadratic schedule of 100 steps, step 50 is t = 0.025.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: Literal["share", "steps", "t"] = Field(
         "share",

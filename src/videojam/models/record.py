@@ -6,22 +6,21 @@ import json
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from videojam import __version__
 from videojam.errors import VideoJamError
 from videojam.files import renamed
 from videojam.motion.code import MotionCode
+from videojam.strict import Strict
 
 RECORD_NAME = "videojam.json"
 DEFAULTS_NAME = "videojam_sampling.json"
 FINGERPRINT_NAME = "videojam_verify.safetensors"
 
 
-class MotionRecord(BaseModel):
+class MotionRecord(Strict):
     """What sampling must know of a joint model's motion half; a file beside `model_index.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     motion: MotionCode = Field(description="How flow was drawn as RGB; sampling decodes with the same code.")
     null: Literal["zeros"] = Field("zeros", description="The null motion: zeros in the motion input.")
@@ -41,10 +40,8 @@ class MotionRecord(BaseModel):
     videojam_version: str = Field(__version__, description="Version of the package that wrote this file.")
 
 
-class SamplingDefaults(BaseModel):
+class SamplingDefaults(Strict):
     """Defaults of one model folder where they differ from those of its stock pipeline (base or joint)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fps: float | None = Field(None, gt=0, description="Frame rate of the training clips.")
     num_frames: int | None = Field(None, ge=1, description="Frames of a clip.")

@@ -7,19 +7,18 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from videojam.motion.colours import STYLES
+from videojam.strict import Strict
 
 
-class MotionCode(BaseModel):
+class MotionCode(Strict):
     """How flow is estimated, drawn as RGB (Eq. 5) and padded; stored with each joint model.
 
     Training, sampling and evaluation of one model must all use the same code.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     estimator: Literal["raft", "dis", "exact"] = Field(
         "raft", description="What measures the flow: RAFT, OpenCV's DIS, or the source's own exact flow."

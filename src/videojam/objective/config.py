@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from videojam.strict import Strict
 
 
-class ObjectiveConfig(BaseModel):
+class ObjectiveConfig(Strict):
     """Eq. 6 and what surrounds it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     motion_weight: float = Field(1.0, description="λ of mean_x + λ·mean_d; 1 is the paper's.", ge=0)
     motion_weight_end: float | None = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from videojam.errors import VideoJamError
 from videojam.guidance.config import PRESETS, GuidanceConfig, Mode, MotionOn, Weight
@@ -13,6 +13,7 @@ from videojam.guidance.window import AsWindow
 from videojam.keyvalue import explained, fitted
 from videojam.models.load import LoadedModel
 from videojam.sampling.schedule import Schedule
+from videojam.strict import Strict
 
 SHORT_NAMES = {"steps": "num_steps", "frames": "num_frames"}
 """Keys as the command line and the arms of a bench write them."""
@@ -29,10 +30,8 @@ def _known_preset(name: str) -> str:
     return name
 
 
-class SampleSettings(BaseModel):
+class SampleSettings(Strict):
     """What a user asks of a sample; what isn't given comes from the model folder, then from the stock pipeline."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode | None = Field(None, description="Guidance rule: inner, cfg, ip2p or none.")
     w_text: Weight | None = Field(None, description="w1; a stock guidance_scale is 1 + w1.")
@@ -94,10 +93,8 @@ class SampleSettings(BaseModel):
         return cls(**{name: getattr(guidance, name) for name in names}, **more)
 
 
-class ResolvedSettings(BaseModel):
+class ResolvedSettings(Strict):
     """The settings of a sample with nothing left open."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     guidance: GuidanceConfig = Field(description="How the sample is guided.")
     num_steps: int = Field(description="Sampling steps.")

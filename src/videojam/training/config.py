@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from videojam.data.config import DataConfig
 from videojam.motion.code import MotionCode
 from videojam.objective.config import ObjectiveConfig
+from videojam.strict import Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class OptimizerConfig(_Strict):
+class OptimizerConfig(Strict):
     """AdamW or Muon, warm-up, and the rate of what is new."""
 
     name: Literal["adamw", "muon"] = Field(
@@ -38,7 +35,7 @@ class OptimizerConfig(_Strict):
     )
 
 
-class LoraConfig(_Strict):
+class LoraConfig(Strict):
     """Low-rank adapters on attention; the two projections are trained in full beside them."""
 
     rank: int = Field(16, description="Rank.", ge=1)
@@ -48,7 +45,7 @@ class LoraConfig(_Strict):
     )
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Strict):
     """A training run; `videojam train --fields` prints every field with its meaning."""
 
     base: str = Field(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from videojam.strict import Strict
 
 Kind = Literal["gait", "chain", "ball", "wheel", "collision"]
 KINDS: tuple[Kind, ...] = ("gait", "chain", "ball", "wheel", "collision")
 
 
-class WorldConfig(BaseModel):
+class WorldConfig(Strict):
     """Parameters of the procedural world; version 1 is 25 frames of 64×64 at 12 fps."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_frames: int = Field(
         default=25, ge=9, description="frames of a clip; 4k+1 suits causal video autoencoders"

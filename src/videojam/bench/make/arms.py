@@ -7,21 +7,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from videojam.errors import VideoJamError
 from videojam.keyvalue import apply_pairs, explained
 from videojam.sampling.settings import SHORT_NAMES, SampleSettings, read_settings
+from videojam.strict import Strict
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 TRUTH = "world:truth"
 """Source of the arm that draws the world's own clips."""
 
 
-class ArmSpec(BaseModel):
+class ArmSpec(Strict):
     """What one arm asks for; everything that isn't given comes from the model folder, then from the pipeline."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME, description="Folder name and label of the arm.")
     source: str = Field(min_length=1, description="Pipeline folder, hub id, tiny:NAME or world:truth.")

@@ -10,11 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from videojam import fingerprints
 from videojam.errors import VideoJamError
 from videojam.reading import read_table, read_text
+from videojam.strict import Strict
 
 SHIPPED = ("motion-128", "world")
 TEXT_COLUMNS = ("text", "prompt", "prompts", "caption", "prompt_en")
@@ -26,10 +27,8 @@ MOVIE_GEN_NUM_PROMPTS = 1003
 MOVIE_GEN_LEVELS = {"low": 439, "medium": 299, "high": 265}
 
 
-class Prompt(BaseModel):
+class Prompt(Strict):
     """One prompt of a suite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Unique; part of a clip's file name."
@@ -40,10 +39,8 @@ class Prompt(BaseModel):
     seed: int | None = Field(None, description="Seed of the scene, in the world suite.")
 
 
-class Suite(BaseModel):
+class Suite(Strict):
     """Prompts with what distinguishes one set from another."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="Name of a shipped or recognised suite, else the file's.")
     version: int | None = Field(None, description="Of a shipped suite.")

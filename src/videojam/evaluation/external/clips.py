@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from videojam.errors import VideoJamError
 from videojam.motion.clips import find_clips, read_caption
 from videojam.reading import read_table, read_text, same_form
+from videojam.strict import Strict
 
 RECORD = "export.json"
 NO_PROMPT_FIX = "Write its prompt there, or give a CSV with the columns file and prompt (--table)."
@@ -34,10 +35,8 @@ class ExportClip:
         return self.path.stem
 
 
-class ExportRecord(BaseModel):
+class ExportRecord(Strict):
     """`export.json`, beside what was exported."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str = Field(description="Its name in `external.table`.")
     files: dict[str, str] = Field(description="Name of the clip by the exported file's name, without ending.")

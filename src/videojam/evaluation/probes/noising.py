@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from videojam.data.clips import ClipContent
@@ -26,15 +26,14 @@ from videojam.motion.video import write_video
 from videojam.sampling.sample import decode_halves, scheduled
 from videojam.sampling.settings import default_guidance
 from videojam.sampling.twin import Start, sample_twin
+from videojam.strict import Strict
 
 MEASURED_WITH = "dis"
 """What measures the flow of sampled clips unless another estimator is asked for; it needs no download."""
 
 
-class NoisingConfig(BaseModel):
+class NoisingConfig(Strict):
     """How the noising probe measures."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     times: tuple[float, ...] = Field(
         (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from videojam.data.clips import ClipContent
@@ -21,16 +21,15 @@ from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import Draws, generator_of
+from videojam.strict import Strict
 
 ORDERS = ("ordered", "permuted")
 Losses = dict[str, list[float]]
 """Of one clip in one order: a loss for each t, by kind."""
 
 
-class PermutationConfig(BaseModel):
+class PermutationConfig(Strict):
     """How the permutation probe measures."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     times: tuple[float, ...] = Field(
         (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),

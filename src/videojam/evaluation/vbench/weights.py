@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
+from videojam.strict import Strict
 
 
 def vbench_cache() -> Path:
@@ -19,10 +20,8 @@ def vbench_cache() -> Path:
     return Path(os.environ.get("VBENCH_CACHE_DIR") or default)
 
 
-class VBenchParts(BaseModel):
+class VBenchParts(Strict):
     """The networks of the six dimensions: hub ids or local paths."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dino: str = Field("facebook/dino-vitb16", description="subject consistency: hub id or folder")
     clip_background: str = Field(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from videojam.strict import Strict
 
 Kind = Literal["bounce"]
 
 
-class GridConfig(BaseModel):
+class GridConfig(Strict):
     """A world of small clips whose motion is exact: integer positions on a pixel grid.
 
     Brightness is counted in *units*: 0 is mid-grey, and `UNIT_LEVELS` of 255 levels are one unit.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size_px: int = Field(8, ge=4, description="Height and width of a frame.")
     num_frames: int = Field(6, ge=3, description="Frames of a clip.")
