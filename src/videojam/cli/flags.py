@@ -6,11 +6,15 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from videojam.cli.common import torch_dtype_of
 from videojam.guidance.rules import RULES
+
+if TYPE_CHECKING:
+    from videojam.models.load import LoadedModel
 
 HOW, SIZE, WHERE = "How it is guided", "Size and steps", "What it runs on"
 
@@ -45,10 +49,17 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
         verb(**given, **made)
 
     first = [flag for flag in flags if flag.kind is not inspect.Parameter.KEYWORD_ONLY]
-    last = [flag for flag in flags if flag.kind is inspect.Parameter.KEYWORD_ONLY]
+    last = _by_panel([flag for flag in flags if flag.kind is inspect.Parameter.KEYWORD_ONLY])
     spread.__signature__ = inspect.Signature(first + last)  # type: ignore[attr-defined]
     spread.__annotations__ = {flag.name: flag.annotation for flag in first + last}
     return spread
+
+
+def _by_panel(flags: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Put flags of one panel together, in the order in which the panels come first: a group inherits from others."""
+    panels = [flag.annotation.__metadata__[0].rich_help_panel for flag in flags]
+    firsts = [panels.index(panel) for panel in panels]
+    return [flag for _, flag in sorted(zip(firsts, flags, strict=True), key=lambda pair: pair[0])]
 
 
 def flag(text: str, panel: str, *names: str, **more: Any) -> Any:
@@ -57,8 +68,8 @@ def flag(text: str, panel: str, *names: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class SampleFlags:
-    """Flags of `SampleSettings`; None is not given."""
+class GuidanceFlags:
+    """Flags of `SampleSettings` that every verb that samples has; None is not given."""
 
     guidance: Annotated[
         str | None,
@@ -78,6 +89,30 @@ class SampleFlags:
             metavar="WINDOW",
         ),
     ] = None
+    drop_motion: Annotated[bool, flag("No optical flow in any forward.", HOW, "--drop-motion")] = False
+
+    def content(self) -> dict[str, Any]:
+        """Return keys and values of `SampleSettings`."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given["mode"] = given.pop("guidance")
+        return {name: value for name, value in given.items() if value is not None and value is not False}
+
+
+@dataclass(frozen=True)
+class SizeFlags:
+    """Flags of a clip's size; None is the model's own."""
+
+    frames: Annotated[
+        int | None, flag("Frames of a clip; 4k+1 for Wan. (default: the model's)", SIZE, metavar="N", min=1)
+    ] = None
+    height: Annotated[int | None, flag("In px. (default: the model's)", SIZE, metavar="PX", min=1)] = None
+    width: Annotated[int | None, flag("In px. (default: the model's)", SIZE, metavar="PX", min=1)] = None
+
+
+@dataclass(frozen=True)
+class SampleFlags(SizeFlags, GuidanceFlags):
+    """Flags of `SampleSettings`; None is not given."""
+
     preset: Annotated[
         str | None,
         flag("paper, or two-forwards at the cost of plain CFG. (default: paper)", HOW, metavar="NAME"),
@@ -90,7 +125,6 @@ class SampleFlags:
         Literal["both", "appearance"] | None,
         flag("What w2 guides: both or appearance. (default: both)", HOW, metavar="HALVES"),
     ] = None
-    drop_motion: Annotated[bool, flag("No optical flow in any forward.", HOW, "--drop-motion")] = False
     batched: Annotated[
         bool, flag("Null-motion branch in one batch: faster, more memory.", HOW, "--batched")
     ] = False
@@ -100,11 +134,6 @@ class SampleFlags:
     steps: Annotated[int | None, flag("Sampling steps. (default: the model's)", SIZE, metavar="N", min=1)] = (
         None
     )
-    frames: Annotated[
-        int | None, flag("Frames of a clip; 4k+1 for Wan. (default: the model's)", SIZE, metavar="N", min=1)
-    ] = None
-    height: Annotated[int | None, flag("In px. (default: the model's)", SIZE, metavar="PX", min=1)] = None
-    width: Annotated[int | None, flag("In px. (default: the model's)", SIZE, metavar="PX", min=1)] = None
     fps: Annotated[
         float | None, flag("Frame rate of the files. (default: the model's)", SIZE, metavar="FPS")
     ] = None
@@ -113,12 +142,6 @@ class SampleFlags:
         flag("base or linear_quadratic.", SIZE, metavar="NAME", show_default=True),
     ] = "base"
     shift: Annotated[float | None, flag("Flow shift. (default: the base's)", SIZE, metavar="S")] = None
-
-    def content(self) -> dict[str, Any]:
-        """Return keys and values of `SampleSettings`."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        given["mode"] = given.pop("guidance")
-        return {name: value for name, value in given.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)
@@ -136,3 +159,21 @@ class LoadFlags:
         bool, flag("Keep what doesn't run on the CPU: less GPU memory.", WHERE, "--offload")
     ] = False
     revision: Annotated[str | None, flag("Revision of a hub id.", WHERE, metavar="REV")] = None
+
+    def load(self, model: str, device: str) -> LoadedModel:
+        """Load a model as these flags say, without the libraries' own words.
+
+        Args:
+            model: Folder, hub id or shipped name.
+            device: Where; `start` chose it.
+        """
+        from videojam.models.load import load_model, quiet_loading
+
+        quiet_loading()
+        return load_model(
+            model,
+            torch_dtype=torch_dtype_of(self.dtype),
+            device=device,
+            offload=self.offload,
+            revision=self.revision,
+        )

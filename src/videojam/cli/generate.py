@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,6 @@ from videojam.cli.common import (
     say,
     start,
     stoppable,
-    torch_dtype_of,
 )
 from videojam.cli.flags import LoadFlags, SampleFlags, grouped
 from videojam.errors import VideoJamError
@@ -24,6 +24,23 @@ if TYPE_CHECKING:
     from videojam.cli.progress import ProgressDisplay
 
 generate_app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class ClipFlags:
+    """Flags of the clips beside how they are sampled."""
+
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the first clip; those of the others follow.")
+    ] = 0
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="First frame, for a base that is or can be image-to-video."),
+    ] = None
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips sampled together.")] = 1
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Also write video and motion in one file.")
+    ] = False
 
 
 @generate_app.command()
@@ -40,19 +57,9 @@ def generate(
             parser=named_path, metavar="DIR", help="Folder for clips, motion, flow and manifest.json."
         ),
     ],
+    clips: ClipFlags,
     settings: SampleFlags,
     load: LoadFlags,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the first clip; those of the others follow.")
-    ] = 0,
-    image: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="First frame, for a base that is or can be image-to-video."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips sampled together.")] = 1,
-    side_by_side: Annotated[
-        bool, typer.Option("--side-by-side", help="Also write video and motion in one file.")
-    ] = False,
 ) -> None:
     """Generate clips of prompts: mp4, the predicted motion as mp4 and as flow, and a manifest.
 
@@ -61,34 +68,26 @@ def generate(
     texts = _prompts(prompts)
     device = start(f"Generating {_clips(len(texts))} with {model}", load.device, load.dtype)
     from videojam.cli.progress import ProgressDisplay
-    from videojam.models.load import load_model, quiet_loading
     from videojam.sampling.generate import generate as generate_files
     from videojam.sampling.settings import read_settings
 
     asked = read_settings(settings.content(), "the flags")
-    first_frame = None if image is None else _open_image(image)
-    quiet_loading()
+    first_frame = None if clips.image is None else _open_image(clips.image)
     warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
     lower = "--batch-size, --frames, --height or --width; on a GPU also try --offload or --dtype bfloat16"
     follow = _Follow(len(texts))
-    with stoppable(follow.how_to_go_on), memory_explained(f"{_clips(batch_size)} at once", lower):
-        loaded = load_model(
-            model,
-            torch_dtype=torch_dtype_of(load.dtype),
-            device=device,
-            offload=load.offload,
-            revision=load.revision,
-        )
+    with stoppable(follow.how_to_go_on), memory_explained(f"{_clips(clips.batch_size)} at once", lower):
+        loaded = load.load(model, device)
         with ProgressDisplay("generating", "steps") as follow.progress:
             manifest = generate_files(
                 loaded,
                 texts,
                 out,
                 asked,
-                seed=seed,
+                seed=clips.seed,
                 image=first_frame,
-                batch_size=batch_size,
-                side_by_side=side_by_side,
+                batch_size=clips.batch_size,
+                side_by_side=clips.side_by_side,
                 listener=follow,
             )
     _say_end(manifest, follow.num_made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,11 +20,9 @@ from videojam.cli.common import (
     say,
     start,
     stoppable,
-    torch_dtype_of,
 )
-from videojam.cli.flags import HOW, SIZE, LoadFlags, flag, grouped
+from videojam.cli.flags import SIZE, GuidanceFlags, LoadFlags, SizeFlags, flag, grouped
 from videojam.errors import VideoJamError
-from videojam.guidance.rules import RULES
 
 if TYPE_CHECKING:
     from videojam.cli.progress import ProgressDisplay
@@ -80,14 +78,9 @@ class ProbeFlags:
 
 
 @dataclass(frozen=True)
-class ReadFlags:
+class ReadFlags(SizeFlags):
     """Flags of the clips that a probe reads; None is the model's own."""
 
-    frames: Annotated[
-        int | None, flag("Frames of a clip. (default: the model's)", READ, metavar="N", min=2)
-    ] = None
-    height: Annotated[int | None, flag("In px. (default: the model's)", READ, metavar="PX", min=1)] = None
-    width: Annotated[int | None, flag("In px. (default: the model's)", READ, metavar="PX", min=1)] = None
     fps: Annotated[
         float | None, flag("Rate that clips are resampled to. (default: the model's)", READ, metavar="FPS")
     ] = None
@@ -107,34 +100,16 @@ class ReadFlags:
 
 
 @dataclass(frozen=True)
-class ResampleFlags:
+class ResampleFlags(GuidanceFlags):
     """Flags of the noising probe's sampling; None is the model's own."""
 
     steps: Annotated[
         int | None, flag("Steps of a whole run. (default: the model's)", SIZE, metavar="N", min=1)
     ] = None
-    guidance: Annotated[
-        str | None,
-        flag(f"One of {', '.join(RULES)}. (default: inner; cfg for a base)", HOW, metavar="RULE"),
-    ] = None
-    w_text: Annotated[
-        float | None, flag("w1, by text. (default: the model's, else 5)", HOW, metavar="W1")
-    ] = None
-    w_motion: Annotated[
-        float | None, flag("w2, by motion. (default: the model's, else 3)", HOW, metavar="W2")
-    ] = None
-    window: Annotated[
-        str | None, flag("When motion guides, as in generate. (default: half)", HOW, metavar="WINDOW")
-    ] = None
-    drop_motion: Annotated[
-        bool, flag("No motion in any forward, as for a control.", HOW, "--drop-motion")
-    ] = False
 
     def content(self) -> dict[str, Any]:
         """Return keys and values of `SampleSettings`, without the steps, which are the probe's."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "steps"}
-        given["mode"] = given.pop("guidance")
-        return {name: value for name, value in given.items() if value is not None and value is not False}
+        return {name: value for name, value in super().content().items() if name != "steps"}
 
 
 @probe_app.command("permutation")
@@ -150,7 +125,7 @@ def probe_permutation(model: Model, data: Data, probe: ProbeFlags, read: ReadFla
     config = build(PermutationConfig, "the probe", **_config(probe))
     path = probe.out or _default_out("permutation", model)
     with _running(probe) as progress:
-        loaded = _load(model, device, load)
+        loaded = load.load(model, device)
         result = permutation_probe(loaded, _source(loaded, data, read), path, config, progress=progress)
     for line in result["summary"]:
         losses = f"ordered {line['ordered']:.4f}  permuted {line['permuted']:.4f}"
@@ -181,7 +156,7 @@ def probe_noising(
     asked = read_settings(resample.content(), "the flags")
     path = probe.out or _default_out("noising", model)
     with _running(probe) as progress:
-        loaded = _load(model, device, load)
+        loaded = load.load(model, device)
         result = noising_probe(
             loaded,
             _source(loaded, data, read),
@@ -244,19 +219,6 @@ def _running(probe: ProbeFlags) -> Iterator[ProgressDisplay]:
         ProgressDisplay("measuring", "clips") as progress,
     ):
         yield progress
-
-
-def _load(model: str, device: str, load: LoadFlags) -> LoadedModel:
-    from videojam.models.load import load_model, quiet_loading
-
-    quiet_loading()
-    return load_model(
-        model,
-        torch_dtype=torch_dtype_of(load.dtype),
-        device=device,
-        offload=load.offload,
-        revision=load.revision,
-    )
 
 
 def _source(model: LoadedModel, data: str, read: ReadFlags) -> FolderSource | WorldSource:

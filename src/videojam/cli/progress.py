@@ -4,14 +4,54 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 SECONDS_BETWEEN_LINES = 10.0
 
+_Bars = TypeVar("_Bars", bound="Bars")
 
-class ProgressDisplay:
+
+class Bars:
+    """Bars on stderr while a `with` block runs; none where it is no terminal.
+
+    Args:
+        columns: Shown behind what is done, the bar, the count and the time that is left.
+        console: Where to show them; stderr if not given.
+    """
+
+    def __init__(self, *columns: ProgressColumn, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            *columns,
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self: _Bars) -> _Bars:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+
+class ProgressDisplay(Bars):
     """A callable of (done, total) that shows one task on stderr, with the time that is left.
 
     Use as `with ProgressDisplay("generating") as progress: work(progress=progress)`.
@@ -23,28 +63,11 @@ class ProgressDisplay:
     """
 
     def __init__(self, what: str, unit: str = "", console: Console | None = None) -> None:
+        super().__init__(console=console)
         self.what, self.unit = what, unit
-        self.console = console or Console(stderr=True, highlight=False)
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
         self.task = self.bars.add_task(what, total=None)
         self.started = self.last_line = time.monotonic()
         self.first_done: int | None = None
-
-    def __enter__(self) -> ProgressDisplay:
-        self.bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bars.stop()
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""

@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 
-from videojam.cli.progress import SECONDS_BETWEEN_LINES, duration
+from videojam.cli.progress import SECONDS_BETWEEN_LINES, Bars, duration
 
 
-class TrainProgress:
+class TrainProgress(Bars):
     """A listener for `train` that draws bars on a terminal, and plain lines where there is none."""
 
     def __init__(self, num_steps: int, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        super().__init__(TextColumn("{task.fields[losses]}"), console=console)
         self.num_steps = num_steps
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
         self.encoding = self.bars.add_task("encoding clips", total=None, losses="", visible=False)
         self.training = self.bars.add_task("training", total=num_steps, losses="", visible=False)
         self.encoding_from: tuple[float, int] | None = None
         self.last_line = 0.0
-
-    def __enter__(self) -> TrainProgress:
-        self.bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bars.stop()
 
     def __call__(self, kind: str, content: Any) -> None:
         """Take one event of the run: `note`, `encode` or `line`."""
