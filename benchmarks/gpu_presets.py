@@ -24,10 +24,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from videojam.families import family_of
+from videojam.families.presets import PRESETS, build_preset
 from videojam.files import write_text
 from videojam.guidance.rules.inner import inner_guidance
 from videojam.joint.latents import null_motion
-from videojam.joint.presets import PRESETS, build_preset
 from videojam.training.new_rate import new_entries, scaled_updates
 
 LATENT = (16, 32, 32)

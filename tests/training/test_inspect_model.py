@@ -20,10 +20,11 @@ from videojam.joint.convert import convert
 from videojam.joint.widen import widen_transformer
 from videojam.models.describe import describe_model
 from videojam.models.load import load_model
+from videojam.models.memory import training_memory
 from videojam.models.resolve import is_hub_id
 from videojam.models.tensors import shapes_of_config
 from videojam.training.config import LoraConfig, TrainConfig
-from videojam.training.inspect_model import describe_lines, inspect_model, training_memory
+from videojam.training.inspect_model import describe_lines, inspect_model
 from videojam.training.trainable import build_state, mark_trainable
 
 KINDS = ("t2v", "i2v", "per_token", "experts")

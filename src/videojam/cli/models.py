@@ -123,7 +123,7 @@ def init(
     say(f"init {preset}: reading {vae} and {text_encoder}; weights are drawn on the CPU in {dtype}")
     import torch
 
-    from videojam.joint.presets import init_pipeline
+    from videojam.models.initialise import init_pipeline
     from videojam.models.load import quiet_loading
 
     quiet_loading()

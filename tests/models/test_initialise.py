@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from videojam.cli import app
 from videojam.errors import VideoJamError
+from videojam.families.presets import build_preset, preset_config
 from videojam.joint.convert import convert
-from videojam.joint.presets import build_preset, init_pipeline, preset_config
+from videojam.models.initialise import init_pipeline
 from videojam.models.load import load_model
 from videojam.sampling.sample import sample
 from videojam.training.recipe import load_recipe

@@ -1,4 +1,4 @@
-"""The paper's own bases, DiT-4B and DiT-30B, as sizes of the stock Wan class, and random pipelines of them."""
+"""A random pipeline of a preset of `families/presets.py`, written as a folder, to train from scratch."""
 
 from __future__ import annotations
 
@@ -12,68 +12,15 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.families.presets import preset_config, transformer_of
 from videojam.files import require_new, written_whole
 from videojam.models.check import read_json
 from videojam.models.resolve import resolve
-
-COMMON = {
-    "attention_head_dim": 128,
-    "patch_size": (1, 2, 2),
-    "in_channels": 16,
-    "out_channels": 16,
-    "text_dim": 4096,
-    "freq_dim": 256,
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "dit-4b": COMMON | {"num_attention_heads": 24, "ffn_dim": 4 * 3072, "num_layers": 32},
-    "dit-30b": COMMON | {"num_attention_heads": 48, "ffn_dim": 4 * 6144, "num_layers": 48},
-}
-"""Width (heads × 128) and depth are the paper's; the rest is chosen here (docs/presets.md)."""
 
 FLOW_SHIFT = 3.0
 """Of the scheduler that `init_pipeline` writes: that of Wan at small sizes."""
 
 BLOCK_PREFIX = "blocks.0."
-
-
-def preset_config(name: str, **overrides: Any) -> dict[str, Any]:
-    """Return the transformer config of a preset.
-
-    Args:
-        name: A key of `PRESETS`.
-        overrides: Other values of its keys, for instance `num_layers=2` for a small copy to try.
-
-    Raises:
-        VideoJamError: no such preset or key.
-    """
-    if name not in PRESETS:
-        raise VideoJamError(
-            expected=f"a preset: {', '.join(PRESETS)}",
-            found=name,
-            where="preset",
-            fix="Choose one of these, or convert a published base.",
-        )
-    unknown = sorted(overrides.keys() - PRESETS[name].keys())
-    if unknown:
-        raise VideoJamError(
-            expected=f"keys of the preset: {', '.join(PRESETS[name])}",
-            found=", ".join(unknown),
-            where=f"preset {name}",
-            fix="Correct the key.",
-        )
-    return PRESETS[name] | overrides
-
-
-def build_preset(name: str, device: str | torch.device = "meta", **overrides: Any) -> Any:
-    """Return a preset's transformer, a stock WanTransformer3DModel; on `meta` it has shapes and no memory.
-
-    Args:
-        name: `dit-4b` or `dit-30b`.
-        device: Where its fp32 weights are drawn.
-        overrides: As for `preset_config`.
-    """
-    with torch.device(device):
-        return _build(preset_config(name, **overrides))
 
 
 def init_pipeline(
@@ -178,7 +125,7 @@ def _write_transformer(
     from safetensors.torch import save_file
 
     with torch.device("meta"):
-        whole = _build(config)
+        whole = transformer_of(config)
     kept = tuple(whole._keep_in_fp32_modules or ())
     whole.save_config(folder)
     num_shards, total = config["num_layers"], 0
@@ -205,15 +152,9 @@ def _drawn_blocks(config: dict[str, Any], seed: int) -> Iterator[dict[str, Tenso
     for number in range(config["num_layers"]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + number)
-            state = _build(config | {"num_layers": 1}).state_dict()
+            state = transformer_of(config | {"num_layers": 1}).state_dict()
         yield {
             key.replace(BLOCK_PREFIX, f"blocks.{number}."): tensor
             for key, tensor in state.items()
             if number == 0 or key.startswith(BLOCK_PREFIX)
         }
-
-
-def _build(config: dict[str, Any]) -> Any:
-    from diffusers import WanTransformer3DModel
-
-    return WanTransformer3DModel(**config)
