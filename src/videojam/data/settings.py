@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from videojam.data.cuts import THRESHOLD
 from videojam.errors import VideoJamError
 from videojam.motion.code import MotionCode
+from videojam.strict import Strict
 
 
-class Bucket(BaseModel):
+class Bucket(Strict):
     """A size of prepared clips."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_frames: int = Field(description="Frames; 4k+1 for causal autoencoders.", ge=2)
     height: int = Field(description="Height in px.", ge=16)
@@ -43,10 +42,8 @@ def parse_bucket(text: str) -> Bucket:
     return Bucket(num_frames=int(match[1]), height=int(match[2]), width=int(match[3]))
 
 
-class ClipSettings(BaseModel):
+class ClipSettings(Strict):
     """How files become clips of fixed sizes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     buckets: tuple[Bucket, ...] = Field(
         description="Sizes; a clip gets that of the nearest shape, and of these the longest that it fills.",
@@ -87,10 +84,8 @@ class ClipSettings(BaseModel):
         return self
 
 
-class PrepareSettings(BaseModel):
+class PrepareSettings(Strict):
     """All that decides what a prepared folder holds, besides its clips and the base."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     clips: ClipSettings = Field(description="Sizes, rate, cuts and filters.")
     motion: MotionCode = Field(MotionCode(), description="How flow is measured and drawn.")
