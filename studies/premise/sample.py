@@ -89,8 +89,7 @@ def coherence(bed: Bed, sampled: Sampled) -> dict[str, Tensor]:
     motion half is the drawing of a lawful scene, and `on_path`, the share of frames in which the picture's mover
     is where the motion's is.
     """
-    chunk = 16 if bed.device.type == "cpu" else 128
-    verdict = judge(bed.config.world, bed.distinct, sampled.video, sampled.caption, chunk=chunk)
+    verdict = judge(bed.config.world, bed.distinct, sampled.video, sampled.caption)
     flags = {key: getattr(verdict, key).cpu() for key in ("coherent", "as_asked", "explained")}
     if sampled.motion is None:
         return flags
@@ -101,7 +100,6 @@ def coherence(bed: Bed, sampled: Sampled) -> dict[str, Tensor]:
     scene = residual.square().sum(2).argmin(1)
     nearest = residual[torch.arange(len(scene), device=scene.device), scene]
     flags["motion_lawful"] = (nearest.amax(1) < MOTION_TOLERANCE).cpu()
-    flags["on_path"] = (
-        (bed.distinct.place[scene] == bed.distinct.place[verdict.scene]).all(2).float().mean(1).cpu()
-    )
+    covered = bed.distinct.covered()
+    flags["on_path"] = (covered[scene] == covered[verdict.scene]).all(2).float().mean(1).cpu()
     return flags

@@ -4,7 +4,8 @@ from videojam.world.grid.captions import caption_index, captions, text_table
 from videojam.world.grid.config import GridConfig
 from videojam.world.grid.draw import Clips, draw_clips, exact_flow, to_levels, to_units
 from videojam.world.grid.judge import REASONS, Verdict, judge
-from videojam.world.grid.scenes import Scenes, lawful_scenes
+from videojam.world.grid.kinds import lawful_scenes
+from videojam.world.grid.scenes import Scenes
 
 __all__ = [
     "REASONS",

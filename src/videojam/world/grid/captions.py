@@ -8,10 +8,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from videojam.world.grid.config import SPEED_WORDS, GridConfig
+from videojam.world.grid.config import SPEED_WORDS, GridConfig, Kind
 
 TINTS = ("cool", "warm")
-NOUNS = {"bounce": "square"}
+WORDS: dict[Kind, str] = {
+    "bounce": "square moves",
+    "pillar": "square hides",
+    "exchange": "pair meets",
+    "walker": "walker walks",
+    "rotor": "rotor turns",
+}
+"""What moves and what it does."""
 NUM_WORDS = 4
 NULL = ""
 
@@ -19,7 +26,7 @@ NULL = ""
 def captions(config: GridConfig) -> list[str]:
     """Return every caption of a world, in the order of `caption_index`."""
     return [
-        f"{TINTS[warm]} {NOUNS[kind]} moves {SPEED_WORDS[speed]}"
+        f"{TINTS[warm]} {WORDS[kind]} {SPEED_WORDS[speed]}"
         for kind, speed, warm in product(config.kinds, range(len(config.speeds)), range(2))
     ]
 
@@ -42,6 +49,8 @@ def text_table(config: GridConfig, text_dim: int) -> Float[Tensor, "captions_and
     """
     texts = [text.split() for text in captions(config)]
     words = sorted({word for text in texts for word in text})
+    if len(words) > text_dim:
+        raise ValueError(f"expected a text_dim of at least {len(words)}, one a word, found {text_dim}")
     vectors = torch.eye(text_dim) * text_dim**0.5
     rows = [torch.stack([vectors[words.index(word)] for word in text]) for text in texts]
     return torch.stack([*rows, torch.zeros(NUM_WORDS, text_dim)])

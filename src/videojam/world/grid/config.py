@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from videojam.strict import Strict
 
-Kind = Literal["bounce"]
+Kind = Literal["bounce", "pillar", "exchange", "walker", "rotor"]
 
 
 class GridConfig(Strict):

@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from videojam.world.grid.config import GridConfig
-from videojam.world.grid.draw import Clips, draw_clips, to_levels, to_units
+from videojam.world.grid.draw import Clips, draw_clips, painted, to_levels, to_units
 from videojam.world.grid.scenes import Scenes
 
 NOISE_SIGMA = 0.08
-"""Of the 0..1 range."""
+"""Of the 0..1 range. It is half a unit, so as much as the judge's tolerance, and the static ground visibly flickers:
+this much is rejected, and half of it is borne."""
 
 Video = UInt8[Tensor, "n 3 f h w"]
 Damage = Callable[[GridConfig, Scenes, Clips, torch.Generator], Tensor]
@@ -37,6 +38,11 @@ def noise(
 def faint_noise(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
     """A quarter of `noise`."""
     return noise(config, scenes, clips, chance, NOISE_SIGMA / 4)
+
+
+def half_noise(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
+    """Half of `noise`."""
+    return noise(config, scenes, clips, chance, NOISE_SIGMA / 2)
 
 
 def blur(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
@@ -70,9 +76,8 @@ def reversed_half(config: GridConfig, scenes: Scenes, clips: Clips, chance: torc
 
 
 def teleport(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
-    """From the middle on, the mover follows another scene, far away."""
-    other = torch.randint(len(scenes), (len(clips.x),), generator=chance)
-    return _repainted(config, scenes, clips, other)
+    """From the middle on, the mover follows another scene of its kind, far away."""
+    return _repainted(config, scenes, clips, _others(scenes, clips, chance))
 
 
 def vanishing(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
@@ -84,9 +89,8 @@ def vanishing(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Ge
 
 
 def split(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
-    """From the middle on there is a second mover, that follows another scene."""
-    other = torch.randint(len(scenes), (len(clips.x),), generator=chance)
-    return _repainted(config, scenes, clips, other, keep=True)
+    """From the middle on there is a second mover, that follows another scene of the kind."""
+    return _repainted(config, scenes, clips, _others(scenes, clips, chance), keep=True)
 
 
 def cut(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Generator) -> Video:
@@ -101,11 +105,17 @@ def _ground(config: GridConfig, scenes: Scenes, clips: Clips, chance: torch.Gene
     """The clips without their mover: what was never bare gets texture of its own."""
     x = clips.x.clone()
     red = x[:, 0].flatten(2)
-    covered = torch.zeros_like(red, dtype=torch.bool).scatter_(2, scenes.place[clips.scene], True)
-    bare = red.masked_fill(covered, torch.nan).nanmean(1)
+    bare = red.masked_fill(scenes[clips.scene].covered(), torch.nan).nanmean(1)
     fresh = config.texture * torch.randn(bare.shape, generator=chance)
     x[:, 0] = torch.where(bare.isnan(), fresh, bare).unflatten(1, x.shape[3:])[:, None]
     return to_levels(x)
+
+
+def _others(scenes: Scenes, clips: Clips, chance: torch.Generator) -> Int[Tensor, " n"]:
+    """Draw another scene of each clip's kind, with its pillar where it is."""
+    own = clips.scene[:, None]
+    alike = (scenes.kind == scenes.kind[own]) & (scenes.front == scenes.front[own]).all(2)
+    return torch.rand(alike.shape, generator=chance).masked_fill(~alike, -1).argmax(1)
 
 
 def _repainted(
@@ -115,15 +125,16 @@ def _repainted(
     chance = torch.Generator().manual_seed(0)
     middle, x = config.num_frames // 2, clips.x
     red = x[:, 0].flatten(2)
-    cells = red.gather(2, scenes.place[clips.scene])
+    seen = red.gather(2, scenes.place[clips.scene]).masked_fill(scenes.hidden[clips.scene], torch.nan)
+    cells = seen.nanmedian(1, keepdim=True).values.expand_as(seen)
     ground = x if keep else to_units(_ground(config, scenes, clips, chance))
-    moved = ground[:, 0].flatten(2).scatter(2, scenes.place[other], cells)
+    moved = painted(ground[:, 0].flatten(2), scenes.shown(other), cells)
     out = to_levels(x)
     out[:, 0, middle:] = to_levels(moved.unflatten(2, x.shape[3:]))[:, middle:]
     return out
 
 
-BORNE: tuple[Damage, ...] = (truth, faint_noise)
+BORNE: tuple[Damage, ...] = (truth, faint_noise, half_noise)
 APPEARANCE: tuple[Damage, ...] = (noise, blur)
 MOTION: tuple[Damage, ...] = (
     shuffled,

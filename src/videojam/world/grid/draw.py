@@ -1,4 +1,4 @@
-"""Drawing clips: static texture anew for each clip, and a mover that differs from it only in red."""
+"""Drawing clips: static texture anew for each clip, a mover that differs from it only in red, a pillar in blue."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from videojam.world.grid.captions import caption_index
 from videojam.world.grid.config import MAX_UNITS, MID_LEVEL, UNIT_LEVELS, GridConfig
@@ -40,14 +41,17 @@ def draw_clips(config: GridConfig, scenes: Scenes, num: int, generator: torch.Ge
     device = generator.device
     scene = torch.randint(len(scenes), (num,), generator=generator, device=device)
     warm = torch.randint(2, (num,), generator=generator, device=device)
-    ground = torch.randn(num, 3, config.size_px**2, generator=generator, device=device) * config.texture
+    ground = torch.randn(num, 3, config.size_px**2, generator=generator, device=device)
+    pillar = config.offset + config.mover_texture * ground[:, 2]
+    ground *= config.texture
+    ground[:, 2] = torch.where(scenes.front[scene], pillar, ground[:, 2])
     cells = torch.randn(num, 1, scenes.place.shape[2], generator=generator, device=device)
-    cells = cells * config.mover_texture + config.offset * (2 * warm - 1)[:, None, None]
+    tint = (2 * warm - 1)[:, None, None] * scenes.sign[scene][:, None]
+    cells = cells * config.mover_texture + config.offset * tint
     ground, cells = (part.clamp(-MAX_UNITS, MAX_UNITS) for part in (ground, cells))
-    x = ground[:, :, None].expand(-1, -1, config.num_frames, -1).clone()
-    place = scenes.place[scene]
-    under = ground[:, :1].expand(-1, config.num_frames, -1).gather(2, place)
-    x[:, 0].scatter_(2, place, torch.where(scenes.hidden[scene], under, cells))
+    still = ground[:, :, None].expand(-1, -1, config.num_frames, -1)
+    red = painted(still[:, 0], scenes.shown(scene), cells.expand(-1, config.num_frames, -1))
+    x = torch.cat([red[:, None], still[:, 1:]], dim=1)
     caption = caption_index(config, scenes.kind[scene], scenes.speed[scene], warm)
     return Clips(x.unflatten(3, (config.size_px, config.size_px)), scene, caption)
 
@@ -74,10 +78,17 @@ def on_grid(
         scene: Rows of the table.
         values: For every cell of the table.
     """
-    shown = (values[scene] * ~scenes.hidden[scene][..., None]).permute(0, 3, 1, 2)
-    place = scenes.place[scene][:, None].expand_as(shown)
-    grid = torch.zeros(*shown.shape[:3], config.size_px**2, device=shown.device)
-    return grid.scatter_(3, place, shown).unflatten(3, (config.size_px, config.size_px))
+    cells = values[scene].permute(0, 3, 1, 2)
+    rest = torch.zeros(*cells.shape[:3], scenes.num_pixels, device=cells.device)
+    grid = painted(rest, scenes.shown(scene)[:, None].expand_as(cells), cells)
+    return grid.unflatten(3, (config.size_px, config.size_px))
+
+
+def painted(
+    frames: Float[Tensor, "*n q"], shown: Int[Tensor, "*n p"], cells: Float[Tensor, "*n p"]
+) -> Float[Tensor, "*n q"]:
+    """Return frames with cells put where they show; a cell at Q, one past the last pixel, is hidden."""
+    return functional.pad(frames, (0, 1)).scatter_(-1, shown, cells)[..., :-1]
 
 
 def to_levels(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:

@@ -2,7 +2,8 @@
 
 For a lawful scene, the ground's explanation is each pixel's median over the frames in which it is bare, the
 mover's is each cell's median over the frames in which it shows. A frame is explained if the rest of the red
-channel, the mover's cells, and the two other channels (all static) are within a tolerance of it.
+channel, the mover's cells, and the two other channels (all static) are within a tolerance of it. A scene with a
+pillar explains nothing unless blue shows the pillar where the scene has it, nor does one without where one shows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from videojam.world.grid.draw import to_units
 from videojam.world.grid.scenes import Scenes
 
 REASONS = ("ground", "mover", "colour")
-"""Why a frame isn't explained: the ground changes, the mover isn't there, green or blue change."""
+"""Why a frame isn't explained: the ground changes or its pillar is elsewhere, the mover isn't there, green or blue
+change."""
+NUM_VALUES = {"cpu": 2**21, "cuda": 2**24}
+"""Values of the red channel compared at once, over clips, scenes, frames and pixels: about 100 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def judge(
     video: UInt8[Tensor, "n 3 f h w"],
     asked: Int[Tensor, " n"],
     tolerance: float = 0.5,
-    chunk: int = 16,
+    chunk: int | None = None,
 ) -> Verdict:
     """Judge clips as they are seen, that is in 8 bits.
 
@@ -61,8 +65,10 @@ def judge(
         asked: Rows of the captions that they were made for.
         tolerance: Largest rms difference in units, of the ground or of the mover, in a frame; a single pixel
             of the ground may differ by three times it.
-        chunk: Clips judged at once; memory grows with it.
+        chunk: Clips judged at once; memory grows with it. None takes what fits into 0.2 GB on a CPU, 2 GB on a GPU.
     """
+    num_values = NUM_VALUES["cpu" if video.device.type == "cpu" else "cuda"]
+    chunk = chunk or max(1, num_values // (len(scenes) * config.num_frames * scenes.num_pixels))
     parts = [
         _judge_few(config, scenes, to_units(few), wanted, tolerance)
         for few, wanted in zip(video.split(chunk), asked.split(chunk), strict=True)
@@ -77,7 +83,8 @@ def _judge_few(config: GridConfig, scenes: Scenes, x: Tensor, asked: Tensor, tol
     mover, tint = _mover_residual(scenes, red)
     ground_rms, mover_rms = _rms(ground), _rms(mover)
     absent = (tint.abs() < config.offset / 2)[..., None]
-    bad_ground, bad_mover = _too_far(ground, tolerance), (mover_rms > tolerance) | absent
+    bad_ground = _too_far(ground, tolerance) | ~_pillar_fits(config, scenes, x[:, 2], tolerance)[..., None]
+    bad_mover = (mover_rms > tolerance) | absent
     explained = ~(bad_ground | bad_mover | bad_colour[:, None])
     share = explained.float().mean(2)
     # among scenes that explain as many frames, the one with the least residual
@@ -98,22 +105,30 @@ def _judge_few(config: GridConfig, scenes: Scenes, x: Tensor, asked: Tensor, tol
 
 def _ground_residual(scenes: Scenes, red: Float[Tensor, "n f q"]) -> Float[Tensor, "n k f q"]:
     """Difference of the bare pixels from their median over frames, for each scene; NaN where covered."""
-    covered = torch.zeros(len(scenes), *red.shape[1:], dtype=torch.bool, device=red.device)
-    covered.scatter_(2, scenes.place, ~scenes.hidden)
-    bare = red[:, None].masked_fill(covered, torch.nan)
+    bare = red[:, None].masked_fill(scenes.covered(), torch.nan)
     return bare - _median(bare, 2)
 
 
 def _mover_residual(
     scenes: Scenes, red: Float[Tensor, "n f q"]
 ) -> tuple[Float[Tensor, "n k f p"], Float[Tensor, "n k"]]:
-    """Difference of the mover's cells from their median over frames, and the mean of the medians."""
+    """Difference of the mover's cells from their median over frames, and the caption's tint: the medians' mean."""
     index = scenes.place.expand(len(red), -1, -1, -1)
     cells = (
         red[:, None].expand(-1, len(scenes), -1, -1).gather(3, index).masked_fill(scenes.hidden, torch.nan)
     )
     median = _median(cells, 2)
-    return cells - median, median.nanmean((2, 3))
+    return cells - median, (median * scenes.sign[:, None]).nanmean((2, 3))
+
+
+def _pillar_fits(
+    config: GridConfig, scenes: Scenes, blue: Float[Tensor, "n f h w"], tolerance: float
+) -> Bool[Tensor, "n k"]:
+    """Whether blue shows the pillar of each scene or, for a scene without one, no pillar of the world's."""
+    off = (_median(blue.flatten(2), 1)[:, 0] - config.offset).square()
+    front = scenes.front.float()
+    shows = (off @ front.T / front.sum(1)).sqrt() <= tolerance  # NaN, so False, without a pillar
+    return torch.where(scenes.front.any(1), shows, ~shows.any(1, keepdim=True))
 
 
 def _median(values: Tensor, dim: int) -> Tensor:

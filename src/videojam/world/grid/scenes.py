@@ -2,32 +2,29 @@
 
 A *cell* is one pixel of a mover. A scene says in which pixel each cell shows in each frame, how it moves to the
 next one, and whether something stands in front of it. All that drawing and judging need is in the table, so a
-new kind of motion is a function that returns one.
+new kind of motion is a function that returns one (`videojam.world.grid.kinds`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-from videojam.world.grid.config import GridConfig, Kind
-
-DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
-"""(x, y): right, left, down, up."""
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """K lawful motions of F frames and P cells.
+    """K lawful motions of F frames, P cells and Q = H·W pixels.
 
     Attributes:
         place: Pixel of each cell, y·W + x, `[K, F, P]`.
-        hidden: Cells with something in front of them.
+        hidden: Cells with something in front of them. A scene with fewer cells than P hides the others always.
         velocity: Displacement (u, v) of each cell to the next frame, px.
+        sign: 1 where a cell has the caption's tint, -1 where it has the other one, `[K, P]`.
+        front: Pixels of a static pillar, in front of which no mover shows, `[K, Q]`.
         kind: Index into the config's kinds, `[K]`.
         speed: Index into the config's speeds, `[K]`.
     """
@@ -35,6 +32,8 @@ class Scenes:
     place: Int[Tensor, "k f p"]
     hidden: Bool[Tensor, "k f p"]
     velocity: Float[Tensor, "k f p 2"]
+    sign: Float[Tensor, "k p"]
+    front: Bool[Tensor, "k q"]
     kind: Int[Tensor, " k"]
     speed: Int[Tensor, " k"]
 
@@ -48,56 +47,43 @@ class Scenes:
         """Move to a device."""
         return Scenes(*(getattr(self, field.name).to(device) for field in fields(self)))
 
+    @property
+    def num_pixels(self) -> int:
+        """Q, pixels of a frame."""
+        return self.front.shape[1]
+
+    def shown(self, rows: Tensor | slice = slice(None)) -> Int[Tensor, "n f p"]:
+        """Return the pixel in which each cell of some scenes shows; Q, one past the last, if it is hidden."""
+        return self.place[rows].masked_fill(self.hidden[rows], self.num_pixels)
+
+    def covered(self) -> Bool[Tensor, "k f q"]:
+        """Return the pixels in which a mover shows."""
+        frames = torch.zeros(*self.place.shape[:2], self.num_pixels + 1, dtype=torch.bool)
+        return frames.to(self.place.device).scatter_(2, self.shown(), True)[..., :-1]
+
     def distinct(self) -> Scenes:
         """Return the scenes that differ in what is seen; the first of each that don't."""
-        seen = self.place.masked_fill(self.hidden, -1).flatten(1)
+        signed = (2 * self.shown() + (self.sign < 0)[:, None]).masked_fill(self.hidden, -1)
+        seen = torch.cat([signed.flatten(1), self.front.long()], dim=1)
         _, group = torch.unique(seen, dim=0, return_inverse=True)
         first = torch.full((int(group.max()) + 1,), len(self))
         first = first.scatter_reduce(0, group, torch.arange(len(self)), "amin")
         return self[first.sort().values]
 
 
-def lawful_scenes(config: GridConfig) -> Scenes:
-    """Return every lawful scene of a world, on the CPU; drawing one at random takes each equally often."""
-    tables = [KIND_SCENES[kind](config, index) for index, kind in enumerate(config.kinds)]
-    return Scenes(*(torch.cat([getattr(table, f.name) for table in tables]) for f in fields(Scenes)))
+def joined(tables: list[Scenes]) -> Scenes:
+    """Return one table of several; scenes with fewer cells get cells that are always hidden."""
+    most = max(table.place.shape[2] for table in tables)
+    padded = [_padded(table, most - table.place.shape[2]) for table in tables]
+    return Scenes(*(torch.cat([getattr(table, f.name) for table in padded]) for f in fields(Scenes)))
 
 
-def bounce(config: GridConfig, kind: int) -> Scenes:
-    """A square slides along a row or a column and turns back when its next step would leave the frame."""
-    room, num_steps = config.size_px - config.mover_px, config.num_frames + 1
-    starts = torch.cartesian_prod(torch.arange(room + 1), torch.arange(room + 1))
-    positions, speeds = [], []
-    for index, speed in enumerate(config.speeds):
-        for direction in DIRECTIONS:
-            velocity = speed * torch.tensor(direction).expand(len(starts), 2)
-            positions.append(_bounced(starts, velocity, room, num_steps))
-            speeds.append(torch.full((len(starts),), index))
-    corner = torch.cat(positions)
-    steps = corner[:, 1:] - corner[:, :-1]
-    cell = torch.cartesian_prod(torch.arange(config.mover_px), torch.arange(config.mover_px)).flip(1)
-    pixels = corner[:, :-1, None] + cell
-    place = pixels[..., 1] * config.size_px + pixels[..., 0]
-    return Scenes(
-        place=place,
-        hidden=torch.zeros_like(place, dtype=torch.bool),
-        velocity=steps[:, :, None].expand(-1, -1, len(cell), -1).float(),
-        kind=torch.full((len(place),), kind),
-        speed=torch.cat(speeds),
+def _padded(scenes: Scenes, num_cells: int) -> Scenes:
+    cells = (0, num_cells)
+    return replace(
+        scenes,
+        place=functional.pad(scenes.place, cells),
+        hidden=functional.pad(scenes.hidden, cells, value=True),
+        velocity=functional.pad(scenes.velocity, (0, 0, *cells)),
+        sign=functional.pad(scenes.sign, cells, value=1.0),
     )
-
-
-def _bounced(
-    start: Int[Tensor, "k 2"], velocity: Int[Tensor, "k 2"], room: int, num_steps: int
-) -> Int[Tensor, "k num_steps 2"]:
-    """Integrate positions in 0..room; a component that would leave is reversed before its step."""
-    position, path = start, [start]
-    for _ in range(num_steps - 1):
-        ahead = position + velocity
-        velocity = torch.where((ahead < 0) | (ahead > room), -velocity, velocity)
-        position = position + velocity
-        path.append(position)
-    return torch.stack(path, dim=1)
-
-
-KIND_SCENES: dict[Kind, Callable[[GridConfig, int], Scenes]] = {"bounce": bounce}

@@ -8,13 +8,15 @@ from videojam.world.grid.config import GridConfig
 from videojam.world.grid.damage import APPEARANCE, BORNE, MOTION
 from videojam.world.grid.draw import draw_clips
 from videojam.world.grid.judge import judge
-from videojam.world.grid.scenes import lawful_scenes
+from videojam.world.grid.kinds import lawful_scenes
 
 
 def validation_table(
     config: GridConfig, generator: torch.Generator, num_clips: int = 256
 ) -> dict[str, dict[str, float]]:
     """Return the shares of coherent clips, of clips as asked, and of explained frames, for each damage.
+
+    The share of coherent clips of a kind is under its name.
 
     Args:
         config: World.
@@ -24,12 +26,12 @@ def validation_table(
     scenes = lawful_scenes(config)
     distinct = scenes.distinct()
     clips = draw_clips(config, scenes, num_clips, generator)
-    table = {}
+    table: dict[str, dict[str, float]] = {}
     for damage in (*BORNE, *APPEARANCE, *MOTION):
         verdict = judge(config, distinct, damage(config, scenes, clips, generator), clips.caption)
-        table[damage.__name__] = {
-            "coherent": round(float(verdict.coherent.float().mean()), 4),
-            "as_asked": round(float(verdict.as_asked.float().mean()), 4),
-            "explained": round(float(verdict.explained.mean()), 4),
-        }
+        kind = scenes.kind[clips.scene]
+        shares = {name: verdict.coherent[kind == index].float() for index, name in enumerate(config.kinds)}
+        shares |= {"coherent": verdict.coherent.float(), "as_asked": verdict.as_asked.float()}
+        shares |= {"explained": verdict.explained}
+        table[damage.__name__] = {name: round(float(value.mean()), 4) for name, value in shares.items()}
     return table
