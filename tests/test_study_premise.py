@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from studies.premise.results import FOLDER, PAGE, all_runs, coherent, page_tables, summary
+from studies.premise.validation import markdown
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +62,14 @@ def test_page_and_readme_show_the_results(results):
         )
         in readme
     )
+
+
+def test_page_shows_the_judge_s_examination():
+    result = json.loads((ROOT / "benchmarks/results/grid_validation.json").read_text(encoding="utf-8"))
+    table = markdown(result["validation"], tuple(result["world"]["kinds"]))
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert f"<!-- validation:start -->\n{table}\n<!-- validation:end -->" in page
+    assert f"{result['num_distinct_scenes']:,} distinct scenes" in page
 
 
 def test_scales_are_chosen_on_other_noise_than_contrasts(results):

@@ -7,7 +7,7 @@ import torch
 
 from videojam.world.grid import GridConfig, captions, draw_clips, exact_flow, judge, lawful_scenes, to_levels
 from videojam.world.grid.config import Kind
-from videojam.world.grid.damage import frozen, vanishing
+from videojam.world.grid.damage import frozen, reversed_half, vanishing
 from videojam.world.grid.kinds import KIND_SCENES
 
 WORLD = GridConfig(kinds=tuple(KIND_SCENES))
@@ -131,6 +131,16 @@ def test_without_its_pillar_a_hidden_mover_is_not_explained() -> None:
 def test_a_mover_that_vanishes_is_rejected_even_where_one_may_hide() -> None:
     video = vanishing(WORLD, SCENES, CLIPS, torch.Generator().manual_seed(1))
     assert not judge(WORLD, DISTINCT, video, CLIPS.caption).coherent.any()
+
+
+def test_a_reversed_half_passes_only_where_the_clip_is_another_lawful_one() -> None:
+    video = reversed_half(WORLD, SCENES, CLIPS, torch.Generator())
+    verdict = judge(WORLD, DISTINCT, video, CLIPS.caption)
+    painted = SCENES[CLIPS.scene].covered()
+    painted[:, 3:] = painted[:, 3:].flip(1)
+    found = DISTINCT[verdict.scene].covered()
+    assert torch.equal(verdict.coherent, (found == painted).flatten(1).all(1))
+    assert 0 < verdict.coherent.float().mean() < 0.5
 
 
 @pytest.mark.parametrize("seed", range(2))

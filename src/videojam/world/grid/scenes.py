@@ -58,8 +58,9 @@ class Scenes:
 
     def covered(self) -> Bool[Tensor, "k f q"]:
         """Return the pixels in which a mover shows."""
-        frames = torch.zeros(*self.place.shape[:2], self.num_pixels + 1, dtype=torch.bool)
-        return frames.to(self.place.device).scatter_(2, self.shown(), True)[..., :-1]
+        shape = *self.place.shape[:2], self.num_pixels + 1
+        frames = torch.zeros(shape, dtype=torch.bool, device=self.place.device)
+        return frames.scatter_(2, self.shown(), True)[..., :-1]
 
     def distinct(self) -> Scenes:
         """Return the scenes that differ in what is seen; the first of each that don't."""
