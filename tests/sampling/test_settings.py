@@ -65,7 +65,7 @@ def test_text_becomes_what_its_field_is():
         {"window": "t:0-2"},
         {"window": "steps:0-1.5"},
         {"window": "share:nan-1"},
-        {"mode": "auto"},
+        {"mode": "automatic"},
         {"schedule": "cosine"},
         {"preset": "two-forwards", "window": "half"},
         {"preset": "paper", "reuse_every": "2"},

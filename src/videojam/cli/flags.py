@@ -81,6 +81,12 @@ class GuidanceFlags:
     w_motion: Annotated[
         float | None, flag("w2, by motion. (default: the model's, else 3)", HOW, metavar="W2")
     ] = None
+    w_auto: Annotated[
+        float | None, flag("w of guidance auto, away from --weaker. (default: 1)", HOW, metavar="W")
+    ] = None
+    weaker: Annotated[
+        str | None, flag("Folder of the weaker model of guidance auto.", HOW, metavar="MODEL")
+    ] = None
     window: Annotated[
         str | None,
         flag(

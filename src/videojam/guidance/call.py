@@ -43,14 +43,14 @@ class GuidedCall:
         """Whether motion guidance runs in the step."""
         return self._step in self._active
 
-    def begin_step(self, module: Any, scale: float, hidden: Tensor, halves: Halves) -> None:
+    def begin_step(self, module: Any, scale: float, hidden: Tensor, halves: Halves | None) -> None:
         """Begin a step, at its first pass.
 
         Args:
             module: The transformer in charge.
             scale: The pipeline's guidance scale in this step.
             hidden: The transformer's input, of the conditional rows.
-            halves: Of the transformer's channels.
+            halves: Of the transformer's channels; None for a base.
         """
         self._step += 1
         self._scale, self._weights = scale, self.rule.weights_at(self.config.weights, scale)
@@ -59,6 +59,8 @@ class GuidedCall:
         self.reuse.begin(self._step, self.in_window, module)
         if self.in_window:
             self.trace.motion_steps.append(self._step)
+        if halves is None:
+            return
         d = halves.motion(hidden)
         d = d[d != 0].float()  # where the first frame is given, d is null there and not noise
         self.trace.std_d.append(d.std().item() if d.numel() > 1 else math.nan)
@@ -72,14 +74,14 @@ class GuidedCall:
         """Whether the rule's branch runs beside a pass of this step."""
         return self.reuse.fresh and self.in_window and (self.stacked or name == self.rule.acts_on)
 
-    def returned(self, name: Pass, u: Tensor, branch: Tensor | None, halves: Halves) -> Tensor:
+    def returned(self, name: Pass, u: Tensor, branch: Tensor | None, halves: Halves | None) -> Tensor:
         """Return what a pass gives to the pipeline, so that its own CFG is the guidance asked for.
 
         Args:
             name: The pass.
             u: Its prediction.
             branch: Prediction of the rule's branch, if it ran beside this pass.
-            halves: Of the transformer's channels.
+            halves: Of the transformer's channels; None for a base.
         """
         if name == "cond":
             self._seen = Predictions(u)
@@ -93,8 +95,8 @@ class GuidedCall:
             if branch is not None:
                 full = self._seen._replace(branch=branch)
                 guided = self.rule.returned(full, self._weights, self._scale)
-                on_both = self.config.motion_on == "both"
-                out = self._returned = guided if on_both else halves.join(guided, plain)
+                on_x = self.config.motion_on == "appearance"
+                out = self._returned = halves.join(guided, plain) if halves and on_x else guided
         if self.reuse.every > 1:
             self.reuse.keep(*self.rule.added(self._seen, self._returned, self._weights, self._scale))
         return out

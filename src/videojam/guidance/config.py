@@ -39,6 +39,7 @@ class GuidanceConfig(Strict):
     w_motion: Weight = Field(
         3.0, description="w2, the weight of the model's own motion. With ip2p an absolute scale: 1 is none."
     )
+    w_auto: Weight = Field(1.0, description="w of autoguidance, the weight of what a weaker model lacks.")
     motion_on: MotionOn = Field(
         "both", description="What w2 guides: both halves (paper) or only the appearance."
     )
@@ -64,6 +65,8 @@ class GuidanceConfig(Strict):
     def _consistent(self) -> GuidanceConfig:
         if self.drop_motion and self.rule.needs_motion:
             raise ValueError(f"guidance {self.mode} without drop_motion, as it guides with the motion")
+        if self.batched and self.rule.needs_weaker:
+            raise ValueError(f"guidance {self.mode} without batched, as its branch is another model")
         return self
 
     @property
@@ -73,15 +76,16 @@ class GuidanceConfig(Strict):
 
     @property
     def weights(self) -> Weights:
-        """w1 and w2."""
+        """w1, w2 and w."""
         from videojam.guidance.rules.rule import Weights
 
-        return Weights(self.w_text, self.w_motion)
+        return Weights(self.w_text, self.w_motion, self.w_auto)
 
     @property
     def uses_motion_branch(self) -> bool:
-        """Whether any step may need a forward with null motion."""
-        return not self.drop_motion and self.rule.uses_branch(self.weights)
+        """Whether any step may need the rule's branch: a forward with null motion, or of a weaker model."""
+        has_branch = self.rule.needs_weaker or not self.drop_motion
+        return has_branch and self.rule.uses_branch(self.weights)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ passes as one over the batch [unconditional, conditional], each half is treated 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from typing import Any
@@ -33,22 +33,32 @@ def pipeline_scale(config: GuidanceConfig) -> float:
 
 
 @contextmanager
-def guided(pipe: Any, family: Family, config: GuidanceConfig) -> Iterator[list[GuidanceTrace]]:
-    """Put guidance into a stock pipeline of a joint model for the time of a `with` block.
+def guided(
+    pipe: Any,
+    family: Family,
+    config: GuidanceConfig,
+    weaker: Mapping[str, Any] | None = None,
+    is_joint: bool = True,
+) -> Iterator[list[GuidanceTrace]]:
+    """Put guidance into a stock pipeline for the time of a `with` block.
 
     Each call of the pipeline in the block is guided by itself, also one that follows an interrupted one. Another
     scale of the caller's (`guidance_scale`, `guidance_scale_2`) changes the strength of text guidance only: w2 stays
     what it is. CogVideoX's `use_dynamic_cfg` is not followed.
 
     Args:
-        pipe: Stock pipeline with joint transformers; call it with `guidance_scale=pipeline_scale(config)`.
+        pipe: Stock pipeline; call it with `guidance_scale=pipeline_scale(config)`.
         family: Its family.
         config: How to guide.
+        weaker: Transformers of the weaker model by component name, for `auto`.
+        is_joint: Whether its transformers are joint; a base takes only rules without null motion.
 
     Yields:
         The traces of the pipeline's calls, one each, filled while they run.
     """
-    hook = _Hook(pipe, family, config)
+    hook = _Hook(pipe, family, config, is_joint)
+    if config.rule.needs_weaker:
+        hook.weaker = _beside(family.transformers(pipe), weaker)
     with ExitStack() as stack:
         for transformer in family.transformers(pipe).values():
             stack.enter_context(hook.attached(transformer))
@@ -58,8 +68,9 @@ def guided(pipe: Any, family: Family, config: GuidanceConfig) -> Iterator[list[G
 class _Hook:
     """Follows the passes of the pipeline's calls, runs the rule's branch, and returns what the rule says."""
 
-    def __init__(self, pipe: Any, family: Family, config: GuidanceConfig) -> None:
-        self.pipe, self.family, self.config = pipe, family, config
+    def __init__(self, pipe: Any, family: Family, config: GuidanceConfig, is_joint: bool) -> None:
+        self.pipe, self.family, self.config, self.is_joint = pipe, family, config, is_joint
+        self.weaker: dict[int, Any] = {}
         self.traces: list[GuidanceTrace] = []
         self._call: GuidedCall | None = None
         self._pass: Pass | None = None
@@ -136,14 +147,14 @@ class _Hook:
         """Begin a pass: count steps, drop the motion if asked, add the branch's rows if they are batched."""
         if self._in_branch or self._is_known():
             return None
-        halves, hidden = Halves.of(self.family, module), kwargs["hidden_states"]
+        halves, hidden = self._halves_of(module), kwargs["hidden_states"]
         name, call = self._pass_at_hand(), self._call_of(module)
         if name == "cond":
             conditional = _rows(hidden, "cond", call.stacked)
             call.begin_step(
                 module, scale_in_use(self.pipe, self.family, module, self.config), conditional, halves
             )
-        if self.config.drop_motion:
+        if self.config.drop_motion and halves is not None:
             hidden = halves.null(hidden)
         kwargs = {**kwargs, "hidden_states": hidden}
         if not call.reuse.fresh:
@@ -163,7 +174,7 @@ class _Hook:
         if not call.reuse.fresh:
             self._reused = call.reuse.guided(u)
             return (torch.cat([self._reused] * 2) if call.stacked else self._reused, *output[1:])
-        halves = Halves.of(self.family, module)
+        halves = self._halves_of(module)
         if call.needs_branch(name):
             if self.config.batched:
                 num_rows = len(u) // (3 if call.stacked else 2)
@@ -177,6 +188,9 @@ class _Hook:
             beside = branch if part == call.rule.acts_on else None
             returned[part] = call.returned(part, _rows(u, part, True), beside, halves)
         return (torch.cat([returned["uncond"], returned["cond"]]), *output[1:])
+
+    def _halves_of(self, module: Any) -> Halves | None:
+        return Halves.of(self.family, module) if self.is_joint else None
 
     def _call_of(self, module: Any) -> GuidedCall:
         """Return the state of the pipeline's call at hand; setting the timesteps is what begins one."""
@@ -199,14 +213,26 @@ class _Hook:
 
     # --- the rule's branch ---
 
-    def _branch_inputs(self, call: GuidedCall, halves: Halves, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _branch_inputs(
+        self, call: GuidedCall, halves: Halves | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
         inputs = {key: _rows(value, call.rule.acts_on, call.stacked) for key, value in kwargs.items()}
+        if call.rule.needs_weaker:
+            return inputs
+        assert halves is not None  # a base takes no rule with null motion
         return {**inputs, "hidden_states": halves.null(inputs["hidden_states"])}
 
-    def _run_branch(self, call: GuidedCall, halves: Halves, module: Any, kwargs: dict[str, Any]) -> Tensor:
-        """Run the pass once more with null motion, in a cache context of its own."""
+    def _run_branch(
+        self, call: GuidedCall, halves: Halves | None, module: Any, kwargs: dict[str, Any]
+    ) -> Tensor:
+        """Run the pass once more, with null motion in a cache context of its own, or by the weaker model."""
         inputs = self._branch_inputs(call, halves, kwargs)
         call.count(len(inputs["hidden_states"]))
+        if call.rule.needs_weaker:
+            weaker = self.weaker[id(module)]
+            with weaker.cache_context("cond"):
+                of_weaker: Tensor = weaker(**inputs)[0]
+                return of_weaker
         self._in_branch = True
         try:
             with self._stock_contexts[id(module)]("motion", **self._context):
@@ -214,6 +240,19 @@ class _Hook:
                 return prediction
         finally:
             self._in_branch = False
+
+
+def _beside(transformers: Mapping[str, Any], weaker: Mapping[str, Any] | None) -> dict[int, Any]:
+    """Return the weaker transformer of each transformer, by the latter's id."""
+    missing = [name for name in transformers if name not in (weaker or {})]
+    if missing or weaker is None:
+        raise VideoJamError(
+            expected=f"a weaker model's {' and '.join(transformers)} for guidance auto",
+            found=f"no {' and no '.join(missing)}",
+            where="the guidance hook",
+            fix="Give `weaker`, or choose another guidance rule.",
+        )
+    return {id(module): weaker[name] for name, module in transformers.items()}
 
 
 def scale_in_use(pipe: Any, family: Family, module: Any, config: GuidanceConfig) -> float:

@@ -27,6 +27,7 @@ from videojam.sampling.progress import OnStep, steps_shown
 from videojam.sampling.request import Request, build_request
 from videojam.sampling.schedule import Schedule, build_scheduler
 from videojam.sampling.settings import ResolvedSettings, SampleSettings, resolve, settings_of
+from videojam.sampling.weaker import load_weaker
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,17 @@ def _run_pipeline(
     """Call the base's own pipeline under the hook and return its final latents, float32, and the trace."""
     pipe, family, settings = model.pipeline, model.family, request.settings
     no_traces: list[GuidanceTrace] = []
-    context = guided(pipe, family, settings.guidance) if model.is_joint else nullcontext(no_traces)
+    guidance = settings.guidance
+    weaker = None if settings.weaker is None else load_weaker(model, settings.weaker)
+    has_hook = model.is_joint or guidance.rule.needs_weaker
+    context = guided(pipe, family, guidance, weaker, model.is_joint) if has_hook else nullcontext(no_traces)
     with scheduled(pipe, settings.schedule, settings.shift), steps_shown(pipe, on_step), context as traces:
         arguments = _pipeline_arguments(request)
         if image is not None:
             arguments["image"] = upright(image)
         noise = request.noise.to(pipe._execution_device)
         latents = family.run_pipeline(pipe, noise, request.generators, **arguments).float()
-        if model.is_joint:
+        if has_hook:
             return latents, traces[-1]
         return latents, GuidanceTrace(times=family.paper_times(pipe.scheduler).tolist())
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from videojam.errors import VideoJamError
 from videojam.guidance.config import PRESETS, GuidanceConfig, Mode, MotionOn, Weight
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT, rule_of
-from videojam.guidance.window import AsWindow
+from videojam.guidance.window import AsWindow, Window
 from videojam.keyvalue import explained, fitted
 from videojam.models.load import LoadedModel
 from videojam.sampling.schedule import Schedule
@@ -19,7 +19,7 @@ SHORT_NAMES = {"steps": "num_steps", "frames": "num_frames"}
 """Keys as the command line and the arms of a bench write them."""
 OF_MOTION = ("w_motion", "motion_on", "window", "batched", "preset")
 """Fields of guidance that only a rule with a branch of its own reads."""
-OF_GUIDANCE = ("mode", "w_text", *OF_MOTION[:-1], "reuse_every", "drop_motion")
+OF_GUIDANCE = ("mode", "w_text", "w_auto", *OF_MOTION[:-1], "reuse_every", "drop_motion")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -33,9 +33,13 @@ def _known_preset(name: str) -> str:
 class SampleSettings(Strict):
     """What a user asks of a sample; what isn't given comes from the model folder, then from the stock pipeline."""
 
-    mode: Mode | None = Field(None, description="Guidance rule: inner, cfg, ip2p or none.")
+    mode: Mode | None = Field(None, description="Guidance rule: inner, cfg, ip2p, auto or none.")
     w_text: Weight | None = Field(None, description="w1; a stock guidance_scale is 1 + w1.")
     w_motion: Weight | None = Field(None, description="w2, the weight of the model's own motion.")
+    w_auto: Weight | None = Field(None, description="w of auto: ũ = … + w·(u − u_weaker).")
+    weaker: str | None = Field(
+        None, description="Folder of the weaker model that auto guides away from, of the same base."
+    )
     preset: Annotated[str, AfterValidator(_known_preset)] | None = Field(
         None, description="When each branch runs: paper, or two-forwards, at the cost of plain CFG."
     )
@@ -97,6 +101,7 @@ class ResolvedSettings(Strict):
     """The settings of a sample with nothing left open."""
 
     guidance: GuidanceConfig = Field(description="How the sample is guided.")
+    weaker: str | None = Field(None, description="The weaker model of autoguidance; None without it.")
     num_steps: int = Field(description="Sampling steps.")
     num_frames: int = Field(description="Frames of a clip.")
     height: int = Field(description="Height in px.")
@@ -151,8 +156,11 @@ def resolve(model: LoadedModel, settings: SampleSettings | None = None) -> Resol
                 return value
         return model.family.default(model.pipeline, stock_name or name)
 
+    guidance = _resolve_guidance(model, settings)
+    _require_weaker(model, guidance, settings.weaker)
     return ResolvedSettings(
-        guidance=_resolve_guidance(model, settings),
+        guidance=guidance,
+        weaker=settings.weaker,
         num_steps=pick("num_steps", "num_inference_steps"),
         num_frames=pick("num_frames"),
         height=pick("height"),
@@ -173,8 +181,8 @@ def default_guidance(model: LoadedModel) -> GuidanceConfig:
 def unread(mode: str, drop_motion: bool = False) -> set[str]:
     """Return the fields of guidance that a rule doesn't read."""
     rule = rule_of(mode)
-    has_branch = rule.branch is not None and not drop_motion
-    return {"w_text", "w_motion"} - set(rule.weights) | set(() if has_branch else OF_MOTION)
+    has_branch = rule.needs_weaker or (rule.branch is not None and not drop_motion)
+    return {"w_text", "w_motion", "w_auto"} - set(rule.weights) | (set() if has_branch else set(OF_MOTION))
 
 
 def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> GuidanceConfig:
@@ -187,6 +195,8 @@ def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> GuidanceC
     weights = {name: getattr(model.defaults, name) for name in ("w_text", "w_motion")}
     weights["w_text"] = model.family.default_w_text if weights["w_text"] is None else weights["w_text"]
     given = {name: value for name, value in weights.items() if value is not None}
+    if rule_of(mode).needs_weaker:
+        given["window"] = Window(end=1.0)  # half the steps is the paper's, for motion
     try:
         return GuidanceConfig(**{**given, **settings.of_preset, **asked, "mode": mode})
     except ValueError as error:
@@ -197,19 +207,46 @@ def _refuse_motion_of_base(model: LoadedModel, mode: str, asked: dict[str, Any])
     """Refuse what a base has no motion half, and no hook, for."""
     if model.is_joint:
         return
-    if rule_of(mode).branch is not None or asked.get("drop_motion"):
+    rule = rule_of(mode)
+    if (rule.branch is not None and not rule.needs_weaker) or asked.get("drop_motion"):
         raise VideoJamError(
-            expected=f"guidance {BASE_DEFAULT} or none for a base model, which has no motion half",
+            expected=f"guidance {BASE_DEFAULT}, auto or none for a base model, which has no motion half",
             found=f"guidance {mode}" + (", drop_motion" if asked.get("drop_motion") else ""),
             where=model.source,
             fix=f"Convert and train it first, or sample with guidance {BASE_DEFAULT}.",
         )
-    if asked.get("reuse_every", 1) > 1:
+    if rule.needs_weaker and "motion_on" in asked:
+        raise VideoJamError(
+            expected="no motion_on for a base model, which has no motion half",
+            found=f"motion_on = {asked['motion_on']}",
+            where=model.source,
+            fix="Leave motion_on out, or sample a joint model.",
+        )
+    if asked.get("reuse_every", 1) > 1 and not rule.needs_weaker:
         raise VideoJamError(
             expected="reuse_every = 1 for a base model, whose pipeline runs without our hook",
             found=f"reuse_every = {asked['reuse_every']}",
             where=model.source,
             fix="Leave reuse_every out, or sample a joint model.",
+        )
+
+
+def _require_weaker(model: LoadedModel, guidance: GuidanceConfig, weaker: str | None) -> None:
+    """Refuse auto without a weaker model, and a weaker model that nothing would read."""
+    needs = guidance.rule.needs_weaker
+    if needs and weaker is None:
+        raise VideoJamError(
+            expected="weaker=PATH, the model that guidance auto guides away from",
+            found="none given",
+            where=model.source,
+            fix="Give the folder of an earlier checkpoint or of another weaker model of the same base.",
+        )
+    if weaker is not None and not needs:
+        raise VideoJamError(
+            expected="a weaker model only with guidance auto",
+            found=f"weaker = {weaker} with guidance {guidance.mode}",
+            where=model.source,
+            fix="Leave weaker out, or choose guidance auto.",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from videojam.sampling.checks import upright
 from videojam.sampling.request import build_request
 from videojam.sampling.sample import scheduled
 from videojam.sampling.settings import SampleSettings, resolve, settings_of
+from videojam.sampling.weaker import load_weaker
 
 
 class Start(NamedTuple):
@@ -52,6 +54,7 @@ def sample_twin(
     resolved = resolve(model, settings_of(settings, changes))
     guidance = resolved.guidance
     request = build_request(model, prompts, seeds, resolved)
+    weaker = {} if resolved.weaker is None else load_weaker(model, resolved.weaker)
     pipe, family, length = model.pipeline, model.family.for_sampling(), resolved.max_sequence_length
     text = family.encode_prompts(pipe, request.prompts, length)
     null_text = family.encode_prompts(pipe, [resolved.negative_prompt or ""] * len(request.prompts), length)
@@ -82,10 +85,14 @@ def sample_twin(
             ) -> Tensor:
                 return family.denoise(model, latents, sigma, cond)
 
+            name = next(n for n, module in family.transformers(pipe).items() if module is transformer)
+            predict_weaker = partial(predict, model=weaker.get(name))
             xd = null_motion(latents) if guidance.drop_motion else latents
             in_window = guidance.uses_motion_branch and step in motion_steps
             if reuse.begin(step, in_window, transformer):
-                u, plain, velocity = guided_velocity(predict, xd, text, null_text, guidance, in_window)
+                u, plain, velocity = guided_velocity(
+                    predict, xd, text, null_text, guidance, in_window, predict_weaker
+                )
                 reuse.keep(plain - u, velocity - plain)
             else:
                 velocity = reuse.guided(predict(xd, text))
@@ -102,7 +109,13 @@ def _noised_to(family: Family, clean: Tensor, noise: Tensor, times: list[float],
 
 
 def guided_velocity(
-    predict: Any, xd: Tensor, text: Any, null_text: Any, guidance: GuidanceConfig, in_window: bool
+    predict: Any,
+    xd: Tensor,
+    text: Any,
+    null_text: Any,
+    guidance: GuidanceConfig,
+    in_window: bool,
+    predict_weaker: Any = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return u(x, d, y), the prediction guided only by text, and the guided prediction, as they are printed.
 
@@ -113,6 +126,7 @@ def guided_velocity(
         null_text: Conditioning with the null text.
         guidance: How to guide.
         in_window: Whether motion guidance runs in this step.
+        predict_weaker: The same as `predict` for the weaker model of autoguidance.
     """
     rule, weights = guidance.rule, guidance.weights
     u = predict(xd, text)
@@ -122,7 +136,8 @@ def guided_velocity(
     plain = rule.combine(seen, weights)
     if not in_window or rule.branch is None:
         return u, plain, plain
-    branch = predict(null_motion(xd), text if rule.branch.beside == "cond" else null_text)
+    beside = text if rule.branch.beside == "cond" else null_text
+    branch = predict_weaker(xd, beside) if rule.needs_weaker else predict(null_motion(xd), beside)
     full = rule.combine(seen._replace(branch=branch), weights)
     if guidance.motion_on == "appearance":
         full = join(split(full)[0], split(plain)[1])

@@ -18,6 +18,7 @@ RULES = {
     "inner": "Inner-Guidance, Eq. 8: by the text and by the model's own motion",
     "cfg": "classifier-free guidance, by the text only",
     "ip2p": "InstructPix2Pix guidance, an ablation of the paper",
+    "auto": "autoguidance: by the text, and away from a weaker model",
     "none": "no guidance, one plain forward a step",
 }
 """Rules by name, each with its meaning."""

@@ -20,10 +20,12 @@ class Weights(NamedTuple):
     Attributes:
         text: w1.
         motion: w2.
+        auto: w of autoguidance.
     """
 
     text: float
     motion: float
+    auto: float = 0.0
 
 
 class Predictions(NamedTuple):
@@ -42,20 +44,22 @@ class Predictions(NamedTuple):
 
 @dataclass(frozen=True)
 class Branch:
-    """A further forward in the window of motion guidance, with null motion.
+    """A further forward in the window of motion guidance.
 
     Attributes:
         beside: The stock pass whose text it has, and whose result it changes.
+        of: The same model with null motion, or a weaker model with the same input.
     """
 
     beside: Pass
+    of: Literal["null motion", "weaker model"] = "null motion"
 
 
 class Rule(ABC):
     """A guidance rule. Stock CFG computes u∅ + s·(u − u∅) of what its passes return; the rest is said here.
 
     Attributes:
-        weights: Fields of `GuidanceConfig` that the rule reads, of w_text and w_motion.
+        weights: Fields of `GuidanceConfig` that the rule reads, of w_text, w_motion and w_auto.
         branch: Its own branch; None for a rule without one.
         has_null_text: Whether the pass with the null text is part of it.
         needs_motion: Whether it has no meaning with d = 0 in every forward.
@@ -83,6 +87,11 @@ class Rule(ABC):
             scale: s of the pipeline in this step.
         """
         return seen.u
+
+    @property
+    def needs_weaker(self) -> bool:
+        """Whether its branch is a weaker model."""
+        return self.branch is not None and self.branch.of == "weaker model"
 
     @property
     def acts_on(self) -> Pass:
