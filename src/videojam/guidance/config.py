@@ -112,3 +112,7 @@ def preset_fields(name: str) -> dict[str, Any]:
             fix="Correct the name.",
         )
     return dict(PRESETS[name])
+
+
+Guidance = GuidanceConfig
+"""The public name."""

@@ -92,7 +92,7 @@ def begin(
         "clips": [],
     }
     path = out / MANIFEST_NAME
-    old = _read(path)
+    old = read_manifest(path)
     if old is None:
         return GenerationManifest(path, content)
     differs = [name for name in ASKED if name != "asked" and old.get(name) != content[name]]
@@ -110,7 +110,15 @@ def begin(
     return GenerationManifest(path, old)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """Read the manifest of a generation; None if there is none.
+
+    Args:
+        path: The file.
+
+    Raises:
+        VideoJamError: it can't be read, or is something else.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and isinstance(content.get("clips"), list):
