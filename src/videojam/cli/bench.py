@@ -127,6 +127,7 @@ class Making:
         Literal["float32", "bfloat16", "float16"] | None,
         typer.Option(help="float32 on the CPU and bfloat16 elsewhere, if not given."),
     ] = None
+    overrides: Overrides = None
 
     def work(self, ranks: Ranks, arms: Sequence[str], prompts: Prompts, suite: Suite) -> Work:
         """Say what runs where, and return how this process works."""
@@ -161,7 +162,6 @@ def bench_run(
     ranks: Ranks,
     reporting: Reporting,
     against: Against = None,
-    overrides: Overrides = None,
 ) -> None:
     """Generate what is missing, score it, and write the report; a run that was stopped goes on.
 
@@ -172,7 +172,7 @@ def bench_run(
     work = making.work(ranks, [model.partition(",")[0] for model in models], prompts, suite)
     from videojam.bench.make.arms import parse_arms
 
-    arms = parse_arms(models, overrides or [])
+    arms = parse_arms(models, making.overrides or [])
 
     def plan() -> Plan:
         from videojam.bench.work import Plan
@@ -192,7 +192,6 @@ def bench_ablate(
     making: Making,
     ranks: Ranks,
     reporting: Reporting,
-    overrides: Overrides = None,
 ) -> None:
     """Run the paper's Table 3 on one checkpoint: full, and without text, motion, flow; and IP2P guidance."""
     suite = prompts.load()
@@ -200,7 +199,7 @@ def bench_ablate(
     work = making.work(ranks, [f"the five ablations of {head}"], prompts, suite)
     from videojam.bench.make.arms import parse_arms
 
-    arm = parse_arms([model], overrides or [])[0]
+    arm = parse_arms([model], making.overrides or [])[0]
 
     def plan() -> Plan:
         from videojam.bench.presets import ablation_plan

@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from videojam.cli.common import MODEL_HELP, build, named_path, say
+from videojam.cli.flags import grouped
 from videojam.errors import VideoJamError
 
 models_app = typer.Typer()
 
 
+@dataclass(frozen=True)
+class MotionFlags:
+    """Flags of the motion code."""
+
+    estimator: Annotated[
+        Literal["raft", "dis", "exact"], typer.Option(help="What measures the flow of the training clips.")
+    ] = "raft"
+    style: Annotated[
+        Literal["value", "saturation"],
+        typer.Option(help="What speed drives: value (static is black) or saturation (static is white)."),
+    ] = "value"
+    scale: Annotated[
+        float,
+        typer.Option(help="s of Eq. 5: share of the diagonal, per frame, that is drawn at full strength."),
+    ] = 0.15
+    curve: Annotated[
+        Literal["linear", "sqrt", "log"], typer.Option(help="Curve on the speed; sqrt, log show slow motion.")
+    ] = "linear"
+    padding: Annotated[
+        Literal["first", "last"], typer.Option(help="Which flow is doubled to have one for each frame.")
+    ] = "first"
+
+
 @models_app.command()
+@grouped
 def convert(
     base: Annotated[str, typer.Argument(help="Pipeline folder, bare transformer folder or hub id.")],
     out: Annotated[
         Path, typer.Argument(parser=named_path, metavar="OUT", help="Joint folder to write; must not exist.")
     ],
-    estimator: Annotated[
-        Literal["raft", "dis", "exact"], typer.Option(help="What measures the flow of the training clips.")
-    ] = "raft",
-    style: Annotated[
-        Literal["value", "saturation"],
-        typer.Option(help="What speed drives: value (static is black) or saturation (static is white)."),
-    ] = "value",
-    scale: Annotated[
-        float,
-        typer.Option(help="s of Eq. 5: share of the diagonal, per frame, that is drawn at full strength."),
-    ] = 0.15,
-    curve: Annotated[
-        Literal["linear", "sqrt", "log"], typer.Option(help="Curve on the speed; sqrt, log show slow motion.")
-    ] = "linear",
-    padding: Annotated[
-        Literal["first", "last"], typer.Option(help="Which flow is doubled to have one for each frame.")
-    ] = "first",
+    motion: MotionFlags,
     output_init: Annotated[
         Literal["zero", "copy"],
         typer.Option(help="How the new output rows start: zero, or appearance's rows."),
@@ -48,11 +58,8 @@ def convert(
     from videojam.joint.convert import convert as convert_folder
     from videojam.motion.code import MotionCode
 
-    fields = {"estimator": estimator, "style": style, "scale": scale, "curve": curve, "padding": padding}
-    motion = build(MotionCode, "the motion code", **fields)
-    folder = convert_folder(
-        base, out, motion=motion, output_init=output_init, revision=revision, progress=say
-    )
+    code = build(MotionCode, "the motion code", **asdict(motion))
+    folder = convert_folder(base, out, motion=code, output_init=output_init, revision=revision, progress=say)
     say(f"Wrote the joint model {folder}. Its motion half is untrained.")
     say(
         "Next: videojam train RECIPE, with `base: "
