@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from videojam.world.grid.config import GridConfig
 from videojam.world.grid.damage import APPEARANCE, BORNE, MOTION
@@ -30,7 +31,9 @@ def validation_table(
     for damage in (*BORNE, *APPEARANCE, *MOTION):
         verdict = judge(config, distinct, damage(config, scenes, clips, generator), clips.caption)
         kind = scenes.kind[clips.scene]
-        shares = {name: verdict.coherent[kind == index].float() for index, name in enumerate(config.kinds)}
+        shares: dict[str, Tensor] = {
+            name: verdict.coherent[kind == index].float() for index, name in enumerate(config.kinds)
+        }
         shares |= {"coherent": verdict.coherent.float(), "as_asked": verdict.as_asked.float()}
         shares |= {"explained": verdict.explained}
         table[damage.__name__] = {name: round(float(value.mean()), 4) for name, value in shares.items()}
