@@ -53,6 +53,29 @@ def locked(folder: Path, what: str = "run") -> Iterator[None]:
         remove_empty(made)
 
 
+def refuse_if_held(folder: Path, what: str) -> None:
+    """Refuse a folder while another process holds a lock on it, without taking that lock.
+
+    Args:
+        folder: Output folder.
+        what: Name of the lock; a pattern with `*` stands for every lock that fits it.
+
+    Raises:
+        VideoJamError: another process holds one or may hold it.
+    """
+    for path in sorted(folder.glob(f".videojam-{what}.lock")):
+        try:
+            stream = os.open(path, os.O_RDWR)
+        except FileNotFoundError:  # its holder has just ended
+            continue
+        try:
+            granted, holder = _flock(stream, fcntl.LOCK_SH), _holder(stream)
+            if granted is False or (holder and not _is_gone(holder, granted)):
+                raise _held(path, holder, certain=granted is False)
+        finally:
+            os.close(stream)
+
+
 def _acquire(path: Path) -> int:
     """Return the open lock file, locked and with this process's name in it."""
     while True:
@@ -73,10 +96,10 @@ def _acquire(path: Path) -> int:
         os.close(stream)
 
 
-def _flock(stream: int) -> bool | None:
+def _flock(stream: int, kind: int = fcntl.LOCK_EX) -> bool | None:
     """Return whether the lock was granted; None on a file system that has no such locks."""
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

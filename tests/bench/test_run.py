@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -50,7 +52,16 @@ def test_a_second_run_in_the_folder_is_refused_by_name(done):
     with held(bench.folder), pytest.raises(VideoJamError, match=f"process {os.getpid()} on host"):
         run_bench(bench.folder, plan, build_judges(["world"]))
     with held(bench.folder, Rank(0, 2)), held(bench.folder, Rank(1, 2)):  # ranks share a folder
+        with pytest.raises(VideoJamError, match="no other run writes to"), held(bench.folder):
+            pass
+        with pytest.raises(VideoJamError, match="no other run writes to"), held(bench.folder, Rank(1, 2)):
+            pass
+    refused = pytest.raises(VideoJamError, match="no other run writes to")
+    with held(bench.folder), refused, held(bench.folder, Rank(0, 2)):
         pass
+    with held(bench.folder, Rank(0, 2)):
+        pass
+    assert list(bench.folder.glob(".videojam-*")) == []
 
 
 @pytest.mark.parametrize(
@@ -89,6 +100,28 @@ def test_an_edited_bench_file_is_refused(done, edit):
         Bench.open(done[0].folder)
 
 
+def test_a_full_disk_loses_nothing_and_the_same_call_goes_on(tmp_path, four_prompts):
+    """Files may grow to so many bytes only, which is what a full disk looks like."""
+    out, plan = tmp_path / "bench", Plan(four_prompts, [parse_arm(TRUTH)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    refused, times = [], {}
+    for size in (300, 1_500, 4_000, 8_000, 30_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            run_bench(out, plan, build_judges(["world"]))
+        except VideoJamError as error:
+            refused.append((Path(error.where).suffix, "space" in error.fix))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        now = {path: path.stat().st_mtime_ns for path in out.glob("arms/*/*.mp4")}
+        assert now.items() >= times.items()
+        times = now
+        assert not list(out.rglob(".*"))
+    assert {(".json", True), (".mp4", True), (".html", True)} <= set(refused)
+    assert run_bench(out, plan, build_judges(["world"])).num_clips == {"truth": 4}
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
 def test_a_damaged_line_of_scores_is_named(done):
     bench, plan = done
     with next((bench.folder / "scores").glob("truth.0.jsonl")).open("a") as file:
@@ -97,7 +130,10 @@ def test_a_damaged_line_of_scores_is_named(done):
         run_bench(bench.folder, plan, build_judges(["world"]))
 
 
-def test_stopped_by_sigterm_it_says_where_it_stands(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
+def test_stopped_by_a_signal_it_says_where_it_stands(tmp_path, sent, code):
     words = (
         "bench",
         "run",
@@ -113,9 +149,9 @@ def test_stopped_by_sigterm_it_says_where_it_stands(tmp_path):
     end = time.monotonic() + 60
     while len(list(tmp_path.glob("b/arms/truth/*.mp4"))) < 2 and time.monotonic() < end:
         time.sleep(0.02)
-    run.send_signal(signal.SIGTERM)
+    run.send_signal(sent)
     said = run.communicate(timeout=60)[1]
-    assert run.returncode == 143
+    assert run.returncode == code
     assert said.splitlines()[0] == "bench of truth=world:truth on 320 clips of world: on the CPU in float32"
     assert "of 320 clips. The same command goes on from there." in said
     assert not (tmp_path / "b" / ".videojam-bench.lock").exists()

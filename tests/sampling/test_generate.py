@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 
 import pytest
@@ -62,6 +63,25 @@ def test_flow_is_read_from_the_decoded_motion_half(joint):
     full_scale_px = model.record.motion.full_scale_px(32, 32)
     assert (out.flow[0] - from_pixels).norm(dim=1).mean() < 0.05 * full_scale_px  # 8-bit rounding
     assert out.flow.abs().max() > 0
+
+
+def test_a_full_disk_loses_nothing_and_the_same_call_goes_on(joint, tmp_path):
+    """Files may grow to so many bytes only, which is what a full disk looks like."""
+    model, out = load_model(joint), tmp_path / "out"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (100, 2_500, 8_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises(VideoJamError, match=r"[Ff]ree space"):
+                generate(model, PROMPTS, out, **SIZE)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert not list(out.glob(".*"))
+    manifest = json.loads(generate(model, PROMPTS, out, **SIZE).read_text())
+    generate(model, PROMPTS, tmp_path / "undisturbed", **SIZE)
+    names = [name for clip in manifest["clips"] for name in clip["files"].values()]
+    assert len(names) == 6
+    assert all((out / n).read_bytes() == (tmp_path / "undisturbed" / n).read_bytes() for n in names)
 
 
 def test_base_gives_the_video_alone(tiny_wan, tmp_path):

@@ -6,10 +6,14 @@ import copy
 import json
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from videojam.data.encode import EncodedClip
@@ -216,6 +220,29 @@ def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_to_the_same_weights
     assert all(
         torch.equal(tensor, weights(out_of(done))[name]) for name, tensor in weights(recipe.out).items()
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_live_process_that_is_stopped_saves_and_says_how_to_go_on(done, tmp_path, sent, code):
+    out, file = tmp_path / "run", tmp_path / "recipe.yaml"
+    content = TrainConfig.model_validate(done | {"out": str(out), "checkpoint_every": 1000, "num_steps": 500})
+    file.write_text(yaml.safe_dump(content.model_dump(mode="json")))
+    words = [sys.executable, "-c", "from videojam.cli import run; run()", "train", str(file)]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not (out / "log.jsonl").exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(sent)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == code, said
+    saved = checkpoints(out)[0]
+    assert f"Stopped. Saved in {saved}. The same command goes on from there." in said
+    assert not (out / "model").exists()
+    step = int(saved.name.removeprefix("step_"))
+    again = subprocess.run([*words, f"num_steps={step + 1}"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"resuming from {saved.name}" in again.stderr
 
 
 def test_a_second_run_in_the_same_folder_is_refused(moved):

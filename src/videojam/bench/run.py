@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from videojam.bench.folder import Bench
@@ -12,10 +12,9 @@ from videojam.bench.make.sources import find_source
 from videojam.bench.report.report import NUM_SHOWN, write_report
 from videojam.bench.report.results import Results
 from videojam.bench.score.scoring import score_arm, unfit_clips
-from videojam.bench.work import Plan, Rank, Work
+from videojam.bench.work import Plan, Rank, Work, held
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Judge
-from videojam.locks import locked
 from videojam.models.load import LoadedModel, quiet_loading
 
 Follow = Callable[[str], AbstractContextManager[OnClip | None]]
@@ -105,18 +104,6 @@ def score_bench(
     rank = rank or Rank()
     with held(bench.folder, rank):
         score_all(bench, judges, rank, follow)
-
-
-@contextmanager
-def held(out: str | Path, rank: Rank | None = None) -> Iterator[None]:
-    """Hold a bench's folder for this process, or its part of it where several ranks share the work.
-
-    Raises:
-        VideoJamError: another process holds it.
-    """
-    alone = rank is None or rank.total == 1
-    with locked(Path(out), "bench" if rank is None or alone else f"bench-rank-{rank.number}"):
-        yield
 
 
 def _to_make_again(bench: Bench, arm: str, judges: Sequence[Judge], rank: Rank, follow: Follow) -> set[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from videojam.errors import VideoJamError
+from videojam.locks import locked, refuse_if_held
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +99,21 @@ class Work:
         kind = self.device.partition(":")[0]
         dtype = str(self.dtype or ("float32" if kind == "cpu" else "bfloat16")).removeprefix("torch.")
         return {"batch_size": self.batch_size, "device": kind, "dtype": dtype}
+
+
+@contextmanager
+def held(out: str | Path, rank: Rank | None = None) -> Iterator[None]:
+    """Hold a bench's folder for this process, or its part of it where several ranks share the work.
+
+    A process that works by itself is refused beside a rank, and a rank beside such a process.
+
+    Raises:
+        VideoJamError: another process holds it.
+    """
+    out, one_of_many = Path(out), rank is not None and rank.total > 1
+    with locked(out, f"bench-rank-{rank.number}" if rank and one_of_many else "bench"):
+        refuse_if_held(out, "bench" if one_of_many else "bench-rank-*")
+        yield
 
 
 def _variable(name: str, default: int) -> int:

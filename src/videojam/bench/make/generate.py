@@ -77,12 +77,16 @@ def generate_arm(
     manifest.fps, manifest.noise = sampler.fps, sampler.noise
     for number, batch in enumerate(waiting):
         missing = [item for item in batch if wanted(item)]
+        num_after = num_done + len(missing)
         for item, clip in _make(bench, spec.name, sampler, batch, work, may_fail=num_done > 0):
             if item in missing:
                 _remember(bench, manifest, sampler, clip, anew=number == 0)
                 _write(bench, spec.name, item, clip, sampler.fps)
-        num_done += len(missing)
-        listen(num_done, total)
+                num_done += 1
+                listen(num_done, total)
+        if num_done < num_after:  # some could not be made
+            num_done = num_after
+            listen(num_done, total)
     return manifest
 
 

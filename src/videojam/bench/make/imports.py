@@ -16,8 +16,8 @@ from videojam.bench.make.arms import arm_of, check_name
 from videojam.bench.make.suites import load_suite, normalise
 from videojam.bench.manifest import Manifest, begin, read_manifest, write_manifest
 from videojam.bench.score.scoring import forget_fits
+from videojam.bench.work import held
 from videojam.errors import VideoJamError
-from videojam.locks import locked
 from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips
 from videojam.motion.video import VideoInfo
@@ -74,7 +74,7 @@ def import_into(
         VideoJamError: as `import_clips`; another run writes into the folder.
     """
     prompts = None if suite is None else load_suite(suite)
-    with locked(out, "bench"):
+    with held(out):
         bench = Bench.open(out) if prompts is None else Bench.create(out, prompts, num_seeds)
         try:
             return import_clips(bench, clips, name, table=table, fps=fps, any_length=any_length)
