@@ -17,15 +17,14 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from studies.tiny.measure import TEST_SEED, TIMES, world_of
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import EncodedClip, EncodedData, prepare, read_batch
 from videojam.evaluation.intervals import ratio_of_sums
+from videojam.evaluation.probes.guidance import condition_products
 from videojam.files import write_text
-from videojam.joint.latents import join, null_motion, split
 from videojam.models.load import LoadedModel, load_model
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import fixed_draws
@@ -33,25 +32,15 @@ from videojam.objective.draws import fixed_draws
 WITHOUT = ("text", "motion")
 
 
-@torch.no_grad()
 def products(
     model: LoadedModel, clip: EncodedClip, number: int, null_text: dict[str, Tensor], t: float
 ) -> dict[str, tuple[float, float]]:
     """Return (⟨r, g⟩, ⟨g, g⟩) a value of the appearance latent, for text and for motion."""
     transformer = next(iter(model.family.transformers(model.pipeline).values()))
-    batch, family = read_batch([clip], "cpu"), model.family
+    batch = read_batch([clip], "cpu")
     draws = fixed_draws(number, 1, t, batch.x.shape[1:])
-    x = family.noised(batch.x, draws.eps_x, draws.sigma)
-    xd = join(x, family.noised(batch.d, draws.eps_d, draws.sigma))
-    inputs = torch.cat([xd, xd, null_motion(xd)])
-    text = {name: value[[0, 0, 0]] for name, value in batch.text.items()}
-    text = Denoiser(transformer, family, True, null_text).replace_text(
-        text, torch.tensor([False, True, False])
-    )
-    appearance, _ = split(family.denoise(transformer, inputs, draws.sigma.repeat(3), text).float())
-    lack = family.target(batch.x, draws.eps_x, draws.sigma)[0] - appearance[0]
-    pushes = {name: appearance[0] - appearance[1 + i] for i, name in enumerate(WITHOUT)}
-    return {name: (float((lack * g).mean()), float((g * g).mean())) for name, g in pushes.items()}
+    found = condition_products(Denoiser(transformer, model.family, True, null_text), batch, draws)
+    return {name: (part[0], whole[0]) for name, (part, whole) in found.items()}
 
 
 def at_time(model: LoadedModel, data: EncodedData, t: float) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from studies.premise.model import has_own_noise, is_joint, predict, with_level
 from studies.premise.testbed import Bed, generator_of
+from videojam.evaluation.probes.direction import push_products
 from videojam.world.grid import Clips
 
 TIMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -97,7 +98,8 @@ def _losses_at(model: torch.nn.Module, data: HeldOut, t: float) -> dict[str, Ten
         guide = (prediction - blind)[:, :3]
         missing = data.eps_x - data.x - prediction[:, :3]
         losses["x_without_d"] = without.mean()
-        losses["w_star"] = (guide * missing).sum() / guide.square().sum().clamp_min(1e-12)
+        part, whole = push_products(missing, guide)
+        losses["w_star"] = part.sum() / whole.sum().clamp_min(1e-12)
     return losses
 
 

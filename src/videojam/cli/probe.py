@@ -1,4 +1,4 @@
-"""`videojam probe <verb>`: the paper's diagnostics, Fig. 3 and Fig. 8."""
+"""`videojam probe <verb>`: the paper's diagnostics, Fig. 3 and Fig. 8, and whether guidance points towards the data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from videojam.models.load import LoadedModel
 
 probe_app = typer.Typer(
-    help="The paper's diagnostics: is the order of frames noticed (Fig. 3), when is motion fixed (Fig. 8).",
+    help="Diagnostics: is the order of frames noticed (Fig. 3), when is motion fixed (Fig. 8), does guidance help.",
     no_args_is_help=True,
 )
 
@@ -50,7 +50,7 @@ Clips = Annotated[
 
 @dataclass(frozen=True)
 class ProbeFlags:
-    """Flags of both probes."""
+    """Flags of every probe."""
 
     out: Annotated[
         Path | None,
@@ -171,6 +171,30 @@ def probe_noising(
     _finish(path, result, probe.plot)
 
 
+@probe_app.command("guidance")
+@grouped
+def probe_guidance(model: Model, data: Data, probe: ProbeFlags, read: ReadFlags, load: LoadFlags) -> None:
+    """Does guidance by text and by motion point towards the data: w*, the best scale for the error, against t.
+
+    An ideal model has w* = 0; below 0 guidance goes away from the data. Use clips that the model has not been
+    trained on. Goes on from an unfinished run. Prints w* with its interval, which w2 and window to try, and the
+    file's path.
+    """
+    device = start(f"Guidance probe of {model} on {data}", load.device, load.dtype)
+    from videojam.evaluation.probes.direction import advice
+    from videojam.evaluation.probes.guidance import GuidanceProbeConfig, guidance_probe
+
+    config = build(GuidanceProbeConfig, "the probe", **_config(probe))
+    path = probe.out or _default_out("guidance", model)
+    with _running(probe) as progress:
+        loaded = load.load(model, device)
+        result = guidance_probe(loaded, _source(loaded, data, read), path, config, progress=progress)
+    for line in result["summary"]:
+        typer.echo(f"{line['condition']:<6}  t {line['t']:.2f}  w* {_interval(line['w_star'])}")
+    typer.echo(advice(result["summary"]))
+    _finish(path, result, probe.plot)
+
+
 @probe_app.command("plot")
 def probe_plot(
     files: Annotated[list[Path], typer.Argument(metavar="JSON...", help="Files of one kind of probe.")],
@@ -203,7 +227,7 @@ def _times(text: str | None) -> dict[str, Any]:
 
 
 def _config(probe: ProbeFlags) -> dict[str, Any]:
-    """Return the fields that both probes' configs have."""
+    """Return the fields that every probe's config has."""
     shared = {"seed": probe.seed, "estimator": probe.estimator, "batch_size": probe.batch_size}
     return {**shared, **_times(probe.t)}
 
@@ -246,8 +270,10 @@ def _default_out(probe: str, model: str) -> Path:
 
 
 def _interval(interval: dict[str, Any]) -> str:
+    if interval["mean"] is None:
+        return "undefined: it changes no prediction"
     if interval["low"] is None:
-        return f"{interval['mean']:+.4f} (one clip: no interval)"
+        return f"{interval['mean']:+.4f} (" + ("one clip: " if interval["n"] == 1 else "") + "no interval)"
     return f"{interval['mean']:+.4f} ({interval['low']:+.4f} to {interval['high']:+.4f})"
 
 

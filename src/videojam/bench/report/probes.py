@@ -19,12 +19,15 @@ from videojam.evaluation.probes.record import load_probe
 TITLES = {
     "permutation": "Is the order of frames noticed? (the paper's Fig. 3)",
     "noising": "When is motion fixed? (the paper's Fig. 8)",
+    "guidance": "Does guidance point towards the data?",
 }
 NOTES = {
     "permutation": "Loss on clips and on the same clips with their frames permuted, at each t. A gap of zero means "
     "that the model does as well on frames in no order: its objective does not notice motion.",
     "noising": "Clips are noised to t and denoised from there. Agreement with the clip says what was already fixed at "
     "that t, of appearance and of motion.",
+    "guidance": "The scale w* of guidance that would lower the held-out error most, at each t. An ideal model has 0; "
+    "below 0 guidance goes away from the data, and below -0.5 the prediction without the condition is the better one.",
 }
 
 
@@ -42,7 +45,7 @@ class Probe:
 
     @property
     def kind(self) -> str:
-        """`permutation` or `noising`."""
+        """`permutation`, `noising` or `guidance`."""
         return self.content["probe"]
 
     @property

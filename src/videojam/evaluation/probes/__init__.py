@@ -1,1 +1,1 @@
-"""The paper's diagnostics: does a model notice the order of frames (Fig. 3), and when is motion fixed (Fig. 8)."""
+"""Diagnostics: is the order of frames noticed, when is motion fixed, does guidance point towards the data."""

@@ -8,46 +8,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
-from torch import Tensor
 
 from videojam.data.clips import ClipContent
 from videojam.data.config import FolderSource, WorldSource
-from videojam.evaluation.probes.clips import Estimator, ProbeClip, encode, estimator_of, read_in_order
+from videojam.evaluation.probes.clips import ProbeClip, encode, estimator_of, read_in_order
+from videojam.evaluation.probes.forward import ForwardConfig, draws_of, transformer_at
 from videojam.evaluation.probes.record import Row, check_finite, mean_interval
 from videojam.evaluation.probes.run import Probe, Progress
 from videojam.joint.batch import Batch
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.draws import Draws, generator_of
-from videojam.strict import Strict
+from videojam.objective.draws import generator_of
 
 ORDERS = ("ordered", "permuted")
 Losses = dict[str, list[float]]
 """Of one clip in one order: a loss for each t, by kind."""
 
 
-class PermutationConfig(Strict):
+class PermutationConfig(ForwardConfig):
     """How the permutation probe measures."""
-
-    times: tuple[float, ...] = Field(
-        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-        min_length=1,
-        description="The paper's t, 0 noise .. 1 data.",
-    )
-    seed: int = Field(0, ge=0, description="Of the noise and of the permutations.")
-    estimator: Estimator | None = Field(
-        None, description="Of the flow that a joint model reads from files; default: that of its motion code."
-    )
-    batch_size: int = Field(4, ge=1, description="Clips in one forward; changes only rounding.")
-
-    @field_validator("times")
-    @classmethod
-    def _inside(cls, times: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 < t < 1 for t in times) or list(times) != sorted(set(times)):
-            raise ValueError("every time lies between 0 and 1, in rising order")
-        return times
 
 
 def permutation_probe(
@@ -145,8 +125,8 @@ def _losses(
 ) -> list[Losses]:
     results: list[Losses] = [{} for _ in clips]
     for t in config.times:
-        denoiser = Denoiser(_transformer_at(model, t), model.family, model.is_joint, {})
-        draws = _draws(clips, batch.x, t, config.seed)
+        denoiser = Denoiser(transformer_at(model, t), model.family, model.is_joint, {})
+        draws = draws_of(clips, batch.x, t, config.seed)
         measured = dict(zip(("appearance", "motion"), denoiser.losses(batch, draws), strict=False))
         if model.is_joint:
             null = replace(draws, drop_motion=torch.ones_like(draws.drop_motion))
@@ -156,28 +136,6 @@ def _losses(
                 check_finite([value], clip.entry.name, f"{kind} loss at t = {t:g}")
                 result.setdefault(kind, []).append(value)
     return results
-
-
-def _transformer_at(model: LoadedModel, t: float) -> Any:
-    """Return the transformer that is in charge of a time (mixtures of experts have two)."""
-    parts = model.family.transformers(model.pipeline)
-    for name, transformer in parts.items():
-        low, high = model.family.sigma_range(model.pipeline, name)
-        if low <= 1 - t <= high:
-            return transformer
-    return next(iter(parts.values()))
-
-
-def _draws(clips: list[ProbeClip], x: Tensor, t: float, seed: int) -> Draws:
-    """Return noise that is a function of clip and seed: the same for both orders, for every t and every model."""
-
-    def noise(name: str) -> Tensor:
-        generators = (generator_of(seed, 0, f"{name} {clip.key}") for clip in clips)
-        return torch.stack([torch.randn(x.shape[1:], generator=generator) for generator in generators])
-
-    never = torch.zeros(len(clips), dtype=torch.bool)
-    sigma = torch.full((len(clips),), 1 - t)
-    return Draws(sigma, noise("eps_x"), noise("eps_d"), never, never).to(x.device)
 
 
 def summarise(rows: list[Row], times: tuple[float, ...]) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ MEASURES = {
     "flow": "flow",
     "predicted_flow": "predicted flow",
 }
+PUSHES = {"text": "w* of guidance by text", "motion": "w* of guidance by motion"}
 DPI = 150
 
 
@@ -31,7 +32,7 @@ def plot_probes(files: Sequence[str | Path], out: str | Path, labels: Sequence[s
     """Draw results of one kind of probe, a colour for each model; bands are 95 % intervals over clips.
 
     Args:
-        files: JSON files of `permutation_probe`, or of `noising_probe`.
+        files: JSON files of one of `permutation_probe`, `noising_probe` and `guidance_probe`.
         out: PNG, SVG or PDF file.
         labels: Name of each; the model's source if not given.
 
@@ -72,7 +73,7 @@ def probe_figure(probes: Sequence[dict[str, Any]], names: Sequence[str], colours
     Raises:
         VideoJamError: matplotlib is missing.
     """
-    draw = _permutation if probes[0]["probe"] == "permutation" else _noising
+    draw = {"permutation": _permutation, "noising": _noising, "guidance": _guidance}[probes[0]["probe"]]
     return draw(probes, names, colours)
 
 
@@ -144,6 +145,26 @@ def _noising(probes: Sequence[dict[str, Any]], names: Sequence[str], colours: Se
         _dress(axis, f"agreement in {MEASURES[kind]}", xlabel="noised to t (0 noise, 1 the clip)")
     axes[0].legend(fontsize="small")
     figure.suptitle(f"Noising probe, {_clips(probes)}")
+    return figure
+
+
+def _guidance(probes: Sequence[dict[str, Any]], names: Sequence[str], colours: Sequence[str]) -> Any:
+    """The best scale w*, a panel for each condition, with the ideal 0 and −0.5, below which the condition harms."""
+    kinds = [
+        kind for kind in PUSHES if any(line["condition"] == kind for p in probes for line in p["summary"])
+    ]
+    figure, axes = _figure(len(kinds))
+    for axis, kind in zip(axes, kinds, strict=True):
+        for probe, name, colour in zip(probes, names, colours, strict=True):
+            lines = [line for line in probe["summary"] if line["condition"] == kind]
+            lines = [line for line in lines if line["w_star"]["mean"] is not None]
+            _band(axis, lines, "w_star", colour, name)
+        axis.axhline(0, color="grey", linewidth=0.8)
+        axis.axhline(-0.5, color="grey", linewidth=0.8, linestyle=":")
+        _dress(axis, PUSHES[kind])
+    axes[0].plot([], [], color="grey", linestyle=":", label="below: better without the condition")
+    axes[0].legend(fontsize="small")
+    figure.suptitle(f"Guidance probe, {_clips(probes)}")
     return figure
 
 

@@ -24,7 +24,7 @@ FORMAT = 1
 WRITE_FIX = "Free space or choose another --out; clips that were measured are kept."
 LAYOUT = {"clips": list, "settings": dict, "summary": list | None, "complete": bool, "model": dict}
 
-ProbeName = Literal["permutation", "noising"]
+ProbeName = Literal["permutation", "noising", "guidance"]
 Row = dict[str, Any]
 
 
@@ -130,7 +130,7 @@ def load_probe(path: str | Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         found = "something else"
     raise VideoJamError(
-        expected="a JSON file that `videojam probe permutation` or `videojam probe noising` wrote",
+        expected="a JSON file that `videojam probe permutation`, `noising` or `guidance` wrote",
         found=found,
         where=str(path),
         fix="Check the path, or choose another --out.",

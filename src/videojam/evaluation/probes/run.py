@@ -1,4 +1,4 @@
-"""What both probes do alike: list the clips, take over those that were measured, measure the rest, write."""
+"""What the probes do alike: list the clips, take over those that were measured, measure the rest, write."""
 
 from __future__ import annotations
 

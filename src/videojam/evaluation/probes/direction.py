@@ -1,0 +1,121 @@
+"""Does guidance point towards the data? The scale of a push that would lower the error most, and what follows from it.
+
+    r = target − u,   g = u − u₀,   ‖r − w·g‖² is least at w* = Σ⟨r, g⟩ / Σ⟨g, g⟩
+
+u is the prediction from text and motion, u₀ that without one of them, and u + w·g what guidance by it predicts (Eq. 8).
+An ideal model has w* = 0. At w* < 0 guidance goes away from the data; below −0.5 even u₀ is nearer to it than u.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from videojam.evaluation.intervals import ratio_of_sums
+
+NEUTRAL = 0.05
+"""|w*| up to which guidance counts as neither towards nor away from the data: the gate of docs/study-premise.md."""
+SCALES_TO_TRY = (1.0, 3.0)
+"""w2 that are tried first: w* does not give the scale that looks best. 3 is the paper's."""
+
+
+def push_products(
+    lack: Float[Tensor, " b *shape"], push: Float[Tensor, " b *shape"]
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """Return ⟨r, g⟩ and ⟨g, g⟩ of each clip, as means over its values.
+
+    Args:
+        lack: r, target minus prediction.
+        push: g, prediction minus the one without a condition.
+    """
+    return (lack * push).flatten(1).mean(dim=1), push.square().flatten(1).mean(dim=1)
+
+
+def best_scale(part: NDArray[np.float64], whole: NDArray[np.float64]) -> dict[str, float | int | None]:
+    """Return w* = Σ⟨r, g⟩ / Σ⟨g, g⟩ with its bootstrap interval over clips.
+
+    A single clip has no interval, and a condition that changes no prediction has no w*: these are None.
+
+    Args:
+        part: ⟨r, g⟩ of each clip.
+        whole: ⟨g, g⟩ of each clip, in the same order.
+    """
+    nothing: dict[str, float | int | None] = {"mean": None, "low": None, "high": None, "n": len(part)}
+    if not whole.sum() > 0:
+        return nothing
+    if len(part) < 2 or (whole == 0).any():  # a resample could hold only clips without a push
+        return nothing | {"mean": float(part.sum() / whole.sum())}
+    return dict(asdict(ratio_of_sums(part, whole)))
+
+
+def towards_times(lines: Sequence[dict[str, Any]]) -> list[bool]:
+    """Return for each line whether its w* is at least neutral: the interval reaches −0.05, or w* does without one."""
+    return [
+        line["w_star"]["mean"] is not None
+        and max(line["w_star"]["mean"], _end(line["w_star"], "high")) >= -NEUTRAL
+        for line in lines
+    ]
+
+
+def window_of(lines: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
+    """Return the longest range of t without a measured time at which guidance points away, or None.
+
+    It ends half-way to the next measured time, and at 0 or 1 where there is none.
+
+    Args:
+        lines: Of one condition, in rising t.
+    """
+    runs: list[tuple[int, int]] = []
+    start: int | None = None
+    for i, towards in enumerate([*towards_times(lines), False]):
+        if towards and start is None:
+            start = i
+        elif not towards and start is not None:
+            runs.append((start, i))
+            start = None
+    if not runs:
+        return None
+    first, after = max(runs, key=lambda run: run[1] - run[0])
+    times = [line["t"] for line in lines]
+    low = (times[first - 1] + times[first]) / 2 if first else 0.0
+    high = (times[after - 1] + times[after]) / 2 if after < len(times) else 1.0
+    return round(low, 3), round(high, 3)
+
+
+def advice(summary: Sequence[dict[str, Any]]) -> str:
+    """Say in one sentence whether Inner-Guidance points towards the data, and which w2 and window to try.
+
+    Args:
+        summary: Of the guidance probe.
+    """
+    lines = [line for line in summary if line["condition"] == "motion"]
+    if not lines:
+        return "This model has no motion half, so there is no Inner-Guidance to choose."
+    if all(line["w_star"]["mean"] is None for line in lines):
+        return "Motion changes no prediction of this model (it may not be trained yet): use --w-motion 0."
+    window = window_of(lines)
+    if window is None:
+        return "Inner-Guidance points away from the data at every measured t: use --w-motion 0."
+    above = [line["w_star"]["mean"] for line in lines if _end(line["w_star"], "low") > NEUTRAL]
+    scales = " and ".join(f"--w-motion {w:g}" for w in SCALES_TO_TRY)
+    flags = f"try {scales} with --window t:{window[0]:g}-{window[1]:g}"
+    if all(towards_times(lines)):
+        kind = f"towards the data (w* up to {max(above):.2f})" if above else "neither away from the data"
+        more = " at some t and away from it at none" if above else " nor clearly towards it at any measured t"
+        return f"Inner-Guidance points {kind}{more}: {flags}, beside --w-motion 0."
+    away = ", ".join(
+        f"{line['t']:g}" for line, fine in zip(lines, towards_times(lines), strict=True) if not fine
+    )
+    return f"Inner-Guidance points away from the data at t = {away}: {flags}, beside --w-motion 0."
+
+
+def _end(interval: dict[str, Any], end: str) -> float:
+    """One end of an interval; without one, the mean itself."""
+    value = interval["mean"] if interval[end] is None else interval[end]
+    return float("-inf") if value is None else float(value)
