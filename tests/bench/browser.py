@@ -55,15 +55,15 @@ class Browser:
         os.close(self._to)
         os.close(self._from)
 
-    def open(self, path: Path, width: int, height: int = 900, *, dark: bool = False) -> None:
-        """Open a file in a window of a size and wait until it is loaded."""
+    def open(self, path: Path | str, width: int, height: int = 900, *, dark: bool = False) -> None:
+        """Open a file or an address in a window of a size and wait until it is loaded."""
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
             mobile=width < 500,
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
-        self._call("Page.navigate", url=path.resolve().as_uri())
+        self._call("Page.navigate", url=path if isinstance(path, str) else path.resolve().as_uri())
         self.wait_for("document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
@@ -80,6 +80,21 @@ class Browser:
         while not self.evaluate(condition):
             assert time.monotonic() < end, f"never true: {condition}"
             time.sleep(0.05)
+
+    def press(self, key: str) -> None:
+        """Press and release a key, as ArrowLeft."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
+    def touch(self, selector: str) -> None:
+        """Tap the middle of an element with a finger."""
+        box = self.evaluate(
+            f"(e => {{ e.scrollIntoView({{block: 'nearest'}}); const r = e.getBoundingClientRect(); "
+            f"return [r.x + r.width / 2, r.y + r.height / 2] }})(document.querySelector({json.dumps(selector)}))"
+        )
+        self._call("Emulation.setTouchEmulationEnabled", enabled=True)
+        self._call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": box[0], "y": box[1]}])
+        self._call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def screenshot(self, path: Path, *, full: bool = False) -> None:
         """Write a PNG of the window, or of the whole page."""

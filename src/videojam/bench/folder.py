@@ -6,6 +6,7 @@ OUT/arms/ARM/ID_sSEED.mp4       a clip; the predicted motion beside it as .motio
 OUT/arms/ARM/failed.RANK.jsonl  clips that could not be made, with the reason
 OUT/scores/ARM.RANK.jsonl       one line for each clip and judge
 OUT/probes/*.json               results of `videojam probe`, for the report
+OUT/human/*.json                votes of people, of `videojam study report --bench`, for the report
 OUT/results.json, OUT/index.html
 """
 

@@ -29,6 +29,7 @@ from videojam.cli.generate import generate_app
 from videojam.cli.judges import judges_app
 from videojam.cli.models import models_app
 from videojam.cli.probe import probe_app
+from videojam.cli.study import study_app
 from videojam.cli.train import train_app
 from videojam.cli.vbench import vbench_app
 from videojam.cli.verify import verify_app
@@ -62,6 +63,7 @@ app.add_typer(vbench_app, name="vbench")
 app.add_typer(judges_app, name="judges")
 app.add_typer(probe_app, name="probe")
 app.add_typer(bench_app, name="bench")
+app.add_typer(study_app, name="study")
 
 
 @app.callback(invoke_without_command=True)

@@ -13,9 +13,10 @@ from videojam.bench.manifest import Manifest
 from videojam.bench.report import colours
 from videojam.bench.report.clips import clip_cards
 from videojam.bench.report.finding import find
+from videojam.bench.report.human import human_section
 from videojam.bench.report.legend import legends
 from videojam.bench.report.probes import probe_section
-from videojam.bench.report.results import Results, build_results
+from videojam.bench.report.results import Results, build_results, tables_beside
 from videojam.bench.report.tables import (
     category_tables,
     colour_of,
@@ -77,6 +78,7 @@ def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> s
         differences=differences or '<p class="note">Only one arm: nothing to compare.</p>',
         against=escape(results.against or ""),
         categories=category_tables(results, first) or '<p class="note">The suite has no categories.</p>',
+        human=human_section(results, first, tables_beside(results.suite["name"], results.arms)),
         probes=probe_section(results.probes, results.arms),
         rest=headline_table(results, rest, with_paper=False) if rest else '<p class="note">None.</p>',
         kind_options="".join(

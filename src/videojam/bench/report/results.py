@@ -13,6 +13,7 @@ from videojam.bench.make.suites import MOVIE_GEN
 from videojam.bench.manifest import Manifest
 from videojam.bench.presets import ABLATIONS, FULL
 from videojam.bench.report.collect import Problem, collect
+from videojam.bench.report.human import HumanVotes, find_votes
 from videojam.bench.report.probes import Probe, find_probes
 from videojam.bench.report.statistics import Comparison, compare, mean_interval
 from videojam.evaluation.intervals import Interval
@@ -61,6 +62,7 @@ class Results:
         values: By arm, measure and clip: what every figure comes from.
         problems: Everything that a reader must know of single clips.
         probes: The finished probes that lie in the bench.
+        human: Votes of people, of the studies that lie in the bench.
         made_at: Date.
         versions: Of the packages that scored.
     """
@@ -80,6 +82,7 @@ class Results:
     values: dict[str, dict[str, dict[str, float]]]
     problems: list[Problem]
     probes: list[Probe]
+    human: list[HumanVotes]
     made_at: str = field(default_factory=lambda: datetime.date.today().isoformat())
     versions: dict[str, str] = field(default_factory=provenance.versions)
 
@@ -102,6 +105,7 @@ class Results:
             "paper": {"source": paper_source(), "rows": [asdict(line) for line in self.paper]},
             "problems": [asdict(problem) for problem in self.problems],
             "probes": [probe.to_json() for probe in self.probes],
+            "human": [votes.model_dump(mode="json") for votes in self.human],
         }
         return plain
 
@@ -122,6 +126,7 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
             raise bench.unknown(name)
     found = collect(bench, arms)
     probes, unfit = find_probes(bench)
+    human, unfit_votes = find_votes(bench)
     names = list(found.manifests)
     against = against or (names[0] if names else None)
     suite = bench.file.suite
@@ -151,10 +156,11 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
         }
         if against
         else {},
-        paper=_paper(list(found.measures.values()), _tables_beside(suite.name, names)),
+        paper=_paper(list(found.measures.values()), tables_beside(suite.name, names)),
         values=found.values,
-        problems=[*found.problems, *unfit],
+        problems=[*found.problems, *unfit, *unfit_votes],
         probes=probes,
+        human=human,
     )
 
 
@@ -176,7 +182,7 @@ def _plain_table(table: Table) -> dict[str, dict[str, dict[str, float]]]:
     return {arm: {key: asdict(interval) for key, interval in row.items()} for arm, row in table.items()}
 
 
-def _tables_beside(suite: str, arms: Sequence[str]) -> list[str]:
+def tables_beside(suite: str, arms: Sequence[str]) -> list[str]:
     """Return the paper's tables that fit a suite: of its own prompts where it has them, and Table 3 for ablations."""
     if suite == MOVIE_GEN:
         return ["table6", "table7"]
