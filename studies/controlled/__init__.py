@@ -1,1 +1,4 @@
-"""The controlled study of docs/when-the-premise-fails.md: `python -m studies.controlled.run`, or `make study-premise-fails`."""
+"""The controlled study of docs/when-the-premise-fails.md.
+
+`python -m studies.controlled.run`, or `make study-premise-fails`.
+"""

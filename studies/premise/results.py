@@ -22,9 +22,12 @@ RUNS = {
     "young": "young base, 6,000 steps, 3 seeds",
     "mature": "mature base, 6,000 steps, 1 seed",
     "long": "young base, 23,272 steps, 1 seed",
+    "kinds": "all kinds, young base, 5,750 steps, 1 seed",
 }
 TEXTURES = {0.0: "texture-0.0", 0.25: "texture-0.25", 1.0: "young"}
 """Runs by the deviation of their static texture, in units: from where the premise fails to where it holds."""
+DIM = "texture-0.25-dim"
+"""At texture 0.25, motion's latents as bright as at texture 1."""
 CHOICE, CONTRAST = 0, 1
 """Seeds of noise: scales are chosen on one, contrasts measured on the other."""
 PRIMARY_NAME = "primary: joint w2=2 minus control, w1 = 0"
@@ -62,13 +65,14 @@ def best(run: str, group: str, noise: int) -> str | None:
 
 def summary(run: str) -> dict[str, object]:
     """Return shares and contrasts of one run."""
-    noise = CONTRAST if coherent(run, *PRIMARY[0], CONTRAST) is not None else CHOICE
-    found = {group: best(run, group, CHOICE) for group in SCALES}
+    sampled = [noise for noise in (CHOICE, CONTRAST) if coherent(run, *PRIMARY[0], noise) is not None]
+    noise = sampled[-1]  # a run of one noise has its scales chosen on that of its contrasts
+    found = {group: best(run, group, sampled[0]) for group in SCALES}
     chosen = {group: rule for group, rule in found.items() if rule is not None}
     shares = {"base": ("base", "plain")} | {
         f"{arm} {rule}": (arm, rule)
-        for arm in ("control", "reweighted", "joint")
-        for rule in _rules(run, arm)
+        for arm in ("control", "reweighted", "joint", "gain1", "own")
+        for rule in _rules(run, arm, noise)
     }
     table = {}
     for name, (arm, rule) in shares.items():
@@ -97,6 +101,10 @@ def summary(run: str) -> dict[str, object]:
                 arms["reweighted, autoguidance"],
             ),
         }
+    pairs |= {
+        "gain 1 minus gain 0.4, w1 = 0, w2 = 2": (("gain1", "w2=2"), PRIMARY[0]),
+        "motion's own noise level minus the same one, w1 = 0, w2 = 2": (("own", "w2=2"), PRIMARY[0]),
+    }
     contrasts = {}
     for name, (first, second) in pairs.items():
         one, other = coherent(run, *first, noise), coherent(run, *second, noise)
@@ -106,8 +114,8 @@ def summary(run: str) -> dict[str, object]:
     return {"noise": noise, "chosen": chosen, "coherent": table, "contrasts": contrasts}
 
 
-def _rules(run: str, arm: str) -> list[str]:
-    file = next(iter(sorted((FOLDER / run).glob(f"{arm}*.n{CHOICE}.flags.safetensors"))), None)
+def _rules(run: str, arm: str, noise: int) -> list[str]:
+    file = next(iter(sorted((FOLDER / run).glob(f"{arm}*.n{noise}.flags.safetensors"))), None)
     if file is None:
         return []
     return [key.removesuffix("/coherent") for key in load_file(file) if key.endswith("/coherent")]
@@ -134,7 +142,8 @@ def texture_table(results: dict[str, dict]) -> str:
         "| control | VideoJAM, w2 = 2 | primary contrast | each at its best | best minus best autoguidance |",
         "|---" * 8 + "|",
     ]
-    for texture, run in TEXTURES.items():
+    rows = [(f"{texture:g}", run) for texture, run in TEXTURES.items()]
+    for texture, run in [*rows, ("0.25, dim motion", DIM)]:
         row = _last_row(run, "base")
         permuted, static = (
             " / ".join(f"{row[key][TIMES.index(t)]:{form}}" for t in (0.2, 0.3, 0.5))
@@ -143,7 +152,7 @@ def texture_table(results: dict[str, dict]) -> str:
         shares, contrasts = results[run]["coherent"], results[run]["contrasts"]
         cells = [_cell(shares["control plain"]), _cell(shares["joint w2=2"])]
         cells += [_cell(contrasts[name], "+") for name in (PRIMARY_NAME, BEST_NAME, AUTO_NAME)]
-        lines.append(f"| {texture:g} | {permuted} | {static} | " + " | ".join(cells) + " |")
+        lines.append(f"| {texture} | {permuted} | {static} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -194,7 +203,7 @@ def with_block(text: str, name: str, content: str) -> str:
 
 def all_runs() -> tuple[str, ...]:
     """Return the names of the runs, each once."""
-    return tuple(dict.fromkeys([*RUNS, *TEXTURES.values()]))
+    return tuple(dict.fromkeys([*RUNS, *TEXTURES.values(), DIM]))
 
 
 def kept_results() -> dict[str, dict]:
