@@ -92,7 +92,7 @@ def _cost(results: dict[str, dict]) -> Any:
             label = "VideoJAM" if arm == "joint" else arm
             axis.plot(*zip(*points, strict=True), "o", color=colour, alpha=0.45, markersize=4)
             axis.step(*zip(*_front(points), strict=True), where="post", color=colour, label=label)
-        axis.set(title=title, xlabel="forwards a sampling step")
+        axis.set(title=title.replace("base, ", "base\n"), xlabel="forwards a sampling step")
         axis.title.set_fontsize(9)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set(ylabel="coherent clips, %", ylim=(0, 100))
