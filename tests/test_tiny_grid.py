@@ -33,11 +33,11 @@ def joint():
 
 @pytest.fixture(scope="module")
 def pixels(bed):
-    """Levels of true clips, each pixel of the world 2×2, and their latents in the study."""
+    """Levels of true clips, each pixel of the world 8×8, and their latents in the study."""
     clips = bed.clips(4, torch.Generator().manual_seed(0))
     levels = to_levels(clips.x)
     x = (levels.float() - 128) / 40 / (CONFIG.world.texture * (1 - 4 / 64 / 3) + 4 / 64 / 3 * 4.09) ** 0.5
-    return levels.repeat_interleave(2, 3).repeat_interleave(2, 4), x
+    return levels.repeat_interleave(8, 3).repeat_interleave(8, 4), x
 
 
 def test_a_caption_is_the_studys_word_vectors_and_no_prompt_is_zeros(bed, joint):

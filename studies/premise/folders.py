@@ -4,7 +4,8 @@
 
 The study's latents are pixels and its text is a table, so both components are constructed, not trained:
 
-- The autoencoder shows each of the study's pixels as 2×2 (WanPipeline asks for sizes in multiples of 16). Its residual
+- The autoencoder shows each of the study's pixels as 8×8 (WanPipeline asks for sizes in multiples of 16,
+  and a video codec keeps what fills its blocks). Its residual
   blocks and attention add zero. Its normalisation is made linear by one channel of constant size K ≫ |x|, and SiLU
   by pairs of channels, as silu(y) − silu(−y) = y.
 - The text encoder has no layer: an embedding and T5's normalisation, under which a unit vector times √width stays
@@ -29,6 +30,7 @@ from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 from studies.premise.config import StudyConfig, load_config
 from studies.premise.model import NUM_CHANNELS, make_base
 from studies.premise.sample import NUM_STEPS
+from videojam.evaluation.grid_judge import ENLARGED
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import load_model, quiet_loading
 from videojam.models.record import MotionRecord, SamplingDefaults, save_defaults, save_record
@@ -40,8 +42,6 @@ from videojam.world.grid.captions import NUM_WORDS
 from videojam.world.grid.config import MID_LEVEL, UNIT_LEVELS, GridConfig
 from videojam.world.grid.latents import appearance_std
 
-ENLARGED = 2
-"""Pixels of a side that one pixel of the study becomes."""
 CONSTANT = 1000.0
 """K; the autoencoder's relative error is |x|² / K² at most."""
 FPS = 4.0

@@ -19,8 +19,8 @@ def demo(
         Path, typer.Option(help="Folder for the page and the clips.", parser=named_path, metavar="DIR")
     ] = Path("out/demo"),
     clips_per_kind: Annotated[
-        int, typer.Option(min=1, help="Prompts for each of the world's five kinds.")
-    ] = 2,
+        int | None, typer.Option(min=1, help="Clips of each caption of the world. (default: 13)")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Other prompts and other noise.")] = 0,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Sampling steps; the model's own by default.")
@@ -31,15 +31,15 @@ def demo(
     ] = None,
 ) -> None:
     """Show base, control and VideoJAM on the same prompts and noise: a page to look at and a table."""
-    start(f"demo of base, control and VideoJAM, {5 * clips_per_kind} clips each", "cpu")
-    from videojam.bench.presets import DEMO_BATCH_SIZE, demo_plan
+    from videojam.bench.presets import DEMO_BATCH_SIZE, NUM_SHOWN, demo_plan, demo_world
     from videojam.bench.run import run_bench
     from videojam.bench.work import Work
     from videojam.evaluation.judges import build_judges
 
-    plan = demo_plan(clips_per_kind, seed, steps, models)
+    plan, world = demo_plan(clips_per_kind, seed, steps, models), demo_world(models)
+    start(f"demo of base, control and VideoJAM, {len(plan.suite.prompts)} clips each", "cpu")
     work = Work(batch_size=DEMO_BATCH_SIZE)
     with stoppable(lambda: where_it_stands(out)):
-        results = run_bench(out, plan, build_judges(["world"]), work, len(plan.suite.prompts), follow)
+        results = run_bench(out, plan, build_judges([world]), work, NUM_SHOWN[world], follow)
     assert results is not None
     show(out, results, "warn")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 JUDGES = {
     "world": "videojam.evaluation.world_judge:WorldJudge",
+    "grid": "videojam.evaluation.grid_judge:GridJudge",
     "proxies": "videojam.evaluation.proxies:ProxyJudge",
     "proxies-raft": "videojam.evaluation.judges:raft_proxies",
     "vbench": "videojam.evaluation.vbench.judge:VBenchJudge",
@@ -32,7 +33,7 @@ GIVEN = ("device", "parts")
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
-DEFAULTS = {"world": ["world"], "": ["proxies"]}
+DEFAULTS = {"world": ["world"], "grid": ["grid"], "": ["proxies"]}
 """Judges by suite; those of any other suite are under the empty name."""
 
 

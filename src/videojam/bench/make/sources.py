@@ -11,9 +11,11 @@ from torch import Tensor
 
 from videojam import fingerprints
 from videojam.bench.folder import Item
-from videojam.bench.make.arms import TRUTH, ArmSpec
+from videojam.bench.make.arms import GRID_TRUTH, TRUTH, ArmSpec
 from videojam.bench.work import Work
 from videojam.errors import VideoJamError
+from videojam.evaluation.grid_judge import ENLARGED, GridJudge, true_clip
+from videojam.evaluation.grid_judge import WORLD as GRID_WORLD
 from videojam.families import FAMILIES
 from videojam.models.check import check_pipeline
 from videojam.models.load import LoadedModel, load_model
@@ -22,6 +24,7 @@ from videojam.sampling.sample import sample
 from videojam.sampling.settings import resolve
 from videojam.tiny import assemble
 from videojam.world import WORLD_VERSION, WorldConfig, sample_clip
+from videojam.world.grid import to_levels
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ def find_source(spec: ArmSpec) -> Source:
     """
     if spec.source == TRUTH:
         return Source("world", None, f"world version {WORLD_VERSION}")
+    if spec.source == GRID_TRUTH:
+        return Source("world", None, GridJudge.name)
     folder = _whole(resolve_folder(spec.source, spec.revision))
     kind = "stock" if spec.pipeline == "stock" or not _is_known(check_pipeline(folder)) else "videojam"
     return Source(kind, folder, fingerprints.of_model_folder(folder))
@@ -106,7 +111,7 @@ def load_sampler(
         VideoJamError: a folder that is no whole pipeline, or settings that don't fit it.
     """
     if source.folder is None:
-        return TruthSampler(spec)
+        return GridTruthSampler(spec) if spec.source == GRID_TRUTH else TruthSampler(spec)
     if source.kind == "stock":
         from videojam.bench.make.stock import StockSampler
 
@@ -184,3 +189,21 @@ class TruthSampler:
                 fix=f"Use {TRUTH} with --suite world.",
             )
         return sample_clip(item.prompt.seed, self._config, item.prompt.category).video
+
+
+class GridTruthSampler:
+    """Lawful clips of the grid world's captions, enlarged as the models' are."""
+
+    noise = "none"
+
+    def __init__(self, spec: ArmSpec) -> None:
+        self.fps = spec.settings.fps or 4.0
+        self._enlarged = (spec.settings.height or ENLARGED * GRID_WORLD.size_px) // GRID_WORLD.size_px
+        self.facts: dict[str, Any] = {"world": GRID_WORLD.model_dump(mode="json")}
+
+    def make(self, items: Sequence[Item]) -> list[Made]:
+        """Draw a clip of each item's caption from its seed."""
+        clips = [to_levels(true_clip(item.prompt.text, item.noise_seed)).transpose(0, 1) for item in items]
+        return [
+            Made(c.repeat_interleave(self._enlarged, 2).repeat_interleave(self._enlarged, 3)) for c in clips
+        ]

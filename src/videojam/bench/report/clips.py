@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
+
+from torch import Tensor
 
 from videojam.bench.folder import Bench, Item
 from videojam.bench.report.legend import motion_code
 from videojam.bench.report.results import Results
 from videojam.bench.report.tables import colour_of
 from videojam.errors import VideoJamError
+from videojam.evaluation.grid_judge import GridJudge, what_moves
 from videojam.evaluation.judge import Measure
-from videojam.motion.video import probe_video, read_video, write_video
+from videojam.motion.video import CRF, VideoInfo, probe_video, read_video, write_video
 
 MAX_BYTES = 300_000
 MAX_SIDE_PX = 320
 SMALL_CRF = 28
+PICTURES: dict[str, Callable[[Tensor, str], Tensor]] = {GridJudge.name: what_moves}
+"""By judge: a clip as the judge explains it, shown beneath the clip."""
 NUM_REASONS = 2
 """Reasons of a verdict that are shown at once."""
 
@@ -62,9 +67,11 @@ def _panel(bench: Bench, results: Results, measures: list[Measure], arm: str, it
     code = motion_code(results.manifests[arm].facts)
     blend = "screen" if code is None else code.blend
     video = _video(path, f"{arm}: {item.prompt.text}")
+    explained = _explained(results, path, item)
     figure = (
         f'<figure class="{colour}" data-arm="{escape(arm)}" data-blend="{blend}"><div class="stage">{video}</div>'
-        f"<figcaption><strong>{escape(arm)}</strong>{_verdict(results, measures, arm, item.key)}</figcaption></figure>"
+        f"{explained}<figcaption><strong>{escape(arm)}</strong>"
+        f"{_verdict(results, measures, arm, item.key)}</figcaption></figure>"
     )
     if motion.exists():
         video = _video(motion, f"{arm}’s motion: {item.prompt.text}")
@@ -73,6 +80,21 @@ def _panel(bench: Bench, results: Results, measures: list[Measure], arm: str, it
             f"<figcaption><strong>{escape(arm)}’s motion</strong>predicted with the clip</figcaption></figure>"
         )
     return figure
+
+
+def _explained(results: Results, path: Path, item: Item) -> str:
+    """Return the clip as its judge explains it, where a judge has a picture of it."""
+    judges = {measure.judge for measure in results.measures.values()}
+    draw = next((PICTURES[name] for name in PICTURES if name in judges), None)
+    if draw is None or not path.exists():
+        return ""
+    try:
+        clip = read_video(path)
+        data = _encoded(draw(clip.frames, item.prompt.text), clip.fps)
+    except VideoJamError:  # what is wrong with the clip stands among the problems
+        return ""
+    video = _tag(probe_video(path), data, f"what moves: {item.prompt.text}")
+    return f'<div class="stage explained">{video}</div>'
 
 
 def _verdict(results: Results, measures: list[Measure], arm: str, clip: str) -> str:
@@ -113,6 +135,10 @@ def _video(path: Path, label: str) -> str:
         return '<p class="gone">no clip</p>'
     if not info.fps or not info.num_frames:
         return '<p class="gone">no frame rate</p>'
+    return _tag(info, data, label)
+
+
+def _tag(info: VideoInfo, data: bytes, label: str) -> str:
     encoded = base64.b64encode(data).decode("ascii")
     return (
         f'<video muted playsinline preload="auto" aria-label="{escape(label)}" data-fps="{info.fps:.6g}" '
@@ -130,7 +156,11 @@ def _small(path: Path) -> bytes:
     scale = min(1.0, MAX_SIDE_PX / max(info.height, info.width))
     height, width = (2 * max(1, round(scale * side / 2)) for side in (info.height, info.width))
     clip = read_video(path, height=height, width=width)
+    return _encoded(clip.frames, clip.fps, SMALL_CRF)
+
+
+def _encoded(frames: Tensor, fps: float, crf: int = CRF) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.mp4"
-        write_video(small, clip.frames, clip.fps, crf=SMALL_CRF)
+        write_video(small, frames, fps, crf=crf)
         return small.read_bytes()

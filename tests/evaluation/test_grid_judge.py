@@ -1,0 +1,62 @@
+"""The grid world's judge on mp4 files: truth passes, damage is named frame by frame, other clips are refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from videojam.bench.folder import Item
+from videojam.bench.make.arms import GRID_TRUTH, arm_of
+from videojam.bench.make.sources import find_source, load_sampler
+from videojam.bench.make.suites import load_suite
+from videojam.bench.presets import grid_suite
+from videojam.bench.work import Work
+from videojam.errors import VideoJamError
+from videojam.evaluation.grid_judge import GridJudge, true_clip, what_moves
+from videojam.motion.video import read_video, write_video
+from videojam.world.grid import to_levels
+
+PROMPT = "cool square moves slowly"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A lawful clip as a file shows it."""
+    path = tmp_path_factory.mktemp("grid") / "clip.mp4"
+    frames = to_levels(true_clip(PROMPT, 5)).transpose(0, 1).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    write_video(path, frames, 4)
+    return read_video(path).frames
+
+
+def test_a_lawful_file_is_coherent_and_as_asked(clip):
+    assert GridJudge().score(clip, 4.0, PROMPT) == {"coherent": 1.0, "as_asked": 1.0, "explained": 1.0}
+    other = GridJudge().score(clip, 4.0, "warm square moves slowly")
+    assert (other["coherent"], other["as_asked"]) == (1.0, 0.0)
+
+
+def test_the_frame_that_nothing_explains_is_named_and_framed_in_red(clip):
+    broken = clip.clone()
+    broken[3] = 255 - broken[3]
+    scores = GridJudge().score(broken, 4.0, PROMPT)
+    assert scores["coherent"] == 0
+    assert scores["explained"] == pytest.approx(5 / 6)
+    assert [reason.partition(":")[0] for reason in scores["coherent"].reasons] == ["frame 4"]
+    corners = what_moves(broken, PROMPT)[:, :, 1, 100]
+    red = (corners == torch.tensor([255, 82, 70], dtype=torch.uint8)).all(1)
+    assert red.tolist() == [False, False, False, True, False, False]
+
+
+@pytest.mark.parametrize(("frames", "prompt"), [(slice(0, 5), PROMPT), (slice(0, 6), "a red ball")])
+def test_another_size_or_prompt_is_refused(clip, frames, prompt):
+    with pytest.raises(VideoJamError, match=r"grid world|6 square frames"):
+        GridJudge().score(clip[frames], 4.0, prompt)
+
+
+def test_the_truth_of_the_suite_is_lawful_and_as_asked():
+    assert load_suite("grid").prompts == grid_suite(800_000_000, 64).prompts
+    spec = arm_of("truth", {"source": GRID_TRUTH})
+    sampler = load_sampler(spec, find_source(spec), Work())
+    items = [Item(prompt, 0) for prompt in load_suite("grid").prompts[:4]]
+    for item, made in zip(items, sampler.make(items), strict=True):
+        assert made.video.shape == (6, 3, 64, 64)
+        assert GridJudge().score(made.video, 4.0, item.prompt.text)["as_asked"] == 1
