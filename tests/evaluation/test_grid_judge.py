@@ -56,7 +56,7 @@ def test_the_truth_of_the_suite_is_lawful_and_as_asked():
     assert load_suite("grid").prompts == grid_suite(800_000_000, 64).prompts
     spec = arm_of("truth", {"source": GRID_TRUTH})
     sampler = load_sampler(spec, find_source(spec), Work())
-    items = [Item(prompt, 0) for prompt in load_suite("grid").prompts[:4]]
+    items = [Item(prompt, 0, prompt.seed) for prompt in load_suite("grid").prompts[:4]]
     for item, made in zip(items, sampler.make(items), strict=True):
         assert made.video.shape == (6, 3, 64, 64)
         assert GridJudge().score(made.video, 4.0, item.prompt.text)["as_asked"] == 1
