@@ -100,6 +100,23 @@ def test_a_broken_and_resumed_run_equals_an_unbroken_one_bit_for_bit(recipe, tmp
     assert timeless[0] == timeless[1]
 
 
+def test_a_weight_by_motion_changes_the_training_and_not_what_held_out_losses_measure(recipe, tmp_path):
+    """A weight of 1 to 9 makes each loss 1 to 9 times as large; the first held-out losses are of the same weights."""
+    found = {
+        factor: lines(
+            run(recipe, out=str(tmp_path / str(factor)), method="plain", num_steps=1, **more)[0].out
+        )
+        for factor, more in ((1, {}), (9, {"objective": {"moving_weight": 9.0}}))
+    }
+    first = {
+        factor: next(line for line in log if "heldout_appearance@0.3" in line)
+        for factor, log in found.items()
+    }
+    assert first[1] == first[9]
+    plain, weighted = (next(line["loss"] for line in found[factor] if "loss" in line) for factor in (1, 9))
+    assert 1.05 * plain < weighted < 9 * plain
+
+
 def test_motion_dropout_1_and_weight_0_is_the_plain_fine_tune(recipe, tmp_path):
     """Identity 5; AdamW's decay is off, so entries without gradient do not move."""
     joint, _ = run(

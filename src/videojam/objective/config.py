@@ -16,6 +16,12 @@ class ObjectiveConfig(Strict):
     motion_weight_end: float | None = Field(
         None, description="λ at the last step, reached linearly; default: motion_weight throughout.", ge=0
     )
+    moving_weight: float = Field(
+        1.0,
+        description="Of method plain: weight of the appearance error at the place of a clip that moves most; 1 where "
+        "it is still. 1 everywhere by default.",
+        gt=0,
+    )
     text_dropout: float = Field(
         0.3, description="Share of samples with null text [reported: 0.3].", ge=0, le=1
     )

@@ -13,6 +13,7 @@ from videojam.joint.batch import Batch
 from videojam.joint.latents import join, null_motion
 from videojam.objective.draws import Draws
 from videojam.objective.loss import half_losses
+from videojam.objective.moving import MovingWeight
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Denoiser:
         is_joint: Whether it predicts motion too.
         null_text: Denoiser keywords of the null text, `[1, L, D]` each.
         sigma_range: Noise levels that the transformer is in charge of.
+        moving: Of a plain model, how the appearance error is weighted by motion; None counts every place alike.
     """
 
     transformer: Transformer
@@ -32,6 +34,7 @@ class Denoiser:
     is_joint: bool
     null_text: Conditioning
     sigma_range: tuple[float, float] = (0.0, 1.0)
+    moving: MovingWeight | None = None
 
     def losses(self, batch: Batch, draws: Draws) -> list[Tensor]:
         """Return [appearance loss] or [appearance loss, motion loss], each `[B]`.
@@ -47,7 +50,8 @@ class Denoiser:
         target = family.target(batch.x, draws.eps_x, draws.sigma)
         if not self.is_joint:
             prediction = family.denoise(self.transformer, x_noised, draws.sigma, text)
-            return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 1)
+            weight = None if self.moving is None else self.moving.of(batch.d)[:, :, num_given:]
+            return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 1, weight=weight)
         xd = join(x_noised, family.noised(batch.d, draws.eps_d, draws.sigma))
         dropped = draws.drop_motion.reshape(-1, *[1] * (xd.ndim - 1))
         xd = torch.where(dropped, null_motion(xd), xd)

@@ -107,6 +107,11 @@ class TrainConfig(Strict):
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}"
             )
+        if self.method != "plain" and self.objective.moving_weight != 1:
+            raise ValueError(
+                f"objective.moving_weight {self.objective.moving_weight:g} weights the loss of method plain, and "
+                f"method is {self.method}: set method: plain, or leave moving_weight out"
+            )
         if any(not 0 < t < 1 for t in self.validate_t):
             raise ValueError("validate_t: every time lies between 0 and 1")
         return self

@@ -21,6 +21,7 @@ from videojam.models.record import FINGERPRINT_NAME, check_motion_code, load_rec
 from videojam.models.resolve import resolve
 from videojam.motion.estimators import OnFirstUse
 from videojam.objective.denoiser import Denoiser
+from videojam.objective.moving import MovingWeight
 from videojam.sampling.verify import VerifyReport, verify
 from videojam.training.batches import split_heldout
 from videojam.training.checkpoint import checkpoints
@@ -141,8 +142,21 @@ def _start(config: TrainConfig, accelerator: Accelerator, say: Listener) -> _Sta
         )
     masks = new_entries(transformer, model.family) if is_joint else {}
     sigma_range = model.family.sigma_range(model.pipeline, component)
-    denoiser = Denoiser(transformer, model.family, is_joint, data.null_text, sigma_range)
+    moving = _moving_weight(config, model)
+    denoiser = Denoiser(transformer, model.family, is_joint, data.null_text, sigma_range, moving)
     return _Start(replace(model, pipeline=None), component, denoiser, masks, data)  # the encoders are freed
+
+
+@torch.no_grad()
+def _moving_weight(config: TrainConfig, model: LoadedModel) -> MovingWeight | None:
+    """Encode a clip in which nothing moves, where the recipe weights the error by motion."""
+    if config.objective.moving_weight == 1:
+        return None
+    source, code = config.data.source, config.motion
+    video = code.still(source.height, source.width).expand(source.num_frames, -1, -1, -1)
+    pixels = video.movedim(1, 0)[None].float() / 127.5 - 1
+    still = model.family.encode_video(model.pipeline, pixels) * code.gain
+    return MovingWeight(config.objective.moving_weight, still)
 
 
 def _encode(config: TrainConfig, model: LoadedModel, say: Listener) -> EncodedData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -21,7 +22,8 @@ def validate(run: TrainRun) -> Line:
     Raises:
         VideoJamError: a loss is NaN or infinite; says whether a clip, the weights or the training is the cause.
     """
-    config, denoiser, device = run.config, run.denoiser, run.accelerator.device
+    config, device = run.config, run.accelerator.device
+    denoiser = replace(run.denoiser, moving=None)  # held-out losses of all methods compare
     line: Line = {"step": run.state.step}
     halves = ("appearance", "motion") if denoiser.is_joint else ("appearance",)
     with averaged(run.state):
