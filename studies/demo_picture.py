@@ -1,6 +1,6 @@
-"""Draw the README's picture from a finished demo: frames of each arm side by side, and VideoJAM's motion.
+"""Draw the README's picture from a finished demo: frames of each arm, what moves in them, and VideoJAM's motion.
 
-    python -m studies.demo_picture out/demo docs/demo.png [--prompts 0 3] [--frames 8]
+    python -m studies.demo_picture out/demo docs/demo.png [--prompts 0 3] [--frames 6]
 
 Prompts are taken by number, so that the caller's choice is visible in the command; by default they are the
 first of each kind, good or bad. The verdict under each strip is the demo's own.
@@ -17,11 +17,11 @@ from PIL import Image
 from studies.strips import Row, draw_strip, save_stack
 from videojam.bench.folder import Bench, Item
 from videojam.bench.presets import DEMO_ARMS
-from videojam.evaluation.world_judge import WorldJudge
+from videojam.evaluation.grid_judge import GridJudge, what_moves
 from videojam.motion.video import read_video
 
-LABEL_PX = 116
-COHERENT = f"{WorldJudge.name}.coherent"
+LABEL_PX = 172
+COHERENT = f"{GridJudge.name}.coherent"
 Values = dict[str, dict[str, dict[str, float]]]
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("demo", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--prompts", type=int, nargs="+", default=None)
-    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=6)
     args = parser.parse_args()
     bench = Bench.open(args.demo)
     values = json.loads((args.demo / "results.json").read_text())["values"]
@@ -42,12 +42,14 @@ def main() -> None:
 
 
 def draw_prompt(bench: Bench, values: Values, item: Item, num_frames: int) -> Image.Image:
-    """One row of frames for each arm and for VideoJAM's motion, under the prompt."""
-    rows = []
+    """VideoJAM's clip as it is seen, then what moves in each arm's, and VideoJAM's motion, under the prompt."""
+    rows = [Row("VideoJAM’s clip", read_video(bench.clip("VideoJAM", item)).frames)]
     for arm in DEMO_ARMS:
         good = values[arm][COHERENT][item.key] == 1
         frames = read_video(bench.clip(arm, item)).frames
-        rows.append(Row(arm, frames, "coherent" if good else "not coherent", good))
+        # at the clip's own size: an outline of three pixels becomes one
+        moves = what_moves(frames, item.prompt.text)[:, :, 1::3, 1::3]
+        rows.append(Row(f"{arm}: what moves", moves, "coherent" if good else "not coherent", good))
     rows.append(Row("its motion", read_video(bench.motion("VideoJAM", item)).frames))
     return draw_strip(item.prompt.text, rows, num_frames, LABEL_PX)
 

@@ -60,3 +60,12 @@ def test_the_truth_of_the_suite_is_lawful_and_as_asked():
     for item, made in zip(items, sampler.make(items), strict=True):
         assert made.video.shape == (6, 3, 64, 64)
         assert GridJudge().score(made.video, 4.0, item.prompt.text)["as_asked"] == 1
+
+
+def test_what_is_lit_in_a_lawful_clip_lies_inside_the_outline(clip):
+    """Also where the mover stays or comes back, so that it covers a pixel in most frames."""
+    bright = what_moves(clip, PROMPT).float().mean(1) > 150
+    for lit in bright:
+        rows, columns = lit.any(1).nonzero(), lit.any(0).nonzero()
+        assert rows.max() - rows.min() < 48
+        assert columns.max() - columns.min() < 48

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from videojam.errors import VideoJamError
@@ -107,13 +107,13 @@ def what_moves(video: UInt8[Tensor, "t 3 h w"], prompt: str) -> UInt8[Tensor, "t
     and red, with a red frame, where it is not.
     """
     found, pixels = explain(video, prompt), to_units(world_pixels(video))
-    change = (pixels - pixels.median(dim=1, keepdim=True).values).abs().amax(0)  # [T, H, W]
+    places = _scenes().place[found.scene[0]]
+    change = (pixels - _ground(pixels, places)).abs().amax(0)  # [T, H, W]
     lit = ((change - FAINT_UNITS) / 1.2).clamp(0, 1)[:, None]
     ground = DIM * (pixels.mean(0)[:, None] * 40 + 128)
     frames = (1 - lit) * ground + lit * torch.tensor(LIT).view(1, 3, 1, 1)
     scale = SHOWN_PX // WORLD.size_px
     shown = frames.repeat_interleave(scale, 2).repeat_interleave(scale, 3).clamp(0, 255).to(torch.uint8)
-    places = _scenes().place[found.scene[0]]
     for frame, (cells, failed) in enumerate(zip(places, found.failed[0].any(1), strict=True)):
         colour = torch.tensor(BAD if failed else GOOD, dtype=torch.uint8)
         top, left = int(cells.min()) // WORLD.size_px, int(cells.min()) % WORLD.size_px
@@ -122,6 +122,15 @@ def what_moves(video: UInt8[Tensor, "t 3 h w"], prompt: str) -> UInt8[Tensor, "t
         if failed:
             _outline(shown[frame], 0, 0, SHOWN_PX, colour, thickness=5)
     return shown
+
+
+def _ground(pixels: Float[Tensor, "3 t h w"], places: Int[Tensor, "t p"]) -> Float[Tensor, "3 1 h w"]:
+    """Return each pixel's median over the frames in which the mover leaves it bare; over all where it never does."""
+    flat = pixels.flatten(2)
+    covered = torch.zeros(flat.shape[1:], dtype=torch.bool).scatter_(1, places, True)
+    bare = flat.masked_fill(covered, torch.nan).nanmedian(dim=1, keepdim=True).values
+    ground = torch.where(bare.isnan(), flat.median(dim=1, keepdim=True).values, bare)
+    return ground.unflatten(2, pixels.shape[2:])
 
 
 def _outline(
