@@ -12,10 +12,13 @@ import pytest
 from tests_study_clips import Client, served
 
 from videojam.errors import VideoJamError
+from videojam.study.assign import next_assignment
 from videojam.study.config import load_study
 from videojam.study.database import Database, backup
-from videojam.study.raters import invite
+from videojam.study.raters import invite, rater_of
+from videojam.study.refusal import RefusedError
 from videojam.study.report import write_report
+from videojam.study.votes import take_vote
 
 CLIP_S = 0.31
 """After which a vote on clips of a third of a second is taken."""
@@ -73,6 +76,8 @@ def test_what_is_refused(open_server):
     assert client.ask("/api/vote", vote | {"assignment": "x"})[0] == 403
     for answers in ({}, {"motion": "left"}, ANSWERS | {"motion": "up"}, ANSWERS | {"more": "left"}):
         assert client.ask("/api/vote", vote | {"answers": answers})[0] == 400
+    assert client.ask("/api/vote", b'{"assignment": "\\ud800", "answers": {}}')[0] == 400
+    assert client.ask("/api/join", b'{"query": {"PROLIFIC_PID": "\\ud800", "SESSION_ID": "s"}}')[0] == 400
     for body in (b"[]", b"{", b"[" * 9000, json.dumps({"assignment": 1, "answers": {}}).encode()):
         assert client.ask("/api/vote", body)[0] == 400
     assert client.ask("/api/vote", b" " * 20_000)[0] == 413
@@ -169,6 +174,31 @@ def served_again(folder):
             pass
 
     return Here()
+
+
+def test_a_pair_whose_time_is_out_goes_to_others_and_an_excluded_raters_votes_are_asked_for_again(
+    study_folder,
+):
+    study = load_study(study_folder)
+    config = study.config.model_copy(update={"raters_per_pair": 1, "practice": False})
+    study = study.model_copy(
+        update={"config": config, "pairs": study.pairs[:1], "checks": (), "practice": None}
+    )
+    database = Database.open(study_folder, study)
+    with database.write() as connection:
+        first, second = (rater_of(connection, invite(connection, name)) for name in ("one", "two"))
+        given = next_assignment(connection, study, first)
+        assert next_assignment(connection, study, second) is None  # the only pair is open elsewhere
+        connection.execute("UPDATE assignments SET expires_at = 0")
+        other = next_assignment(connection, study, second)
+        assert (other.pair.id, other.id != given.id) == (given.pair.id, True)
+        connection.execute("UPDATE assignments SET voted_at = 1 WHERE id = ?", (other.id,))
+        assert next_assignment(connection, study, first) is None
+        with pytest.raises(RefusedError, match="time is out"):
+            take_vote(connection, study, first, given.id, ANSWERS)
+        connection.execute("UPDATE raters SET excluded = 1 WHERE id = ?", (second.id,))
+        assert next_assignment(connection, study, first).pair == given.pair
+    database.close()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from videojam.bench.report import colours
 from videojam.bench.report.human import HumanVotes, Row, arm_cells, paper_rows, votes_note, votes_table
 from videojam.evaluation.intervals import Interval
 from videojam.study.results import Compared, Results
-from videojam.study.text import percent
+from videojam.study.text import p_words, percent
 
 PAPER_TABLES = ("table1", "table2", "table3", "table6")
 
@@ -103,7 +103,7 @@ def _worth(results: Results) -> str:
         rows.append(
             [
                 name.replace("_", " "),
-                f"{percent(bias.left)}, p = {bias.p:.3f}" if bias else "–",
+                f"{percent(bias.left)}, {p_words(bias.p)}" if bias else "–",
                 percent(again) if again else "–",
             ]
         )

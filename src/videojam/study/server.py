@@ -116,7 +116,10 @@ def _call(
 
     async def endpoint(request: Request) -> Response:
         content = await _body(request)
-        answer = await run_in_threadpool(action, service, request, content)
+        try:
+            answer = await run_in_threadpool(action, service, request, content)
+        except UnicodeError:  # half a character, which JSON can hold and no database
+            raise RefusedError(400, "The request holds text that is none.") from None
         return JSONResponse(answer, headers={"cache-control": "no-store"})
 
     return endpoint

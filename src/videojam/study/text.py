@@ -22,7 +22,7 @@ def result_lines(results: Results) -> list[str]:
         lines.append(f"Bradley–Terry, {question}: {words}")
     if "all" in results.side_bias:
         bias = results.side_bias["all"]
-        lines.append(f"side bias: {percent(bias.left)} of answers on the left, p = {bias.p:.3f}")
+        lines.append(f"side bias: {percent(bias.left)} of answers on the left, {p_words(bias.p)}")
     if "all" in results.repeats:
         lines.append(f"repeats: {percent(results.repeats['all'])} answered the same again")
     if results.checks:
@@ -33,6 +33,11 @@ def result_lines(results: Results) -> list[str]:
 def percent(i: Interval) -> str:
     """Return a share with its interval, in per cent."""
     return f"{100 * i.mean:.1f} % ({100 * i.low:.1f} to {100 * i.high:.1f})"
+
+
+def p_words(p: float) -> str:
+    """Return a p value, as "p = 0.012" or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _line(one: Compared, width: int) -> str:

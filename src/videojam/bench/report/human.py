@@ -179,7 +179,7 @@ def _cell(share: HumanShare | None) -> str:
     majority = (
         ""
         if share.majority is None
-        else f" <small>majority {100 * share.majority:.0f} of {share.num_pairs}</small>"
+        else f" <small>majority {100 * share.majority:.0f} % of {share.num_pairs} pairs</small>"
     )
     return (
         f"<b>{100 * share.votes:.1f}</b> <small>{100 * share.low:.1f} – {100 * share.high:.1f}</small> "
