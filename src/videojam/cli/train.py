@@ -51,6 +51,13 @@ def train(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the recipe with its defaults filled in, and stop.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check the recipe, count parameters and the memory of weights from config files, and stop.",
+        ),
+    ] = False,
 ) -> None:
     """Train a joint model, or its control, by a recipe.
 
@@ -65,6 +72,11 @@ def train(
         import yaml
 
         typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)
+        return
+    if dry_run:
+        from videojam.training.dry_run import dry_run_lines
+
+        typer.echo("\n".join(dry_run_lines(config)))
         return
     started = time.monotonic()
     start(f"train {config.base}", None, config.precision)
