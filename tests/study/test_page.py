@@ -128,6 +128,7 @@ def test_a_phone_by_touch(study, tmp_path):
         assert window.problems == []
 
 
+@pytest.mark.slow
 def test_contrast_is_at_least_aa_and_nothing_is_wider_than_the_window(study, tmp_path):
     _, address = study
     with browser.Browser(tmp_path / "profile") as window:
