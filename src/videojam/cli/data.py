@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from videojam.cli.common import build, named_path, say, stoppable
+from videojam.cli.common import MODEL_HELP, build, memory_explained, named_path, say, start, stoppable
 
 if TYPE_CHECKING:
+    from videojam.data.prepare import Run
     from videojam.data.workers import WorkerConfig
 
 data_app = typer.Typer(
@@ -104,3 +105,113 @@ def _workers(number: int | None, time_limit_s: float) -> WorkerConfig:
 
 def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@data_app.command("prepare")
+def data_prepare(
+    source: SourceArgument,
+    out: Annotated[Path, typer.Argument(parser=named_path, metavar="OUT", help="Folder of the shards.")],
+    base: Annotated[str, typer.Option(metavar="MODEL", help=f"Whose encoders are used. {MODEL_HELP}")],
+    bucket: BucketOption = None,
+    fps: Annotated[
+        float | None, typer.Option(metavar="N", help="Frames a second. (default: the base's)")
+    ] = None,
+    fit: Annotated[
+        Literal["crop", "letterbox"], typer.Option(help="How a picture of another shape gets the size.")
+    ] = "crop",
+    cuts: CutsOption = "ignore",
+    windows: WindowsOption = "first",
+    min_motion: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Leave out clips of less mean speed, in diagonals a frame."),
+    ] = None,
+    max_motion: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Leave out clips of more mean speed, in diagonals a frame."),
+    ] = None,
+    motion: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Motion code, as estimator=dis or scale=0.1; repeat for more."
+        ),
+    ] = None,
+    clips_per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Clips of a shard.")] = 256,
+    batch_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips encoded together.")] = 4,
+    max_sequence_length: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Text tokens. (default: the base's)")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Make every N-th shard from I on. (default: torchrun's or Slurm's rank)"
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="What reads clips: processes here, or a Ray cluster.")
+    ] = "local",
+    layout: LayoutOption = None,
+    allow_unused: UnusedOption = 0.0,
+    workers: WorkersOption = None,
+    time_limit: LimitOption = 300.0,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, … (default: the GPU if there is one)")
+    ] = None,
+) -> None:
+    """Turn clips into shards of appearance and motion latents and text, which `videojam train` reads.
+
+    A run that was stopped goes on with the same command. Exits with 1 where more clips are unused than
+    --allow-unused says.
+    """
+    device = start(f"prepare {source} with {base}", device)
+    from videojam.cli.progress import ProgressDisplay
+    from videojam.data.prepare import PrepareRequest, prepare_folder
+    from videojam.data.request import clip_fields, share_of
+    from videojam.data.settings import ClipSettings, PrepareSettings
+    from videojam.keyvalue import apply_pairs
+    from videojam.models.load import quiet_loading
+    from videojam.motion.code import MotionCode
+
+    quiet_loading()
+    code: dict[str, object] = {}
+    apply_pairs(code, motion or [], read=lambda text, where: text)
+    fields = clip_fields(base, bucket or [], fps)
+    fields |= {
+        "fit": fit,
+        "cuts": cuts,
+        "windows": windows,
+        "min_motion": min_motion,
+        "max_motion": max_motion,
+    }
+    settings = PrepareSettings(
+        clips=build(ClipSettings, "the clips", **fields),
+        motion=build(MotionCode, "the motion code", **code),
+        max_sequence_length=max_sequence_length,
+        clips_per_shard=clips_per_shard,
+        batch_clips=batch_clips,
+    )
+    share = share_of(shard, os.environ)
+    request = PrepareRequest(
+        source, out, base, settings, share, device, _workers(workers, time_limit), layout, _engine(engine)
+    )
+    with (
+        stoppable("Finished shards are kept; the same command goes on."),
+        memory_explained(f"{batch_clips} clips together", "--batch-clips or the size of the buckets"),
+        ProgressDisplay("preparing", "clips") as progress,
+    ):
+        report = prepare_folder(request, progress, say)
+    for name, reason in report.left_out.items():
+        say(f"unused: {name}: {reason}")
+    say(f"{report.num_clips} clips in {report.num_shards} shards of {out}; {len(report.left_out)} unused")
+    say(f"Next: videojam train RECIPE --set data.source.kind=prepared --set data.source.path={out}")
+    typer.echo(out)
+    raise typer.Exit(0 if report.num_clips and report.unused_share <= allow_unused else 1)
+
+
+def _engine(name: str) -> Run:
+    if name == "ray":
+        from videojam.data.ray_engine import in_ray
+
+        return in_ray
+    from videojam.data.workers import in_workers
+
+    return in_workers

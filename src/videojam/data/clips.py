@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam import fingerprints
-from videojam.data.config import FolderSource, WorldSource
+from videojam.data.config import FolderSource, PreparedSource, WorldSource
 from videojam.data.facts import content_hash
 from videojam.data.layouts.detect import list_source
 from videojam.data.layouts.listing import ListedClip
@@ -60,13 +60,20 @@ class ClipEntry:
         return fingerprints.of_text(f"{self.fingerprint} {self.caption}")[:32]
 
 
-def list_clips(source: FolderSource | WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
+def list_clips(source: FolderSource | WorldSource | PreparedSource) -> tuple[list[ClipEntry], dict[str, str]]:
     """List a source's clips in a fixed order, and those left out with their reasons.
 
     Raises:
         VideoJamError: the folder is missing or holds no video; or a caption is missing and the source
             says to stop.
     """
+    if isinstance(source, PreparedSource):
+        raise VideoJamError(
+            expected="clips with their pixels",
+            found="a prepared folder, which holds latents",
+            where=str(source.path),
+            fix="Give the folder of clips that was prepared.",
+        )
     return _world_clips(source) if isinstance(source, WorldSource) else _folder_clips(source)
 
 

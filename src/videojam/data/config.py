@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from videojam.errors import VideoJamError
 from videojam.strict import Strict
 from videojam.world import WorldConfig
+
+FACTS_NAME = "prepared.json"
+"""What decides a prepared folder, beside its shards."""
 
 
 class FolderSource(Strict):
@@ -33,6 +38,56 @@ class FolderSource(Strict):
         "stop",
         description="A clip that can't be read stops the run, or is left out, counted and listed with its reason.",
     )
+
+
+class PreparedSource(Strict):
+    """A folder that `videojam data prepare` made."""
+
+    kind: Literal["prepared"] = Field("prepared", description="A prepared folder.")
+    path: Path = Field(description="The folder that `videojam data prepare` made.")
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of its largest clips."""
+        return self._largest()["num_frames"]
+
+    @property
+    def height(self) -> int:
+        """Height of its largest clips, in px."""
+        return self._largest()["height"]
+
+    @property
+    def width(self) -> int:
+        """Width of its largest clips, in px."""
+        return self._largest()["width"]
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return float(prepared_facts(self.path)["clips"]["fps"])
+
+    def _largest(self) -> dict[str, int]:
+        buckets: list[dict[str, int]] = prepared_facts(self.path)["clips"]["buckets"]
+        return max(buckets, key=lambda bucket: bucket["num_frames"] * bucket["height"] * bucket["width"])
+
+
+def prepared_facts(folder: Path) -> dict[str, Any]:
+    """Return what `prepared.json` of a prepared folder says.
+
+    Raises:
+        VideoJamError: no such folder, or none that was prepared.
+    """
+    path = folder / FACTS_NAME
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VideoJamError(
+            expected=f"a folder that `videojam data prepare` made, with {FACTS_NAME} in it",
+            found=getattr(error, "strerror", None) or str(error),
+            where=str(folder),
+            fix="Prepare the clips first: videojam data prepare SRC OUT --base MODEL",
+        ) from None
+    return facts
 
 
 class WorldSource(Strict):
@@ -64,13 +119,13 @@ class WorldSource(Strict):
         return self.world.width
 
 
-Source = Annotated[FolderSource | WorldSource, Field(discriminator="kind")]
+Source = Annotated[FolderSource | WorldSource | PreparedSource, Field(discriminator="kind")]
 
 
 class DataConfig(Strict):
     """Where clips come from, and where their latents are kept."""
 
-    source: Source = Field(description="A folder of clips, or the world.")
+    source: Source = Field(description="A folder of clips, a prepared folder, or the world.")
     cache: Path = Field(
         Path("runs/cache"), description="Folder of encoded clips; safe to share between runs."
     )

@@ -13,8 +13,9 @@ from torch import Tensor
 from videojam import fingerprints
 from videojam.data.cache import facts_of, make_cache, read_encoded, write_encoded
 from videojam.data.clips import ClipEntry, list_clips
-from videojam.data.config import DataConfig, FolderSource
-from videojam.data.latents import DrawnClip, encode_clips, flow_of
+from videojam.data.config import DataConfig, FolderSource, PreparedSource
+from videojam.data.latents import NULL_PROMPT, DrawnClip, encode_clips, flow_of
+from videojam.data.prepared import open_prepared, read_prepared_tensors
 from videojam.data.rates import rate_notes
 from videojam.errors import VideoJamError
 from videojam.joint.batch import Batch
@@ -26,8 +27,6 @@ from videojam.motion.rgb import magnitude_report
 CACHE_VERSION = 2
 BATCH_CLIPS = 4
 MAX_MAGNITUDES = 64
-NULL_PROMPT = ""
-"""The null text of training: the empty prompt, whatever negative prompt a folder asks of sampling."""
 
 Progress = Callable[[int, int], None]
 
@@ -40,11 +39,22 @@ class EncodedClip:
         name: How the user knows it.
         caption: Its text.
         path: Its file.
+        row: Its row, where the file is a shard of a prepared folder.
+        bucket: Clips of one batch have the same size, whose name this is.
+        content: Hash by which the clip is known, where the file's name isn't.
     """
 
     name: str
     caption: str
     path: Path
+    row: int | None = None
+    bucket: str = ""
+    content: str = ""
+
+    @property
+    def key(self) -> str:
+        """Hash of the clip's content and caption."""
+        return self.content or self.path.stem
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,8 @@ def prepare(
         VideoJamError: a clip can't be used and the source says to stop, or too few clips are left.
     """
     source = data.source
+    if isinstance(source, PreparedSource):
+        return _prepared(model, data, source, code)
     model.family.latent_shape(
         model.pipeline, source.num_frames, source.height, source.width
     )  # refuses odd sizes
@@ -127,9 +139,24 @@ def prepare(
     return EncodedData(encoded, null_text, left_out, notes)
 
 
+def read_latents(clip: EncodedClip, keys: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+    """Read a clip's tensors: `x`, `d`, and the keywords `text.*` and `image.*`.
+
+    Args:
+        clip: In the cache or in a shard.
+        keys: Which of them; all if None.
+
+    Raises:
+        VideoJamError: the file is gone, or its bytes are not those that were written.
+    """
+    if clip.row is None:
+        return read_encoded(clip.path, keys)
+    return read_prepared_tensors(clip.path, clip.row, keys)
+
+
 def read_batch(clips: list[EncodedClip], device: torch.device | str) -> Batch:
     """Read clips from the cache into one batch, float32."""
-    tensors = [read_encoded(clip.path) for clip in clips]
+    tensors = [read_latents(clip) for clip in clips]
     stacked = {key: torch.stack([t[key] for t in tensors]).to(device).float() for key in tensors[0]}
     cond = {
         key.partition(".")[2]: value for key, value in stacked.items() if key.startswith(("text.", "image."))
@@ -145,6 +172,20 @@ class _Waiting:
     path: Path
     sample: Tensor
     facts: dict[str, str]
+
+
+def _prepared(model: LoadedModel, data: DataConfig, source: PreparedSource, code: MotionCode) -> EncodedData:
+    """Take what a prepared folder holds, if this model's encoders and this motion code made it."""
+    encoders = {"autoencoder": model.pipeline.vae, "text_encoder": model.pipeline.text_encoder}
+    made_by = {name: fingerprints.of_module(module) for name, module in encoders.items()}
+    length = data.max_sequence_length or model.defaults.max_sequence_length
+    folder = open_prepared(source.path, made_by, code, length)
+    clips = [
+        EncodedClip(clip.name, clip.caption, clip.path, clip.row, clip.bucket, clip.key)
+        for clip in folder.clips
+    ]
+    check_enough(len(clips), len(clips) + len(folder.left_out), data, folder.left_out)
+    return EncodedData(clips, folder.null_text, folder.left_out, [folder.note])
 
 
 def _read(entry: ClipEntry, path: Path, code: MotionCode, estimator: FlowEstimator) -> _Waiting:

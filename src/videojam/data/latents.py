@@ -17,6 +17,9 @@ from videojam.joint.latents import reject_non_finite
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
 
+NULL_PROMPT = ""
+"""The null text of training: the empty prompt, whatever negative prompt a folder asks of sampling."""
+
 
 def flow_of(content: ClipContent, estimator: FlowEstimator | None) -> Float[Tensor, "num_flows 2 h w"]:
     """Return a clip's exact flow where its source knows it, else the estimator's, in px/frame.
@@ -71,6 +74,24 @@ class Encoded(NamedTuple):
     image: Conditioning
 
 
+class EncodedPixels(NamedTuple):
+    """What the pixels of clips became, one row each; the deviations are those of the autoencoder's posterior.
+
+    Attributes:
+        x: Appearance latents.
+        d: Motion latents.
+        x_std: Deviation of x.
+        d_std: Deviation of d.
+        image: Denoiser keywords of the first frames, where the base reads them.
+    """
+
+    x: Float[Tensor, "b c f h w"]
+    d: Float[Tensor, "b c f h w"]
+    x_std: Float[Tensor, "b c f h w"]
+    d_std: Float[Tensor, "b c f h w"]
+    image: Conditioning
+
+
 @torch.no_grad()
 def encode_clips(
     model: LoadedModel,
@@ -91,18 +112,39 @@ def encode_clips(
     Raises:
         VideoJamError: NaN or infinity in a latent.
     """
+    made = encode_pixels(model, clips, together=together)
+    captions = [clip.caption for clip in clips]
+    text = model.family.encode_prompts(model.pipeline, captions, max_sequence_length)
+    return Encoded(made.x, made.d, text, made.image)
+
+
+@torch.no_grad()
+def encode_pixels(model: LoadedModel, clips: Sequence[DrawnClip], *, together: bool = False) -> EncodedPixels:
+    """Encode clips to x, and their motion by the same autoencoder to d; no text encoder is needed.
+
+    Args:
+        model: Its autoencoder is used as the stock pipeline uses it.
+        clips: As in `encode_clips`.
+        together: As in `encode_clips`.
+
+    Raises:
+        VideoJamError: NaN or infinity in a latent.
+    """
     family, pipe = model.family, model.pipeline
     videos = [clip.video for clip in clips]
     motions = [clip.motion for clip in clips if clip.motion is not None]
     pixels = torch.stack([*videos, *motions]).movedim(2, 1).float() / 127.5 - 1
     groups = [pixels] if together else [video[None] for video in pixels]
-    latents = torch.cat([family.encode_video(pipe, group) for group in groups])
-    x, d = latents[: len(clips)], latents[len(clips) :] if motions else latents
+    posteriors = [family.encode_posterior(pipe, group) for group in groups]
+    means, stds = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
+    num = len(clips)
+    x, d = means[:num], means[num:] if motions else means
+    d_std = stds[num:] if motions else stds
     if motions:
-        d = d * torch.tensor([clip.gain for clip in clips], device=d.device).view(-1, 1, 1, 1, 1)
+        gain = torch.tensor([clip.gain for clip in clips], device=d.device).view(-1, 1, 1, 1, 1)
+        d, d_std = d * gain, d_std * gain
     for clip, appearance, motion in zip(clips, x, d, strict=True):
         reject_non_finite(appearance, "appearance latent", clip.name)
         reject_non_finite(motion, "motion latent", clip.name)
-    text = family.encode_prompts(pipe, [clip.caption for clip in clips], max_sequence_length)
-    image = family.encode_image(pipe, pixels[: len(clips)])
-    return Encoded(x, d, text, image)
+    image = family.encode_image(pipe, pixels[:num])
+    return EncodedPixels(x, d, stds[:num], d_std, image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from videojam.data.config import FolderSource, WorldSource
+from videojam.data.config import FolderSource, Source
 
 MAX_NAMED = 10
 
@@ -22,7 +22,7 @@ def is_even(own_fps: float, fps: float, num_frames: int) -> bool:
     return abs(step - max(1, round(step))) * (num_frames - 1) < 0.5
 
 
-def rate_notes(rates: dict[str, float | None], source: FolderSource | WorldSource) -> list[str]:
+def rate_notes(rates: dict[str, float | None], source: Source) -> list[str]:
     """Name the clips of another frame rate, and say what was done with them.
 
     Args:

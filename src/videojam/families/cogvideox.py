@@ -82,9 +82,14 @@ class CogVideoXFamily(Family):
         return super().draw_noise((batch, frames, channels, *size), generators).transpose(1, 2)
 
     @torch.no_grad()
-    def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+    def encode_posterior(
+        self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]
+    ) -> tuple[Float[Tensor, "b c f hl wl"], Float[Tensor, "b c f hl wl"]]:
         """Encode a video; 1.5: the first latent frame is repeated in front if their number is odd."""
-        z = super().encode_video(pipe, video)
+        mean, std = super().encode_posterior(pipe, video)
+        return self._padded(pipe, mean), self._padded(pipe, std)
+
+    def _padded(self, pipe: Pipeline, z: Tensor) -> Tensor:
         first = z[:, :, :1].expand(-1, -1, self._padding(pipe, z.shape[2]), -1, -1)
         return torch.cat([first, z], dim=2)
 

@@ -40,9 +40,12 @@ class HunyuanVideo15Family(Family):
     # --- latents ---
 
     @torch.no_grad()
-    def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+    def encode_posterior(
+        self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]
+    ) -> tuple[Float[Tensor, "b c f hl wl"], Float[Tensor, "b c f hl wl"]]:
         """Encode a video clip by clip: the stock autoencoder's attention mask fits only a batch of one."""
-        return torch.cat([Family.encode_video(self, pipe, clip[None]) for clip in video])
+        means, stds = zip(*(Family.encode_posterior(self, pipe, clip[None]) for clip in video), strict=True)
+        return torch.cat(means), torch.cat(stds)
 
     # --- text ---
 

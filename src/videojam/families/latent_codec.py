@@ -82,8 +82,18 @@ class LatentCodec(Projections):
     @torch.no_grad()
     def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
         """Encode a video in −1..1 to normalised latents (the posterior's mode, float32)."""
+        return self.encode_posterior(pipe, video)[0]
+
+    @torch.no_grad()
+    def encode_posterior(
+        self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]
+    ) -> tuple[Float[Tensor, "b c f hl wl"], Float[Tensor, "b c f hl wl"]]:
+        """Encode a video in −1..1 to mean and deviation of its normalised latents, float32."""
         posterior = pipe.vae.encode(video.to(pipe.vae.device, pipe.vae.dtype)).latent_dist
-        return self.normalise(pipe.vae, posterior.mode().float())
+        mode = posterior.mode().float()
+        mean = self.normalise(pipe.vae, mode)
+        # `normalise` is affine, so that the deviation is scaled by what it makes of a difference
+        return mean, self.normalise(pipe.vae, mode + posterior.std.float()) - mean
 
     @torch.no_grad()
     def decode_video(

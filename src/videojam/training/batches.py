@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -17,17 +19,58 @@ def split_heldout(clips: list[EncodedClip], num_heldout: int) -> tuple[list[Enco
     return [clips[i] for i in sorted(order[num_heldout:])], [clips[i] for i in heldout]
 
 
-def clips_of_step(num_clips: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """Return the clip numbers of a step: every epoch is one permutation, a function of (seed, epoch).
+def clips_of_step(buckets: tuple[str, ...], batch_size: int, seed: int, step: int) -> list[int]:
+    """Return the clip numbers of a step, all of one size: a function of (seed, step) only.
 
-    Nothing is carried from step to step, so a resumed run reads on exactly where the broken one stopped.
+    Nothing is carried from step to step, so a resumed run reads on exactly where the broken one stopped. Of clips of
+    one size, every epoch is one permutation. Of several sizes, an epoch is a permutation within each size, cut into
+    batches whose order is drawn; a size's last batch is filled up from its beginning.
+
+    Args:
+        buckets: Size of each clip.
+        batch_size: Clips of a step.
+        seed: Of the order.
+        step: Steps done before.
     """
+    num_clips = len(buckets)
+    if len(set(buckets)) > 1:
+        num_batches = sum(-(-count // batch_size) for count in Counter(buckets).values())
+        return _epoch_batches(buckets, batch_size, seed, step // num_batches)[step % num_batches]
     return [
         _epoch_order(num_clips, seed, position // num_clips)[position % num_clips]
         for position in range(step * batch_size, (step + 1) * batch_size)
     ]
 
 
+def batches_of_one_size(clips: list[EncodedClip], batch_size: int) -> Iterator[tuple[int, list[EncodedClip]]]:
+    """Yield clips in batches of one size, each with the number of clips before it.
+
+    Args:
+        clips: In the order in which they are taken.
+        batch_size: Clips of a batch, at most.
+    """
+    done = 0
+    for bucket in dict.fromkeys(clip.bucket for clip in clips):
+        same = [clip for clip in clips if clip.bucket == bucket]
+        for start in range(0, len(same), batch_size):
+            batch = same[start : start + batch_size]
+            yield done, batch
+            done += len(batch)
+
+
 @lru_cache(maxsize=4)
 def _epoch_order(num_clips: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(num_clips, generator=generator_of(seed, epoch, "order")).tolist()
+
+
+@lru_cache(maxsize=4)
+def _epoch_batches(buckets: tuple[str, ...], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    order = _epoch_order(len(buckets), seed, epoch)
+    batches = []
+    for bucket in sorted(set(buckets)):
+        numbers = [number for number in order if buckets[number] == bucket]
+        num_batches = -(-len(numbers) // batch_size)
+        filled = [numbers[i % len(numbers)] for i in range(num_batches * batch_size)]
+        batches += [filled[i : i + batch_size] for i in range(0, len(filled), batch_size)]
+    shuffled = torch.randperm(len(batches), generator=generator_of(seed, epoch, "batches")).tolist()
+    return [batches[i] for i in shuffled]

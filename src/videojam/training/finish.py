@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from videojam.data.cache import read_encoded
-from videojam.data.encode import EncodedData
+from videojam.data.encode import EncodedData, read_latents
 from videojam.models.load import LoadedModel
 from videojam.models.record import MotionRecord
 from videojam.sampling.verify import VerifyReport
@@ -20,7 +19,7 @@ from videojam.training.state import TrainState
 
 def motion_record(config: TrainConfig, base: LoadedModel, data: EncodedData) -> MotionRecord:
     """Record what sampling must know; the deviation of d is measured on the first 64 clips."""
-    d = torch.stack([read_encoded(clip.path, ("d",))["d"].float() for clip in data.clips[:64]])
+    d = torch.cat([read_latents(clip, ("d",))["d"].float().flatten() for clip in data.clips[:64]])
     before = base.record
     return MotionRecord(
         motion=config.motion,

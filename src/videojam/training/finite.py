@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videojam.data.cache import read_encoded
-from videojam.data.encode import EncodedClip
+from videojam.data.encode import EncodedClip, read_latents
 from videojam.errors import VideoJamError
 from videojam.training.state import TrainRun
 
@@ -55,7 +54,7 @@ def non_finite(run: TrainRun, found: str, clips: Iterable[EncodedClip]) -> Video
     """
     step = run.state.step + 1
     for clip in clips:
-        bad = [key for key, tensor in read_encoded(clip.path).items() if not is_finite(tensor)]
+        bad = [key for key, tensor in read_latents(clip).items() if not is_finite(tensor)]
         if bad:
             return VideoJamError(
                 expected="finite latents and text in the cache",

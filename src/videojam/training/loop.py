@@ -61,7 +61,7 @@ def _step(run: TrainRun, rate: float, stop: StopRequest) -> tuple[Line, bool]:
     config, state = run.config, run.state
     for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
         group["lr"] = rate
-    numbers = clips_of_step(len(run.clips), config.batch_size, config.seed, state.step)
+    numbers = clips_of_step(run.buckets, config.batch_size, config.seed, state.step)
     line, stopping = _backward(run, numbers, stop)
     norm = _clip(run)
     if not math.isfinite(line["loss"]) or not math.isfinite(norm):

@@ -105,7 +105,7 @@ def _parse(text: str, where: str) -> Any:
 def _explain(error: ValidationError, where: str) -> VideoJamError:
     """Return the error that names the first key that doesn't fit, without the kind of source that pydantic adds."""
     found = explained(error, TrainConfig, where, SEE_FIELDS)
-    for kind in ("folder", "world"):
+    for kind in ("folder", "world", "prepared"):
         found.where = found.where.replace(f": data.source.{kind}.", ": data.source.", 1)
     quotes = "Put a name that looks like a number in quotes. "
     fix = (quotes if error.errors()[0]["type"] in ("string_type", "path_type") else "") + found.fix

@@ -106,7 +106,7 @@ def record_clips(out: Path, clips: list[EncodedClip], heldout: list[EncodedClip]
 
 def _names(clips: list[EncodedClip]) -> dict[str, str]:
     """Return the names of clips by the hash of content and caption."""
-    return {clip.path.stem: clip.name for clip in clips}
+    return {clip.key: clip.name for clip in clips}
 
 
 def _read_clips(path: Path) -> dict[str, dict[str, str]]:

@@ -13,12 +13,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from videojam.data.config import PreparedSource, prepared_facts
 from videojam.data.encode import EncodedData, prepare
 from videojam.files import require_replaceable
 from videojam.locks import locked
 from videojam.models.load import LoadedModel, load_model, with_image
 from videojam.models.record import FINGERPRINT_NAME, check_motion_code, load_record
 from videojam.models.resolve import resolve
+from videojam.motion.code import MotionCode
 from videojam.motion.estimators import OnFirstUse
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.moving import MovingWeight
@@ -103,6 +105,9 @@ def with_motion_of_base(config: TrainConfig) -> TrainConfig:
     Raises:
         VideoJamError: the recipe gives another value; names the key.
     """
+    source = config.data.source
+    if isinstance(source, PreparedSource) and "motion" not in config.model_fields_set:
+        config = config.model_copy(update={"motion": MotionCode(**prepared_facts(source.path)["motion"])})
     record = load_record(resolve(config.base))
     if record is None:
         return config

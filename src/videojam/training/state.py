@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from accelerate import Accelerator
@@ -53,6 +54,11 @@ class TrainRun:
     masks: dict[str, Tensor]
     clips: list[EncodedClip]
     heldout: list[EncodedClip]
+
+    @cached_property
+    def buckets(self) -> tuple[str, ...]:
+        """The size of each training clip; only clips of one size are batched."""
+        return tuple(clip.bucket for clip in self.clips)
 
     def autocast(self) -> torch.autocast:
         """Compute in bf16 where the recipe says so; the weights stay fp32."""

@@ -9,6 +9,7 @@ import torch
 
 from videojam.data.encode import read_batch
 from videojam.objective.draws import fixed_draws
+from videojam.training.batches import batches_of_one_size
 from videojam.training.ema import averaged
 from videojam.training.finite import non_finite
 from videojam.training.log import Line
@@ -30,8 +31,8 @@ def validate(run: TrainRun) -> Line:
         low, high = denoiser.sigma_range
         for t in (t for t in config.validate_t if low <= 1 - t <= high):
             sums = torch.zeros(len(halves))
-            for start in range(0, len(run.heldout), config.batch_size):
-                batch = read_batch(run.heldout[start : start + config.batch_size], device)
+            for start, clips in batches_of_one_size(run.heldout, config.batch_size):
+                batch = read_batch(clips, device)
                 draws = fixed_draws(start, len(batch.x), t, batch.x.shape[1:]).to(device)
                 with run.autocast():
                     losses = denoiser.losses(batch, draws)

@@ -1,0 +1,198 @@
+"""Shards of a prepared data set: Parquet, one row a clip, with its latents as bytes.
+
+Columns are those of the manifest, `motion_mean`, and three for each tensor: `NAME` (bytes), `NAME.shape`, `NAME.dtype`.
+Tensors are `x_mean`, `x_std`, `d_mean`, `d_std`, `text.*` and `image.*`. Metadata of the file says what made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from pyarrow import parquet
+from torch import Tensor
+
+from videojam.data.manifest import ManifestRow
+from videojam.errors import VideoJamError
+from videojam.files import refused, renamed
+
+SCHEMA_VERSION = 1
+KEY = b"videojam"
+FIX = "Free space or change the folder's permissions, and start again: finished shards are kept."
+KINDS = {"str": pa.string(), "float": pa.float64(),
+         "int": pa.int64(), "float | None": pa.float64()}  # fmt: skip
+OPEN_FILES = 64
+
+
+class ShardWriter:
+    """Writes rows one by one, so that no more than one is held.
+
+    Args:
+        path: File to write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: parquet.ParquetWriter | None = None
+        self.num_rows = 0
+
+    def add(self, row: ManifestRow, motion_mean: float, tensors: Mapping[str, Tensor]) -> None:
+        """Append a clip as a row group of its own, which can be read without the others."""
+        columns: dict[str, Any] = {**asdict(row), "motion_mean": motion_mean}
+        for name, tensor in tensors.items():
+            tensor = tensor.detach().cpu().contiguous()
+            columns[name] = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+            columns[f"{name}.shape"] = list(tensor.shape)
+            columns[f"{name}.dtype"] = str(tensor.dtype).removeprefix("torch.")
+        schema = _schema(list(tensors))
+        self._write(pa.Table.from_pylist([columns], schema=schema), schema)
+        self.num_rows += 1
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Write the end of the file.
+
+        Args:
+            facts: What made it, and what was left out.
+        """
+        if self._writer is None:
+            schema = _schema([])
+            self._write(pa.Table.from_pylist([], schema=schema), schema)
+        assert self._writer is not None
+        self._writer.add_key_value_metadata({KEY: json.dumps(facts, ensure_ascii=False).encode()})
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self, table: pa.Table, schema: pa.Schema) -> None:
+        if self._writer is None:
+            # latents are noise to a compressor; the checksum of each page is compared when it is read
+            self._writer = parquet.ParquetWriter(
+                self._path, schema, compression="none", use_dictionary=False, write_page_checksum=True
+            )
+        self._writer.write_table(table)
+
+
+@contextmanager
+def new_shard(path: Path) -> Iterator[ShardWriter]:
+    """Write a shard under a temporary name; it gets its own when the block ends well.
+
+    Raises:
+        VideoJamError: no room or permission.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with renamed(path) as unfinished:
+            writer = ShardWriter(unfinished)
+            try:
+                yield writer
+            finally:
+                writer.close()
+    except OSError as error:
+        raise refused(path, error, FIX) from error
+
+
+def read_facts_of(path: Path) -> dict[str, Any]:
+    """Return what made a shard, and what was left out.
+
+    Raises:
+        VideoJamError: it is no whole shard of ours.
+    """
+    content = (_open(path).metadata.metadata or {}).get(KEY)
+    if content is None:
+        raise damaged(path, "a Parquet file that videojam did not write")
+    facts: dict[str, Any] = json.loads(content)
+    if facts.get("schema_version") != SCHEMA_VERSION:
+        raise damaged(path, f"schema version {facts.get('schema_version')}, not {SCHEMA_VERSION}")
+    return facts
+
+
+def read_columns(path: Path, names: list[str]) -> list[dict[str, Any]]:
+    """Read small columns of every row.
+
+    Raises:
+        VideoJamError: the bytes are not those that were written.
+    """
+    with _explained(path):
+        rows: list[dict[str, Any]] = _open(path).read(columns=names).to_pylist()
+    return rows
+
+
+def read_tensors(path: Path, row: int, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+    """Read the tensors of one row.
+
+    Args:
+        path: Shard.
+        row: Number of the row in it.
+        names: Which ones; all if None.
+
+    Raises:
+        VideoJamError: the bytes are not those that were written.
+    """
+    file = _open(path)
+    names = names or tensor_names(path)
+    columns = [f"{name}{suffix}" for name in names for suffix in ("", ".shape", ".dtype")]
+    with _explained(path):
+        (content,) = file.read_row_group(row, columns=columns, use_threads=False).to_pylist()
+    return {
+        name: torch.frombuffer(
+            bytearray(content[name]), dtype=getattr(torch, content[f"{name}.dtype"])
+        ).reshape(content[f"{name}.shape"])
+        for name in names
+    }
+
+
+def tensor_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the tensors that a shard holds."""
+    names = _open(path).schema_arrow.names
+    return tuple(name for name in names if f"{name}.shape" in names)
+
+
+def damaged(path: Path, found: str) -> VideoJamError:
+    """Return the error of a file that isn't the shard that was written."""
+    return VideoJamError(
+        expected="a shard as `videojam data prepare` wrote it",
+        found=found,
+        where=str(path),
+        fix="Delete the file and prepare again: only it is made anew. If it happens again, check the disk.",
+    )
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, str(error).splitlines()[0]) from None
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _opened(path: Path, stamp: tuple[int, int]) -> parquet.ParquetFile:
+    return parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+
+
+def _open(path: Path) -> parquet.ParquetFile:
+    with _explained(path):
+        stat = path.stat()
+        return _opened(path, (stat.st_size, stat.st_mtime_ns))
+
+
+def _schema(names: list[str]) -> pa.Schema:
+    columns = [(field.name, KINDS[str(field.type)]) for field in fields(ManifestRow)]
+    columns.append(("motion_mean", pa.float64()))
+    for name in names:
+        columns += [
+            (name, pa.binary()),
+            (f"{name}.shape", pa.list_(pa.int64())),
+            (f"{name}.dtype", pa.string()),
+        ]
+    return pa.schema(columns)

@@ -1,0 +1,325 @@
+"""A data set becomes shards: the same latents as in training's cache, whatever interrupts the work."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from videojam.data.config import DataConfig, FolderSource, PreparedSource
+from videojam.data.encode import prepare, read_batch, read_latents
+from videojam.data.prepare import FACTS_NAME, PrepareRequest, prepare_folder
+from videojam.data.request import clip_fields, share_of
+from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
+from videojam.data.shards import read_columns, read_facts_of, read_tensors, tensor_names
+from videojam.errors import VideoJamError
+from videojam.models.encoders import loaded_encoders
+from videojam.models.load import load_model
+from videojam.motion.code import MotionCode
+from videojam.motion.video import write_video
+from videojam.training.batches import clips_of_step
+from videojam.world import WorldConfig, sample_clip
+
+DIS = MotionCode(estimator="dis", scale=0.1)
+QUIET = {"say": lambda line: None}
+
+
+def settings(*buckets, motion=DIS, **fields):
+    buckets = tuple(parse_bucket(text) for text in buckets or ("5x32x32",))
+    own = {key: fields.pop(key) for key in ("clips_per_shard", "batch_clips") if key in fields}
+    return PrepareSettings(
+        clips=ClipSettings(buckets=buckets, fps=8, **fields), motion=motion, max_sequence_length=16, **own
+    )
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    """Five readable clips, wide and tall, and one that can't be decoded."""
+    folder = tmp_path_factory.mktemp("source")
+    for seed in range(5):
+        height, width = (32, 64) if seed < 3 else (64, 32)
+        clip = sample_clip(seed, WorldConfig(num_frames=9, height=height, width=width))
+        write_video(folder / f"{seed}.mp4", clip.video, 8)
+        (folder / f"{seed}.txt").write_text(clip.caption)
+    (folder / "bad.mp4").write_bytes(b"nothing" * 50)
+    (folder / "bad.txt").write_text("x")
+    return folder
+
+
+@pytest.fixture
+def request_of(clips, tmp_path, tiny_wan):
+    def make(out="out", *buckets, share=(0, 1), source=clips, **fields):
+        return PrepareRequest(source, tmp_path / out, str(tiny_wan), settings(*buckets, **fields), share)
+
+    return make
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def test_shards_hold_the_latents_of_trainings_own_cache(request_of, tiny_wan, clips, tmp_path):
+    request = request_of(batch_clips=4)
+    report = prepare_folder(request, **QUIET)
+    assert (report.num_clips, report.num_shards, list(report.left_out)) == (5, 1, ["bad.mp4"])
+    model = load_model(tiny_wan)
+    source = FolderSource(path=clips, num_frames=5, height=32, width=32, fps=8, on_error="skip")
+    config = DataConfig(source=source, cache=tmp_path / "cache", num_heldout=1, max_sequence_length=16)
+    cached = prepare(model, config, DIS)
+    own = prepare(model, config.model_copy(update={"source": PreparedSource(path=request.out)}), DIS)
+    assert [clip.caption for clip in own.clips] == [clip.caption for clip in cached.clips]
+    for mine, theirs in zip(own.clips, cached.clips, strict=True):
+        a, b = read_latents(mine), read_latents(theirs)
+        assert a.keys() == b.keys()
+        for key in a:
+            torch.testing.assert_close(a[key], b[key], rtol=1e-3, atol=1e-3)
+    batch = read_batch(own.clips[:2], "cpu")
+    assert batch.x.shape == batch.d.shape == (2, 4, 2, 4, 4)
+    torch.testing.assert_close(
+        own.null_text["encoder_hidden_states"], cached.null_text["encoder_hidden_states"]
+    )
+    assert "bad.mp4" in own.left_out
+
+
+def test_a_row_has_mean_and_deviation_of_the_posterior(request_of, tiny_wan, clips):
+    request = request_of(batch_clips=1)
+    prepare_folder(request, **QUIET)
+    (shard,) = request.out.glob("*.parquet")
+    tensors = read_tensors(shard, 0)
+    from videojam.motion.video import read_video
+
+    video = read_video(clips / "0.mp4", 5, 8, 32, 32).frames
+    model = load_model(tiny_wan)
+    with torch.no_grad():
+        posterior = model.pipeline.vae.encode(video.movedim(1, 0)[None].float() / 127.5 - 1).latent_dist
+    std = torch.tensor(model.pipeline.vae.config["latents_std"]).view(-1, 1, 1, 1)
+    mean = torch.tensor(model.pipeline.vae.config["latents_mean"]).view(-1, 1, 1, 1)
+    torch.testing.assert_close(
+        tensors["x_mean"].float(), (posterior.mean[0] - mean) / std, rtol=2e-3, atol=2e-3
+    )
+    torch.testing.assert_close(tensors["x_std"].float(), posterior.std[0] / std, rtol=2e-3, atol=2e-3)
+
+
+def test_shapes_go_into_buckets_and_a_step_reads_one_of_them(request_of, tiny_wan, tmp_path):
+    request = request_of("out", "5x32x64", "5x64x32", clips_per_shard=2)
+    prepare_folder(request, **QUIET)
+    names = sorted(path.name for path in request.out.glob("*.parquet"))
+    assert names == [f"shard-0000{i}-{b}.parquet" for i, b in enumerate(("5x32x64", "5x32x64", "5x64x32"))]
+    config = DataConfig(source=PreparedSource(path=request.out), num_heldout=1, max_sequence_length=16)
+    data = prepare(load_model(tiny_wan), config, DIS)
+    buckets = tuple(clip.bucket for clip in data.clips)
+    seen = []
+    for step in range(3):  # two batches of wide clips, one of tall ones
+        numbers = clips_of_step(buckets, 2, seed=3, step=step)
+        assert numbers == clips_of_step(buckets, 2, seed=3, step=step)
+        assert len({buckets[number] for number in numbers}) == 1
+        read_batch([data.clips[number] for number in numbers], "cpu")
+        seen += numbers
+    assert set(seen) == set(range(5))
+
+
+def test_a_second_run_makes_nothing_and_other_settings_or_clips_are_refused_by_name(
+    request_of, clips, tmp_path
+):
+    import shutil
+
+    source = tmp_path / "copy"
+    shutil.copytree(clips, source)
+    request = request_of(source=source)
+    prepare_folder(request, **QUIET)
+    before = contents(request.out)
+    report = prepare_folder(request, **QUIET)
+    assert (report.num_kept, report.num_shards) == (1, 1)
+    assert contents(request.out) == before
+    for changed, name in (
+        (request_of(source=source, fit="letterbox"), "clips = "),
+        (request_of(source=source, motion=DIS.model_copy(update={"scale": 0.2})), "motion = "),
+    ):
+        with pytest.raises(VideoJamError, match=name):
+            prepare_folder(changed, **QUIET)
+    (source / "0.txt").write_text("another caption")
+    with pytest.raises(VideoJamError, match=r"0\.mp4 is changed in caption"):
+        prepare_folder(request, **QUIET)
+    (source / "0.mp4").unlink()
+    with pytest.raises(VideoJamError, match=r"0\.mp4 is gone"):
+        prepare_folder(request, **QUIET)
+    assert contents(request.out) == before
+
+
+def test_shares_make_the_same_shards_as_one_process(request_of):
+    whole, parts = (
+        request_of("whole", clips_per_shard=2),
+        [request_of("parts", share=(i, 2), clips_per_shard=2) for i in range(2)],
+    )
+    prepare_folder(whole, **QUIET)
+    for part in parts:
+        prepare_folder(part, **QUIET)
+    assert contents(whole.out) == contents(parts[0].out)
+
+
+def test_an_unfinished_folder_is_not_trained_on(request_of, tiny_wan):
+    request = request_of(share=(0, 2), clips_per_shard=2)
+    prepare_folder(request, **QUIET)
+    config = DataConfig(source=PreparedSource(path=request.out), num_heldout=1)
+    with pytest.raises(VideoJamError, match="number 1 is missing"):
+        prepare(load_model(tiny_wan), config, DIS)
+
+
+def test_training_refuses_another_motion_code_or_model_by_name(request_of, tiny_wan, tiny_wan_i2v):
+    request = request_of()
+    prepare_folder(request, **QUIET)
+    config = DataConfig(source=PreparedSource(path=request.out), num_heldout=1, max_sequence_length=16)
+    model = load_model(tiny_wan)
+    with pytest.raises(VideoJamError, match="motion = "):
+        prepare(model, config, DIS.model_copy(update={"curve": "sqrt"}))
+    with torch.no_grad():
+        next(iter(model.pipeline.vae.parameters())).add_(1)
+    with pytest.raises(VideoJamError, match="autoencoder = "):
+        prepare(model, config, DIS)
+
+
+def test_still_and_wild_clips_are_left_out_with_their_speed(request_of, tmp_path):
+    source = tmp_path / "still"
+    source.mkdir()
+    texture = (torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    for name, step in (("still", 0), ("moving", 2)):
+        frames = torch.stack([texture.roll(i * step, 2) for i in range(9)])
+        write_video(source / f"{name}.mp4", frames, 8)
+        (source / f"{name}.txt").write_text(name)
+    report = prepare_folder(request_of(source=source, min_motion=0.001), **QUIET)
+    assert list(report.left_out) == ["still.mp4"]
+    assert "too still" in report.left_out["still.mp4"]
+    report = prepare_folder(request_of("wild", source=source, max_motion=0.001), **QUIET)
+    assert list(report.left_out) == ["moving.mp4"]
+
+
+def test_a_damaged_shard_is_refused_by_its_name_and_made_again_once_deleted(request_of):
+    request = request_of()
+    prepare_folder(request, **QUIET)
+    (shard,) = request.out.glob("*.parquet")
+    whole = shard.read_bytes()
+    start = whole.index(read_tensors(shard, 0)["x_mean"].numpy().tobytes())
+    shard.write_bytes(whole[:start] + bytes(8) + whole[start + 8 :])
+    with pytest.raises(VideoJamError, match="Delete the file"):
+        read_tensors(shard, 0)
+    shard.write_bytes(whole[:-40])
+    with pytest.raises(VideoJamError, match="Delete the file"):
+        prepare_folder(request, **QUIET)
+    shard.unlink()
+    prepare_folder(request, **QUIET)
+    assert shard.read_bytes() == whole
+
+
+def test_a_full_disk_leaves_no_half_shard_and_the_next_run_goes_on(request_of, monkeypatch):
+    from pyarrow import parquet
+
+    request = request_of()
+
+    def full(self, table):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet.ParquetWriter, "write_table", full)
+        with pytest.raises(VideoJamError, match="No space left"):
+            prepare_folder(request, **QUIET)
+    assert not list(request.out.glob("*shard-*"))
+    assert prepare_folder(request, **QUIET).num_clips == 5
+
+
+def test_a_folder_with_other_files_is_not_written_to(request_of, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("x")
+    with pytest.raises(VideoJamError, match=r"thesis\.txt"):
+        prepare_folder(request_of(), **QUIET)
+
+
+def test_encoders_are_loaded_without_transformer_and_one_after_the_other(tiny_wan):
+    with loaded_encoders(tiny_wan, "text") as model:
+        modules = {n for n, part in model.pipeline.components.items() if isinstance(part, torch.nn.Module)}
+        assert modules == {"text_encoder"}
+    assert model.pipeline.text_encoder is None
+    with loaded_encoders(tiny_wan, "pixels") as model:
+        modules = {n for n, part in model.pipeline.components.items() if isinstance(part, torch.nn.Module)}
+        assert modules == {"vae"}
+        assert model.family.latent_shape(model.pipeline, 5, 32, 32) == (4, 2, 4, 4)
+
+
+def test_text_is_encoded_in_the_type_of_the_stored_weights(tiny_wan, tmp_path):
+    import shutil
+
+    folder = tmp_path / "bf16"
+    shutil.copytree(tiny_wan, folder)
+    model = load_model(tiny_wan)
+    model.pipeline.text_encoder.bfloat16().save_pretrained(folder / "text_encoder")
+    with loaded_encoders(folder, "text") as loaded:
+        assert loaded.pipeline.text_encoder.dtype == torch.bfloat16
+
+
+def test_the_share_comes_from_the_flag_or_the_launcher(tiny_wan):
+    assert share_of(None, {}) == (0, 1)
+    assert share_of("2/8", {"RANK": "1", "WORLD_SIZE": "4"}) == (2, 8)
+    assert share_of(None, {"RANK": "1", "WORLD_SIZE": "4"}) == (1, 4)
+    array = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "1"}
+    assert share_of(None, array) == (2, 4)
+    for wrong in ("8/8", "a", "1/0", "-1/2"):
+        with pytest.raises(VideoJamError, match="0 ≤ I < N"):
+            share_of(wrong, {})
+    with pytest.raises(VideoJamError, match="a multiple of"):
+        clip_fields(str(tiny_wan), ["5x30x32"], None)
+
+
+def test_columns_and_facts_are_as_documented(request_of):
+    request = request_of()
+    prepare_folder(request, **QUIET)
+    (shard,) = request.out.glob("*.parquet")
+    rows = read_columns(shard, ["clip_id", "caption", "bucket", "split", "motion_mean"])
+    assert [row["clip_id"] for row in rows] == [f"{i}.mp4" for i in range(5)]
+    assert all(row["motion_mean"] >= 0 and row["bucket"] == "5x32x32" for row in rows)
+    assert tensor_names(shard) == ("x_mean", "x_std", "d_mean", "d_std", "text.encoder_hidden_states")
+    facts = read_facts_of(shard)
+    assert (facts["schema_version"], facts["num_clips"], facts["left_out"]) == (1, 5, {})
+    stored = json.loads((request.out / FACTS_NAME).read_text())
+    assert stored["num_shards"] == 1
+
+
+COMMAND = [sys.executable, "-m", "videojam", "data", "prepare"]
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_points_it_ends_with_the_same_bytes(clips, tiny_wan, tmp_path):
+    """Kill −9 at 20 random times, two preparers at once at the end: the same bytes, no clip lost or doubled."""
+    arguments = [str(clips), "--base", str(tiny_wan), "--bucket", "5x32x32", "--fps", "8", "--workers", "1"]
+    arguments += ["--motion", "estimator=dis", "--clips-per-shard", "1", "--device", "cpu"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    started = time.monotonic()
+    subprocess.run([*COMMAND, *arguments[:1], str(whole), *arguments[1:]], check=False, capture_output=True)
+    took = time.monotonic() - started
+    draws = torch.rand(20, generator=torch.Generator().manual_seed(0)).tolist()
+    for share in draws:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments[:1], str(killed), *arguments[1:]],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(share * took)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(
+        [*COMMAND, *arguments[:1], str(killed), *arguments[1:]], check=False, capture_output=True
+    )
+    assert done.returncode == 1, done.stderr  # bad.mp4
+    assert contents(killed) == contents(whole)
+
+
+def test_two_preparers_at_once_the_second_is_refused(request_of):
+    from videojam.locks import locked
+
+    request = request_of()
+    with locked(request.out, "prepare-0-of-1"), pytest.raises(VideoJamError, match="no other run"):
+        prepare_folder(request, **QUIET)
