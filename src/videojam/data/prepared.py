@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -81,7 +82,8 @@ def open_prepared(
             length made; names the field.
     """
     facts = prepared_facts(folder)
-    stored, asked = {"motion": facts["motion"]}, {"motion": code.model_dump(mode="json")}
+    stored: dict[str, Any] = {"motion": facts["motion"]}
+    asked: dict[str, Any] = {"motion": code.model_dump(mode="json")}
     if facts["max_sequence_length"] is not None and max_sequence_length is not None:
         stored["max_sequence_length"] = facts["max_sequence_length"]
         asked["max_sequence_length"] = max_sequence_length

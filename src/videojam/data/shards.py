@@ -1,12 +1,14 @@
 """Shards of a prepared data set: Parquet, one row a clip, with its latents as bytes.
 
-Columns are those of the manifest, `motion_mean`, and three for each tensor: `NAME` (bytes), `NAME.shape`, `NAME.dtype`.
+Columns are the manifest's, `motion_mean`, and four for each tensor: `NAME` (bytes), `NAME.shape`, `NAME.dtype` and
+`NAME.crc32`, which is compared whenever the tensor is read.
 Tensors are `x_mean`, `x_std`, `d_mean`, `d_std`, `text.*` and `image.*`. Metadata of the file says what made it.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -28,6 +30,8 @@ KEY = b"videojam"
 FIX = "Free space or change the folder's permissions, and start again: finished shards are kept."
 KINDS = {"str": pa.string(), "float": pa.float64(),
          "int": pa.int64(), "float | None": pa.float64()}  # fmt: skip
+PROPERTIES = (".shape", ".dtype", ".crc32")
+"""Columns that stand beside a tensor's bytes."""
 OPEN_FILES = 64
 
 
@@ -49,6 +53,7 @@ class ShardWriter:
         for name, tensor in tensors.items():
             tensor = tensor.detach().cpu().contiguous()
             columns[name] = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+            columns[f"{name}.crc32"] = zlib.crc32(columns[name])
             columns[f"{name}.shape"] = list(tensor.shape)
             columns[f"{name}.dtype"] = str(tensor.dtype).removeprefix("torch.")
         schema = _schema(list(tensors))
@@ -75,9 +80,9 @@ class ShardWriter:
 
     def _write(self, table: pa.Table, schema: pa.Schema) -> None:
         if self._writer is None:
-            # latents are noise to a compressor; the checksum of each page is compared when it is read
+            # latents are noise to a compressor, and statistics would hold their bytes twice more
             self._writer = parquet.ParquetWriter(
-                self._path, schema, compression="none", use_dictionary=False, write_page_checksum=True
+                self._path, schema, compression="none", use_dictionary=False, write_statistics=False
             )
         self._writer.write_table(table)
 
@@ -140,15 +145,17 @@ def read_tensors(path: Path, row: int, names: tuple[str, ...] | None = None) -> 
     """
     file = _open(path)
     names = names or tensor_names(path)
-    columns = [f"{name}{suffix}" for name in names for suffix in ("", ".shape", ".dtype")]
+    columns = ["clip_id"] + [f"{name}{suffix}" for name in names for suffix in ("", *PROPERTIES)]
     with _explained(path):
         (content,) = file.read_row_group(row, columns=columns, use_threads=False).to_pylist()
-    return {
-        name: torch.frombuffer(
-            bytearray(content[name]), dtype=getattr(torch, content[f"{name}.dtype"])
-        ).reshape(content[f"{name}.shape"])
-        for name in names
-    }
+    return {name: _tensor(content, name, path) for name in names}
+
+
+def _tensor(content: dict[str, Any], name: str, path: Path) -> Tensor:
+    if zlib.crc32(content[name]) != content[f"{name}.crc32"]:
+        raise damaged(path, f"other bytes in {name} of {content.get('clip_id', 'a clip')}")
+    dtype = getattr(torch, content[f"{name}.dtype"])
+    return torch.frombuffer(bytearray(content[name]), dtype=dtype).reshape(content[f"{name}.shape"])
 
 
 def tensor_names(path: Path) -> tuple[str, ...]:
@@ -177,7 +184,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 @lru_cache(maxsize=OPEN_FILES)
 def _opened(path: Path, stamp: tuple[int, int]) -> parquet.ParquetFile:
-    return parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+    return parquet.ParquetFile(path, memory_map=True)
 
 
 def _open(path: Path) -> parquet.ParquetFile:
@@ -190,9 +197,6 @@ def _schema(names: list[str]) -> pa.Schema:
     columns = [(field.name, KINDS[str(field.type)]) for field in fields(ManifestRow)]
     columns.append(("motion_mean", pa.float64()))
     for name in names:
-        columns += [
-            (name, pa.binary()),
-            (f"{name}.shape", pa.list_(pa.int64())),
-            (f"{name}.dtype", pa.string()),
-        ]
+        columns += [(name, pa.binary()), (f"{name}.shape", pa.list_(pa.int64()))]
+        columns += [(f"{name}.dtype", pa.string()), (f"{name}.crc32", pa.int64())]
     return pa.schema(columns)

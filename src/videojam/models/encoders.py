@@ -117,7 +117,7 @@ class _Config(dict[str, Any]):
     def __init__(self, stock: type, content: dict[str, Any]) -> None:
         import inspect
 
-        parameters = inspect.signature(stock.__init__).parameters.values()
+        parameters = inspect.signature(stock).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
         super().__init__({**defaults, **content})
 
