@@ -12,7 +12,6 @@ import typer
 from videojam.cli.common import MODEL_HELP, build, memory_explained, named_path, say, start, stoppable
 
 if TYPE_CHECKING:
-    from videojam.data.prepare import Run
     from videojam.data.workers import WorkerConfig
 
 data_app = typer.Typer(
@@ -146,9 +145,6 @@ def data_prepare(
             metavar="I/N", help="Make every N-th shard from I on. (default: torchrun's or Slurm's rank)"
         ),
     ] = None,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="What reads clips: processes here, or a Ray cluster.")
-    ] = "local",
     layout: LayoutOption = None,
     allow_unused: UnusedOption = 0.0,
     workers: WorkersOption = None,
@@ -191,7 +187,7 @@ def data_prepare(
     )
     share = share_of(shard, os.environ)
     request = PrepareRequest(
-        source, out, base, settings, share, device, _workers(workers, time_limit), layout, _engine(engine)
+        source, out, base, settings, share, device, _workers(workers, time_limit), layout
     )
     with (
         stoppable("Finished shards are kept; the same command goes on."),
@@ -205,13 +201,3 @@ def data_prepare(
     say(f"Next: videojam train RECIPE --set data.source.kind=prepared --set data.source.path={out}")
     typer.echo(out)
     raise typer.Exit(0 if report.num_clips and report.unused_share <= allow_unused else 1)
-
-
-def _engine(name: str) -> Run:
-    if name == "ray":
-        from videojam.data.ray_engine import in_ray
-
-        return in_ray
-    from videojam.data.workers import in_workers
-
-    return in_workers
