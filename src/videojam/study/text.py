@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from videojam.bench.report.text import p_words
 from videojam.evaluation.intervals import Interval
 from videojam.study.results import Compared, Results
 
@@ -33,11 +34,6 @@ def result_lines(results: Results) -> list[str]:
 def percent(i: Interval) -> str:
     """Return a share with its interval, in per cent."""
     return f"{100 * i.mean:.1f} % ({100 * i.low:.1f} to {100 * i.high:.1f})"
-
-
-def p_words(p: float) -> str:
-    """Return a p value, as "p = 0.012" or "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _line(one: Compared, width: int) -> str:

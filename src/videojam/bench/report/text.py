@@ -34,9 +34,14 @@ def table_lines(results: Results) -> list[str]:
                     measure.show(v, signed=True)
                     for v in (c.difference.mean, c.difference.low, c.difference.high)
                 )
-                line += f"; minus {c.against}: {mean} ({low} to {high}), p = {c.p_holm:.3f}"
+                line += f"; minus {c.against}: {mean} ({low} to {high}), {p_words(c.p_holm)}"
             lines.append(line)
     return lines
+
+
+def p_words(p: float) -> str:
+    """Return a p value, as "p = 0.012" or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def problem_lines(results: Results) -> list[str]:
