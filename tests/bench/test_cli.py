@@ -157,7 +157,7 @@ def test_ablate_runs_table_3(joint_wan, tmp_path):
         (("run", "tiny:base,colour=red", "--suite", "world"), "colour"),
         (("ablate", "tiny:videojam,mode=cfg", "--suite", "world"), "the ablations set it"),
         (("score",), "no such file"),
-        (("run", "tiny:base", "--judge", "taste"), "one of world, proxies"),
+        (("run", "tiny:base", "--judge", "taste"), "one of world, grid, proxies"),
         (("run", "tiny:base", "--vbench-parts", "nowhere.yaml"), "dino"),
     ],
 )

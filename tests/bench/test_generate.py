@@ -209,7 +209,7 @@ def test_a_clip_that_cannot_be_made_is_noted_and_the_rest_goes_on(bench, tiny_wa
 
 
 def test_when_nothing_can_be_made_the_reason_is_told(bench, tiny_wan):
-    with pytest.raises(VideoJamError, match="cfg or none"):
+    with pytest.raises(VideoJamError, match="cfg, auto or none"):
         generate_arm(bench, parse_arm(f"base={tiny_wan},{SIZE},mode=inner"))
 
 

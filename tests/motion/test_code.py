@@ -17,6 +17,7 @@ def test_defaults_are_the_papers():
         "scale": 0.15,
         "curve": "linear",
         "padding": "first",
+        "gain": 1.0,
     }
 
 

@@ -17,8 +17,6 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videojam.evaluation.intervals import ratio_of_sums
-
 NEUTRAL = 0.05
 """|w*| up to which guidance counts as neither towards nor away from the data: the gate of docs/study-premise.md."""
 SCALES_TO_TRY = (1.0, 3.0)
@@ -51,6 +49,8 @@ def best_scale(part: NDArray[np.float64], whole: NDArray[np.float64]) -> dict[st
         return nothing
     if len(part) < 2 or (whole == 0).any():  # a resample could hold only clips without a push
         return nothing | {"mean": float(part.sum() / whole.sum())}
+    from videojam.evaluation.intervals import ratio_of_sums  # scipy, which the study does without on a GPU
+
     return dict(asdict(ratio_of_sums(part, whole)))
 
 
