@@ -27,8 +27,8 @@ MAX_WEIGHT_FILES = 4
 def call(run: Run, options: argparse.Namespace) -> None:
     """Gates; a base unless one is there; arms of each seed; their clips."""
     compiled = not options.no_compile
-    if not (run.folder / "gates.json").exists():
-        run.log(f"{run.device}, {json.dumps(gates(run, options.clips))}")
+    found = (run.folder / "gates.json").exists()
+    run.log(f"{run.device}, " + ("gates as found" if found else json.dumps(gates(run, options.clips))))
     pack(run, options.back)
     if not (run.folder / "base.safetensors").exists():
         plan = Plan(options.base_minutes, options.base_steps, 4, log=run.log, snapshots=tuple(options.young))

@@ -6,12 +6,15 @@ Reads `benchmarks/results/premise/RUN`, where each run keeps its config, curves 
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from studies.pages import with_block
 from studies.premise.heldout import TIMES
 from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference
 from videojam.files import write_text
@@ -47,12 +50,14 @@ Values = NDArray[np.float64]
 
 def coherent(run: str, arm: str, rule: str, noise: int) -> Values | None:
     """Return the share of seeds in which each clip is coherent, `[512]`; None where it was not sampled."""
-    rows = [
-        flags[f"{rule}/coherent"]
-        for file in sorted((FOLDER / run).glob(f"{arm}*.n{noise}.flags.safetensors"))
-        if f"{rule}/coherent" in (flags := load_file(file))
-    ]
+    rows = [flags[f"{rule}/coherent"] for flags in _flags(run, arm, noise) if f"{rule}/coherent" in flags]
     return np.stack(rows).astype(np.float64).mean(0) if rows else None
+
+
+@cache
+def _flags(run: str, arm: str, noise: int) -> list[dict[str, NDArray[Any]]]:
+    """Return the judge's flags of an arm, a table for each seed."""
+    return [load_file(file) for file in sorted((FOLDER / run).glob(f"{arm}*.n{noise}.flags.safetensors"))]
 
 
 def best(run: str, group: str, noise: int) -> str | None:
@@ -115,10 +120,8 @@ def summary(run: str) -> dict[str, object]:
 
 
 def _rules(run: str, arm: str, noise: int) -> list[str]:
-    file = next(iter(sorted((FOLDER / run).glob(f"{arm}*.n{noise}.flags.safetensors"))), None)
-    if file is None:
-        return []
-    return [key.removesuffix("/coherent") for key in load_file(file) if key.endswith("/coherent")]
+    first = next(iter(_flags(run, arm, noise)), {})
+    return [key.removesuffix("/coherent") for key in first if key.endswith("/coherent")]
 
 
 def _numbers(interval: Interval) -> dict[str, object]:
@@ -193,14 +196,6 @@ def _cell(row: dict[str, float] | None, sign: str = "") -> str:
     return f"{row['mean']:{sign}.1f} ({row['low']:{sign}.1f} to {row['high']:{sign}.1f})"
 
 
-def with_block(text: str, name: str, content: str) -> str:
-    """Put content between a page's markers of a block."""
-    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
-    before, _, rest = text.partition(start)
-    _, _, after = rest.partition(end)
-    return f"{before}{start}\n{content}\n{end}{after}"
-
-
 def all_runs() -> tuple[str, ...]:
     """Return the names of the runs, each once."""
     return tuple(dict.fromkeys([*RUNS, *TEXTURES.values(), DIM]))
@@ -216,10 +211,8 @@ def main() -> None:
     """Write results.json and the page's tables."""
     results = {run: summary(run) for run in all_runs()}
     write_text(FOLDER / "results.json", json.dumps(results, indent=1) + "\n")
-    page = PAGE.read_text(encoding="utf-8")
     for name, content in page_tables(results).items():
-        page = with_block(page, name, content)
-    write_text(PAGE, page)
+        write_text(PAGE, with_block(PAGE, name, content.splitlines()))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from typing import get_args
 
 import torch
 
-from studies.premise.results import PAGE, with_block
+from studies.pages import with_block
+from studies.premise.results import PAGE
 from studies.premise.testbed import generator_of
 from videojam.files import write_text
 from videojam.world.grid import GridConfig, draw_clips, lawful_scenes
@@ -80,7 +81,7 @@ def main() -> None:
         "validation": table,
     }
     write_text(options.out, json.dumps(result, indent=1) + "\n")
-    write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), "validation", markdown(table, world.kinds)))
+    write_text(PAGE, with_block(PAGE, "validation", markdown(table, world.kinds).splitlines()))
     print(markdown(table, world.kinds), json.dumps(result["clips_per_cpu_s"]), sep="\n\n")
     low = [name for name, least in MIN_BORNE.items() if table[name]["coherent"] < least]
     sys.exit(f"borne less often than required: {low}" if low else 0)

@@ -104,9 +104,7 @@ def cover(pixels: Tensor, size: tuple[int, int], natural: tuple[int, int] | None
         return pixels
     ratio = max(height / own_height, width / own_width)
     resized = (max(height, round(own_height * ratio)), max(width, round(own_width * ratio)))
-    enlarged = functional.interpolate(
-        pixels[None].contiguous(), size=resized, mode="bicubic", antialias=True
-    )[0]
+    enlarged = _interpolated(pixels, resized)
     top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
     return enlarged[:, top : top + height, left : left + width]
 
@@ -127,9 +125,7 @@ def contain(pixels: Tensor, size: tuple[int, int], natural: tuple[int, int] | No
         min(width, max(1, round(own_width * ratio))),
     )
     if tuple(pixels.shape[1:]) != inner:
-        pixels = functional.interpolate(
-            pixels[None].contiguous(), size=inner, mode="bicubic", antialias=True
-        )[0]
+        pixels = _interpolated(pixels, inner)
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     return functional.pad(pixels, (left, width - inner[1] - left, top, height - inner[0] - top))
 
@@ -147,3 +143,7 @@ def _turns(image: VideoFrame) -> tuple[bool, bool, bool]:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return False, a < 0, d < 0
     return True, c < 0, b < 0
+
+
+def _interpolated(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(pixels[None].contiguous(), size=size, mode="bicubic", antialias=True)[0]

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from videojam.bench.report import colours
 from videojam.bench.report.human import HumanVotes, Row, arm_cells, paper_rows, votes_note, votes_table
-from videojam.bench.report.text import p_words
+from videojam.bench.report.tables import p_words
 from videojam.evaluation.intervals import Interval
 from videojam.study.results import Compared, Results
 from videojam.study.text import percent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from videojam.bench.report.text import p_words
+from videojam.bench.report.tables import p_words
 from videojam.evaluation.intervals import Interval
 from videojam.study.results import Compared, Results
 

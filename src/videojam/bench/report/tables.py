@@ -128,8 +128,13 @@ def _difference_words(c: Comparison, m: Measure) -> str:
 
 def _test_words(c: Comparison) -> str:
     effect = "" if c.effect is None else f"d = {c.effect:+.2f}, ".replace("-", "−")
-    p = "<\u00a00.001" if c.p_holm < 0.001 else f"=\u00a0{c.p_holm:.3f}"
-    return f"{effect}{c.wins} up, {c.losses} down of {c.difference.n}; p\u00a0{p}"
+    p = p_words(c.p_holm).replace(" ", "\u00a0")
+    return f"{effect}{c.wins} up, {c.losses} down of {c.difference.n}; {p}"
+
+
+def p_words(p: float) -> str:
+    """Return a p value, as "p = 0.012" or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def category_tables(results: Results, measures: Iterable[Measure]) -> str:

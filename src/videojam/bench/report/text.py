@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from videojam.bench.report.finding import find
 from videojam.bench.report.results import Results
-from videojam.bench.report.tables import shown_first
+from videojam.bench.report.tables import p_words, shown_first
 
 MOST_PROBLEMS = 20
 
@@ -37,11 +37,6 @@ def table_lines(results: Results) -> list[str]:
                 line += f"; minus {c.against}: {mean} ({low} to {high}), {p_words(c.p_holm)}"
             lines.append(line)
     return lines
-
-
-def p_words(p: float) -> str:
-    """Return a p value, as "p = 0.012" or "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def problem_lines(results: Results) -> list[str]:
