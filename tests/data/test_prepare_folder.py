@@ -13,9 +13,10 @@ import time
 import pytest
 import torch
 
-from videojam.data.config import DataConfig, FolderSource, PreparedSource
+from videojam.data.config import FACTS_NAME, DataConfig, FolderSource, PreparedSource
 from videojam.data.encode import prepare, read_batch, read_latents
-from videojam.data.prepare import FACTS_NAME, PrepareRequest, prepare_folder
+from videojam.data.prepare.folder import prepare_folder
+from videojam.data.prepare.request import PrepareRequest
 from videojam.data.request import clip_fields, share_of
 from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.data.shards import read_columns, read_facts_of, read_tensors, tensor_names

@@ -160,7 +160,8 @@ def data_prepare(
     """
     device = start(f"prepare {source} with {base}", device)
     from videojam.cli.progress import ProgressDisplay
-    from videojam.data.prepare import PrepareRequest, prepare_folder
+    from videojam.data.prepare.folder import prepare_folder
+    from videojam.data.prepare.request import PrepareRequest
     from videojam.data.request import clip_fields, share_of
     from videojam.data.settings import ClipSettings, PrepareSettings
     from videojam.keyvalue import apply_pairs

@@ -1,0 +1,103 @@
+"""From any data set to shards of latents and text: `videojam data prepare`. It may be killed anywhere and run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from videojam.data.config import FACTS_NAME
+from videojam.data.manifest import Manifest, Progress, make_manifest
+from videojam.data.prepare.pixels import encode_shards
+from videojam.data.prepare.plan import Shard, facts_of, is_finished, plan_shards, record_folder
+from videojam.data.prepare.request import PrepareReport, PrepareRequest
+from videojam.data.prepare.texts import WORK, encode_texts, text_path
+from videojam.data.prepared import NULL_NAME
+from videojam.data.shards import read_facts_of
+from videojam.errors import VideoJamError
+from videojam.locks import locked
+
+
+def prepare_folder(
+    request: PrepareRequest, progress: Progress = lambda done, total: None, say: Callable[[str], None] = print
+) -> PrepareReport:
+    """Make the shards of a data set that aren't there yet.
+
+    Args:
+        request: What and where.
+        progress: Called with (clips done, clips in all) of this process.
+        say: Called with lines for people.
+
+    Raises:
+        VideoJamError: nothing to read; a folder that was prepared otherwise, by the name of the differing field;
+            another process at the same share; no room.
+    """
+    index, count = request.share
+    if not 0 <= index < count:
+        raise VideoJamError(
+            expected="a share i/n with 0 ≤ i < n",
+            found=f"{index}/{count}",
+            where="share",
+            fix="Number the processes from 0.",
+        )
+    _check_out(request.out)
+    with locked(request.out, f"prepare-{index}-of-{count}"):
+        settings = request.settings
+        manifest = make_manifest(
+            request.source, settings.clips, layout=request.layout, workers=request.workers
+        )
+        say(f"{manifest.root}: layout {manifest.layout}, {len(manifest.rows)} clips can be used")
+        _check_rows(manifest)
+        shards = plan_shards(request.out, manifest.rows, settings.clips_per_shard)
+        facts = facts_of(request)
+        record_folder(request.out, {**facts, "num_shards": len(shards)}, manifest)
+        mine = [shard for shard in shards if shard.number % count == index]
+        report = PrepareReport(len(mine), left_out={k: str(v) for k, v in manifest.problems.items()})
+        wanted = [shard for shard in mine if not is_finished(shard, facts)]
+        report.num_kept = len(mine) - len(wanted)
+        if report.num_kept:
+            say(f"{report.num_kept} of {len(mine)} shards are there already")
+        if wanted or not (request.out / NULL_NAME).is_file():
+            encode_texts(request, wanted, say)
+        if wanted:
+            encode_shards(request, wanted, manifest, facts, progress, say)
+        for shard in mine:
+            found = read_facts_of(shard.path)
+            report.num_clips += found["num_clips"]
+            report.left_out |= found["left_out"]
+        _clean(request.out, mine)
+    return report
+
+
+def _check_out(out: Path) -> None:
+    if out.is_dir() and not (out / FACTS_NAME).is_file():
+        others = [path.name for path in out.iterdir() if not path.name.startswith(".videojam-")]
+        if others:
+            raise VideoJamError(
+                expected=f"no folder, or one that videojam prepared, with {FACTS_NAME} in it",
+                found=f"a folder with other files, such as {sorted(others)[0]}",
+                where=str(out),
+                fix="Choose another output folder.",
+            )
+
+
+def _check_rows(manifest: Manifest) -> None:
+    if not manifest.rows:
+        reasons = list(manifest.problems.values())
+        raise VideoJamError(
+            expected="a clip that can be used",
+            found=f"none of {len(reasons)}",
+            where=str(manifest.root),
+            fix=f"The first reason: {reasons[0]}" if reasons else "Add clips.",
+        )
+
+
+def _clean(out: Path, shards: list[Shard]) -> None:
+    """Remove the text of finished shards, and what a killed run left half-written."""
+    for shard in shards:
+        text_path(out, shard).unlink(missing_ok=True)
+        for path in (shard.path, text_path(out, shard)):
+            for unfinished in path.parent.glob(f".{path.name}.tmp-*"):
+                unfinished.unlink(missing_ok=True)
+    work = out / WORK
+    if work.is_dir() and not any(work.iterdir()):
+        work.rmdir()
