@@ -3,6 +3,7 @@
 # make test     the same, with what tests need, and runs the tests
 # make study    tables and pictures of docs/study-premise.md from the kept curves and verdicts (its page has the trainings' commands)
 # make study-premise-fails   the study of docs/when-the-premise-fails.md, stage by stage (MINUTES=8 stops by itself; hours in all)
+# make site     the documentation site, from the Markdown of docs/, into build/site
 # make lint     ruff, mypy, import-linter, codespell
 #
 # make coverage     the tests, and which lines no test runs
@@ -19,7 +20,7 @@ DEMO_OUT ?= out/demo
 MINUTES ?=
 BIN := $(VENV)/bin
 
-.PHONY: help install install-dev demo test coverage test-sdist test-lowest test-newest study study-premise-fails lint clean
+.PHONY: help install install-dev demo test coverage test-sdist test-lowest test-newest study study-premise-fails site lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -81,6 +82,10 @@ study: $(VENV)/.installed-dev
 
 study-premise-fails: $(VENV)/.installed-dev
 	$(BIN)/python -m studies.controlled.run $(if $(MINUTES),--minutes $(MINUTES))
+
+site: $(VENV)/.installed-dev
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/site
+	@echo "Open this page in a browser: $(CURDIR)/build/site/index.html"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -10,12 +10,16 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import typer
 
 import videojam
 from videojam.cli import app
+from videojam.guidance.rules.rule import Predictions, Weights
+from videojam.motion import colours
 from videojam.sampling.settings import SampleSettings
 from videojam.training.recipe import load_recipe
 
@@ -139,6 +143,38 @@ def test_python_of_the_docs_imports_what_exists(page):
             if isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(node.module)
                 assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+
+
+RUN = ("reference.md", "adding-a-guidance-rule.md", "adding-a-motion-code.md")
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_python_of_these_pages_runs_from_top_to_bottom(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(colours, "CURVES", dict(colours.CURVES))  # a page adds to them
+    code = "\n".join(fenced(ROOT / "docs" / name, "python"))
+    found: dict[str, Any] = {}
+    exec(compile(code, name, "exec"), found)
+    if name == "adding-a-guidance-rule.md":  # what its pass returns makes stock CFG of its scale its formula
+        rule, weights = found["RULE"], Weights(text=0.0, motion=3.0)
+        u, u_null_motion = torch.tensor(5.0), torch.tensor(3.0)
+        seen = Predictions(u, branch=u_null_motion)
+        assert rule.combine(seen, weights) == 5 + 3 * (5 - 3)
+        assert rule.returned(seen, weights, rule.scale(weights)) == rule.combine(seen, weights)
+    if name == "adding-a-motion-code.md":
+        curve = colours.CURVES["cbrt"]
+        assert curve.apply(torch.tensor([0.125])).item() == pytest.approx(0.5)
+        assert curve.invert(torch.tensor([0.5])).item() == pytest.approx(0.125)
+
+
+def test_the_reference_has_an_entry_for_every_public_name():
+    entries = re.findall(r"^\.\. auto\w+:: videojam\.(\w+)$", (ROOT / "docs/reference.md").read_text(), re.M)
+    assert sorted(entries) == sorted(set(videojam.__all__) - {"__version__"})
+
+
+def test_the_site_lists_every_page_once():
+    listed = re.findall(r"^([a-z][\w-]*)$", (ROOT / "docs/index.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted({page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"})
 
 
 def test_the_page_on_sampling_shows_every_setting():

@@ -10,11 +10,9 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.motion.code import MotionCode
-from videojam.motion.colours import LOG_GAIN
+from videojam.motion.colours import CURVES, LOG_GAIN, STYLES
 from videojam.motion.rgb import BLOCK_PX, flow_to_rgb, flow_to_rgb8, magnitude_report, rgb_to_flow
 
-STYLES = ("value", "saturation")
-CURVES = ("linear", "sqrt", "log")
 # Diagonal 50 px, so that m = 1 is 7.5 px/frame at s = 0.15.
 HEIGHT, WIDTH, FULL_PX = 30, 40, 7.5
 
