@@ -12,7 +12,12 @@ from sphinx.application import Sphinx
 import videojam
 
 ROOT = Path(__file__).parents[1]
-IN_PLACE_OF = {"index": "README.md", "contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md"}
+IN_PLACE_OF = {
+    "index": "README.md",
+    "contributing": "CONTRIBUTING.md",
+    "changelog": "CHANGELOG.md",
+    "security": "SECURITY.md",
+}
 """Pages that show a file of the repository's root, which lies outside of Sphinx's source folder."""
 
 project = "videojam"
