@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from videojam import cli
@@ -32,6 +35,24 @@ def test_help_names_every_verb():
     shown = runner.invoke(cli.app, ["world", "--help"]).output
     assert " render " in shown
     assert " score " in shown
+
+
+def verbs(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every verb that does something, with the words before it."""
+    children = getattr(command, "commands", {})
+    for name, child in children.items():
+        yield from verbs(child, (*path, name))
+    if not children:
+        yield path
+
+
+@pytest.mark.parametrize("verb", [*verbs(get_command(cli.app))], ids=" ".join)
+def test_help_fits_80_columns_and_names_what_each_flag_takes(verb):
+    shown = runner.invoke(cli.app, [*verb, "--help"], env={"COLUMNS": "80"}, color=False).output
+    assert max(map(len, shown.splitlines())) <= 80
+    options = shown.partition("Options:")[2]
+    assert not re.search(r"…$|<(str|int|float|path|list)\b", options, re.IGNORECASE | re.MULTILINE)
+    assert not re.search(r"if\s+not\s+given|by\s+default", options)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ import typer
 from videojam.cli.common import MODEL_HELP, named_path, say, start, stoppable, torch_dtype_of
 from videojam.cli.flags import grouped
 from videojam.cli.progress import ProgressDisplay
+from videojam.evaluation.table import DEFAULTS, JUDGES
 
 if TYPE_CHECKING:
     from videojam.bench.make.suites import Suite
@@ -34,7 +35,7 @@ Out = Annotated[
         help="Folder of the bench; what is in it is kept and completed.", parser=named_path, metavar="DIR"
     ),
 ]
-Seeds = Annotated[int, typer.Option(min=1, help="Clips of each prompt.")]
+Seeds = Annotated[int, typer.Option(metavar="N", min=1, help="Clips of each prompt.")]
 OnProblem = Annotated[
     Policy,
     typer.Option(help="fail: exit 1 if any clip is missing, unfit or could not be scored; warn: exit 0."),
@@ -54,11 +55,13 @@ class Prompts:
     suite: Annotated[
         str,
         typer.Option(
-            help="motion-128, world, or a .txt, .json, .jsonl, .csv or .tsv file; see docs/bench.md."
+            metavar="SUITE",
+            help="motion-128, world, or a .txt, .json, .jsonl, .csv or .tsv file; see docs/bench.md.",
         ),
     ] = "motion-128"
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first prompts of each category, for a quick look.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Only the first prompts of each category, for a quick look."),
     ] = None
     seeds: Seeds = 1
 
@@ -75,16 +78,25 @@ class Judging:
 
     judge: Annotated[
         list[str] | None,
-        typer.Option("--judge", help="Who scores, or MODULE:NAME of a judge of your own; repeat for more."),
+        typer.Option(
+            "--judge",
+            metavar="JUDGE",
+            help=f"{', '.join(JUDGES)}, or MODULE:NAME of a judge of your own; repeat for more. "
+            "(default: the suite's)",
+        ),
     ] = None
     vbench_parts: Annotated[
         Path | None,
-        typer.Option("--vbench-parts", help="YAML with the weights of --judge vbench; see docs/vbench.md."),
+        typer.Option(
+            "--vbench-parts",
+            metavar="FILE",
+            help="YAML with the weights of --judge vbench; see docs/vbench.md.",
+        ),
     ] = None
 
     def build(self, suite: str, device: str) -> list[Judge]:
         """Build the judges; those of the suite where none is named."""
-        from videojam.evaluation.judges import DEFAULTS, build_judges
+        from videojam.evaluation.judges import build_judges
 
         return build_judges(self.judge or DEFAULTS.get(suite, DEFAULTS[""]), device, self.vbench_parts)
 
@@ -94,12 +106,19 @@ class Ranks:
     """Which process this is."""
 
     rank: Annotated[
-        int | None, typer.Option(min=0, help="This process among --num-ranks; from RANK if not given.")
+        int | None,
+        typer.Option(metavar="I", min=0, help="This process among --num-ranks. (default: RANK, else 0)"),
     ] = None
     num_ranks: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the clips; from WORLD_SIZE if not given.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Processes that share the clips. (default: WORLD_SIZE, else 1)"
+        ),
     ] = None
-    device: Annotated[str | None, typer.Option(help="cuda if there is one, else cpu, if not given.")] = None
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)"),
+    ] = None
 
     def work(self, doing: str, dtype: str | None = None, **more: Any) -> Work:
         """Say what runs where, and return how this process works."""
@@ -120,12 +139,19 @@ class Making:
     """How clips are made."""
 
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Clips sampled together; part of what an arm is, see docs/bench.md.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Clips sampled together; part of what an arm is, see docs/bench.md."
+        ),
     ] = 1
-    offload: Annotated[bool, typer.Option(help="Keep components on the CPU while they don't run.")] = False
+    offload: Annotated[
+        bool, typer.Option("--offload", help="Keep what doesn't run on the CPU: less GPU memory.")
+    ] = False
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="float32 on the CPU and bfloat16 elsewhere, if not given."),
+        typer.Option(
+            metavar="TYPE", help="float32, bfloat16 or float16. (default: bfloat16 on a GPU, else float32)"
+        ),
     ] = None
     overrides: Overrides = None
 
@@ -140,12 +166,13 @@ class Making:
 class Reporting:
     """What the report shows."""
 
-    shown: Annotated[int, typer.Option(min=0, help="Prompts whose clips are in the page.")] = 12
+    shown: Annotated[int, typer.Option(metavar="N", min=0, help="Prompts whose clips are in the page.")] = 12
     on_problem: OnProblem = "fail"
 
 
 Against = Annotated[
-    str | None, typer.Option(help="Arm that the others are compared with; the first if not given.")
+    str | None,
+    typer.Option(metavar="ARM", help="Arm that the others are compared with. (default: the first)"),
 ]
 
 
@@ -185,7 +212,9 @@ def bench_run(
 @bench_app.command("ablate")
 @grouped
 def bench_ablate(
-    model: Annotated[str, typer.Argument(help="Joint model: folder, hub id or tiny:videojam.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Joint model: folder, hub id or tiny:videojam.")
+    ],
     out: Out,
     prompts: Prompts,
     judging: Judging,
@@ -209,37 +238,47 @@ def bench_ablate(
     _run(out, plan, judging.build, work, reporting)
 
 
-@bench_app.command("import")
-def bench_import(
-    clips: Annotated[Path, typer.Argument(help="Folder of clips; its subfolders too.")],
-    name: Annotated[str, typer.Option(help="Name of the arm.")],
-    out: Out,
-    suite: Annotated[
-        str | None, typer.Option(help="Suite, if the bench doesn't exist yet; as for `bench run`.")
-    ] = None,
-    seeds: Seeds = 1,
+@dataclass(frozen=True)
+class Matching:
+    """How clips from elsewhere belong to prompts."""
+
     table: Annotated[
         Path | None,
-        typer.Option(help="CSV with file, id or prompt, and maybe seed; names are used without it."),
-    ] = None,
+        typer.Option(
+            metavar="FILE", help="CSV with file, id or prompt, and maybe seed; names are used without it."
+        ),
+    ] = None
     fps: Annotated[
-        float | None, typer.Option(help="True frame rate, where the files say another or none.")
-    ] = None,
+        float | None,
+        typer.Option(metavar="N", help="True frame rate, where the files say another or none."),
+    ] = None
     any_length: Annotated[
         bool,
         typer.Option("--any-length", help="Score clips of every length; else only the most frequent one."),
-    ] = False,
+    ] = False
+
+
+@bench_app.command("import")
+@grouped
+def bench_import(
+    clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of clips; its subfolders too.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the arm.")],
+    out: Out,
+    matching: Matching,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="SUITE", help="Suite, if the bench doesn't exist yet; as for `bench run`."),
+    ] = None,
+    seeds: Seeds = 1,
     on_problem: OnProblem = "fail",
 ) -> None:
     """Take clips made elsewhere into a bench, matched to its prompts by file name or by a table."""
     say(f"import of {clips} as arm {name} of {out}")
     from videojam.bench.make.imports import import_into
 
-    report = import_into(
-        out, clips, name, suite=suite, num_seeds=seeds, table=table, fps=fps, any_length=any_length
-    )
+    report = import_into(out, clips, name, suite=suite, num_seeds=seeds, **asdict(matching))
     say(f"{name}: {report.num_clips} of {report.num_clips + len(report.missing)} clips")
-    for line in lengths(report.frames, any_length):
+    for line in lengths(report.frames, matching.any_length):
         say(line)
     for file, reason in report.unmatched.items():
         say(f"not imported: {file}: {reason}")
@@ -293,7 +332,8 @@ def bench_report(
     out: Out,
     reporting: Reporting,
     arm: Annotated[
-        list[str] | None, typer.Option(help="Only these arms, in this order; repeat for several.")
+        list[str] | None,
+        typer.Option(metavar="ARM", help="Only these arms, in this order; repeat for several."),
     ] = None,
     against: Against = None,
 ) -> None:
@@ -305,7 +345,7 @@ def bench_report(
 
 @bench_app.command("prompts")
 def bench_prompts(
-    suite: Annotated[str, typer.Argument(help="motion-128, world, or a file of prompts.")],
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="motion-128, world, or a file of prompts.")],
 ) -> None:
     """Print a suite, a line for each prompt: id, category, text; on stderr what it was recognised as."""
     from videojam.bench.make.suites import load_suite

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from videojam.cli.common import MODEL_HELP, build, memory_explained, named_path, say, start, stoppable
+from videojam.cli.flags import grouped
 
 if TYPE_CHECKING:
+    from videojam.data.settings import ClipSettings, PrepareSettings
     from videojam.data.workers import WorkerConfig
 
 data_app = typer.Typer(
@@ -21,48 +24,147 @@ data_app = typer.Typer(
 SourceArgument = Annotated[
     Path, typer.Argument(parser=named_path, metavar="SRC", help="Folder of clips, a table, or a tar.")
 ]
-LayoutOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Layout of the folder. (default: detected, and named)")
-]
-WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=0, help="Processes that read files. (default: one a core)")
-]
-LimitOption = Annotated[float, typer.Option(metavar="S", min=0.1, help="Longest time for one file, in s.")]
 UnusedOption = Annotated[
     float,
     typer.Option(metavar="SHARE", min=0, max=1, help="Share of unused clips above which the exit code is 1."),
 ]
-BucketOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--bucket", metavar="FxHxW", help="Frames x height x width of prepared clips; repeat for more."
-    ),
-]
-CutsOption = Annotated[
-    Literal["ignore", "first", "split"],
-    typer.Option(help="Scene cuts: not looked for, only the first scene, or each scene a clip."),
-]
-WindowsOption = Annotated[
-    Literal["first", "all"], typer.Option(help="Of a long scene: its start, or one clip after another.")
-]
+
+
+@dataclass(frozen=True)
+class ReadFlags:
+    """How files are read."""
+
+    layout: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Layout of the folder. (default: detected, and named)")
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Processes that read files. (default: one a core)")
+    ] = None
+    time_limit: Annotated[
+        float, typer.Option(metavar="S", min=0.1, help="Longest time for one file, in s.")
+    ] = 60.0
+
+    def config(self) -> WorkerConfig:
+        """Return how many processes read, and for how long."""
+        from videojam.data.workers import WorkerConfig
+
+        num = _num_cores() if self.workers is None else self.workers
+        return WorkerConfig(num_workers=num, time_limit_s=self.time_limit)
+
+
+@dataclass(frozen=True)
+class PrepareReadFlags(ReadFlags):
+    """How files are read in whole, and which of them."""
+
+    time_limit: Annotated[
+        float, typer.Option(metavar="S", min=0.1, help="Longest time for one file, in s.")
+    ] = 300.0
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Make every N-th shard from I on. (default: torchrun's or Slurm's rank)"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CutFlags:
+    """Which stretches of a file become clips, and of which size."""
+
+    bucket: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bucket", metavar="FxHxW", help="Frames x height x width of prepared clips; repeat for more."
+        ),
+    ] = None
+    fps: Annotated[
+        float | None, typer.Option(metavar="N", help="Frames a second of prepared clips; with --bucket.")
+    ] = None
+    cuts: Annotated[
+        Literal["ignore", "first", "split"],
+        typer.Option(help="Scene cuts: not looked for, only the first scene, or each scene a clip."),
+    ] = "ignore"
+    windows: Annotated[
+        Literal["first", "all"],
+        typer.Option(help="Of a long scene: its start, or one clip after another."),
+    ] = "first"
+
+
+@dataclass(frozen=True)
+class ClipFlags(CutFlags):
+    """The same, and how clips are fitted and filtered."""
+
+    fps: Annotated[float | None, typer.Option(metavar="N", help="Frames a second. (default: the base's)")] = (
+        None
+    )
+    fit: Annotated[
+        Literal["crop", "letterbox"], typer.Option(help="How a picture of another shape gets the size.")
+    ] = "crop"
+    min_motion: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Leave out clips of less mean speed, in diagonals a frame."),
+    ] = None
+    max_motion: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Leave out clips of more mean speed, in diagonals a frame."),
+    ] = None
+
+    def settings(self, base: str) -> ClipSettings:
+        """Return the settings, with the base's size and rate where none are given."""
+        from videojam.data.request import clip_fields
+        from videojam.data.settings import ClipSettings
+
+        given = asdict(self)
+        fields = clip_fields(base, given.pop("bucket") or [], given.pop("fps"))
+        return build(ClipSettings, "the clips", **given, **fields)
+
+
+@dataclass(frozen=True)
+class EncodeFlags:
+    """How clips are encoded and put into shards."""
+
+    motion: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Motion code, as estimator=dis or scale=0.1; repeat for more."
+        ),
+    ] = None
+    clips_per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Clips of a shard.")] = 256
+    batch_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips encoded together.")] = 4
+    max_sequence_length: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Text tokens. (default: the base's)")
+    ] = None
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)")
+    ] = None
+
+    def settings(self, clips: ClipSettings) -> PrepareSettings:
+        """Return all that decides the shards."""
+        from videojam.data.settings import PrepareSettings
+        from videojam.keyvalue import apply_pairs
+        from videojam.motion.code import MotionCode
+
+        code: dict[str, object] = {}
+        apply_pairs(code, self.motion or [], read=lambda text, where: text)
+        return PrepareSettings(
+            clips=clips,
+            motion=build(MotionCode, "the motion code", **code),
+            max_sequence_length=self.max_sequence_length,
+            clips_per_shard=self.clips_per_shard,
+            batch_clips=self.batch_clips,
+        )
 
 
 @data_app.command("check")
+@grouped
 def data_check(
     source: SourceArgument,
-    bucket: BucketOption = None,
-    fps: Annotated[
-        float | None, typer.Option(metavar="N", help="Frames a second of prepared clips; with --bucket.")
-    ] = None,
-    cuts: CutsOption = "ignore",
-    windows: WindowsOption = "first",
-    layout: LayoutOption = None,
+    clips: CutFlags,
+    reading: ReadFlags,
     manifest: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one line a usable clip (JSONL).")
     ] = None,
     allow_unused: UnusedOption = 0.0,
-    workers: WorkersOption = None,
-    time_limit: LimitOption = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
     """Say what a data set is, which clips can be used, and why not the others.
@@ -77,16 +179,16 @@ def data_check(
     from videojam.data.settings import ClipSettings, parse_bucket
 
     settings = None
-    if bucket:
-        buckets = tuple(parse_bucket(text) for text in bucket)
-        fields = {"buckets": buckets, "fps": fps or 16.0, "cuts": cuts, "windows": windows}
+    if clips.bucket:
+        buckets = tuple(parse_bucket(text) for text in clips.bucket)
+        fields = {"buckets": buckets, "fps": clips.fps or 16.0, "cuts": clips.cuts, "windows": clips.windows}
         settings = build(ClipSettings, "the clips", **fields)
     with (
         stoppable("Nothing is kept; the same command begins anew."),
         ProgressDisplay("checking", "files") as progress,
     ):
         found = make_manifest(
-            source, settings, layout=layout, workers=_workers(workers, time_limit), progress=progress
+            source, settings, layout=reading.layout, workers=reading.config(), progress=progress
         )
     facts = check_facts(found)
     typer.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else "\n".join(check_lines(facts)))
@@ -96,103 +198,41 @@ def data_check(
     raise typer.Exit(0 if found.rows and found.unused_share <= allow_unused else 1)
 
 
-def _workers(number: int | None, time_limit_s: float) -> WorkerConfig:
-    from videojam.data.workers import WorkerConfig
-
-    return WorkerConfig(num_workers=_num_cores() if number is None else number, time_limit_s=time_limit_s)
-
-
 def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @data_app.command("prepare")
+@grouped
 def data_prepare(
     source: SourceArgument,
     out: Annotated[Path, typer.Argument(parser=named_path, metavar="OUT", help="Folder of the shards.")],
     base: Annotated[str, typer.Option(metavar="MODEL", help=f"Whose encoders are used. {MODEL_HELP}")],
-    bucket: BucketOption = None,
-    fps: Annotated[
-        float | None, typer.Option(metavar="N", help="Frames a second. (default: the base's)")
-    ] = None,
-    fit: Annotated[
-        Literal["crop", "letterbox"], typer.Option(help="How a picture of another shape gets the size.")
-    ] = "crop",
-    cuts: CutsOption = "ignore",
-    windows: WindowsOption = "first",
-    min_motion: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Leave out clips of less mean speed, in diagonals a frame."),
-    ] = None,
-    max_motion: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Leave out clips of more mean speed, in diagonals a frame."),
-    ] = None,
-    motion: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE", help="Motion code, as estimator=dis or scale=0.1; repeat for more."
-        ),
-    ] = None,
-    clips_per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Clips of a shard.")] = 256,
-    batch_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips encoded together.")] = 4,
-    max_sequence_length: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Text tokens. (default: the base's)")
-    ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N", help="Make every N-th shard from I on. (default: torchrun's or Slurm's rank)"
-        ),
-    ] = None,
-    layout: LayoutOption = None,
+    clips: ClipFlags,
+    encoding: EncodeFlags,
+    reading: PrepareReadFlags,
     allow_unused: UnusedOption = 0.0,
-    workers: WorkersOption = None,
-    time_limit: LimitOption = 300.0,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, … (default: the GPU if there is one)")
-    ] = None,
 ) -> None:
     """Turn clips into shards of appearance and motion latents and text, which `videojam train` reads.
 
     A run that was stopped goes on with the same command. Exits with 1 where more clips are unused than
     --allow-unused says.
     """
-    device = start(f"prepare {source} with {base}", device)
+    device = start(f"prepare {source} with {base}", encoding.device)
     from videojam.cli.progress import ProgressDisplay
     from videojam.data.prepare.folder import prepare_folder
     from videojam.data.prepare.request import PrepareRequest
-    from videojam.data.request import clip_fields, share_of
-    from videojam.data.settings import ClipSettings, PrepareSettings
-    from videojam.keyvalue import apply_pairs
+    from videojam.data.request import share_of
     from videojam.models.load import quiet_loading
-    from videojam.motion.code import MotionCode
 
     quiet_loading()
-    code: dict[str, object] = {}
-    apply_pairs(code, motion or [], read=lambda text, where: text)
-    fields = clip_fields(base, bucket or [], fps)
-    fields |= {
-        "fit": fit,
-        "cuts": cuts,
-        "windows": windows,
-        "min_motion": min_motion,
-        "max_motion": max_motion,
-    }
-    settings = PrepareSettings(
-        clips=build(ClipSettings, "the clips", **fields),
-        motion=build(MotionCode, "the motion code", **code),
-        max_sequence_length=max_sequence_length,
-        clips_per_shard=clips_per_shard,
-        batch_clips=batch_clips,
-    )
-    share = share_of(shard, os.environ)
-    request = PrepareRequest(
-        source, out, base, settings, share, device, _workers(workers, time_limit), layout
-    )
+    settings = encoding.settings(clips.settings(base))
+    share = share_of(reading.shard, os.environ)
+    request = PrepareRequest(source, out, base, settings, share, device, reading.config(), reading.layout)
+    together = f"{settings.batch_clips} clips together"
     with (
         stoppable("Finished shards are kept; the same command goes on."),
-        memory_explained(f"{batch_clips} clips together", "--batch-clips or the size of the buckets"),
+        memory_explained(together, "--batch-clips or the size of the buckets"),
         ProgressDisplay("preparing", "clips") as progress,
     ):
         report = prepare_folder(request, progress, say)

@@ -19,15 +19,17 @@ def demo(
         Path, typer.Option(help="Folder for the page and the clips.", parser=named_path, metavar="DIR")
     ] = Path("out/demo"),
     clips_per_kind: Annotated[
-        int | None, typer.Option(min=1, help="Clips of each caption of the world. (default: 13)")
+        int | None, typer.Option(metavar="N", min=1, help="Clips of each caption of the world. (default: 13)")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Other prompts and other noise.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Other prompts and other noise.")] = 0,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Sampling steps; the model's own by default.")
+        int | None, typer.Option(metavar="N", min=1, help="Sampling steps. (default: the model's)")
     ] = None,
     models: Annotated[
         Path | None,
-        typer.Option(help="Folder with base/, control/ and videojam/ in place of the shipped ones."),
+        typer.Option(
+            metavar="DIR", help="Folder with base/, control/ and videojam/ in place of the shipped ones."
+        ),
     ] = None,
 ) -> None:
     """Show base, control and VideoJAM on the same prompts and noise: a page to look at and a table."""

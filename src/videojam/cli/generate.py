@@ -46,7 +46,7 @@ class ClipFlags:
 @generate_app.command()
 @grouped
 def generate(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     prompts: Annotated[
         list[str],
         typer.Argument(metavar="PROMPT...", help="One or more prompts; @FILE reads one from each line."),

@@ -25,20 +25,27 @@ WHICH = "Which judge. " + " ".join(f"{name}: {offer.about}." for name, offer in 
 
 @judges_app.command("export")
 def judges_export(
-    judge: Annotated[str, typer.Argument(help=WHICH)],
+    judge: Annotated[str, typer.Argument(metavar="JUDGE", help=WHICH)],
     clips: Annotated[
         Path,
-        typer.Argument(help="Folder of clips, a .txt with the prompt beside each; or a bench, with --arm."),
+        typer.Argument(
+            metavar="CLIPS",
+            help="Folder of clips, a .txt with the prompt beside each; or a bench, with --arm.",
+        ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; it must not exist yet.")],
     table: Annotated[
-        Path | None, typer.Option(help="CSV with the columns file and prompt. Default: the .txt files.")
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with the columns file and prompt. (default: the .txt files)"),
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(help="VMBench: its prompts.json. Physics-IQ: its descriptions CSV.")
+        Path | None,
+        typer.Option(metavar="FILE", help="VMBench: its prompts.json. Physics-IQ: its descriptions CSV."),
     ] = None,
-    arm: Annotated[str | None, typer.Option(help="Arm of the bench that CLIPS is.")] = None,
-    run: Annotated[str, typer.Option(help="Physics-IQ: name of the run folder.")] = "model-op-run_01",
+    arm: Annotated[str | None, typer.Option(metavar="ARM", help="Arm of the bench that CLIPS is.")] = None,
+    run: Annotated[
+        str, typer.Option(metavar="NAME", help="Physics-IQ: name of the run folder.")
+    ] = "model-op-run_01",
 ) -> None:
     """Write clips in the layout that a judge reads.
 
@@ -62,14 +69,20 @@ def judges_export(
 
 @judges_app.command("import")
 def judges_import(
-    export: Annotated[Path, typer.Argument(help="Folder that was exported.")],
+    export: Annotated[Path, typer.Argument(metavar="EXPORT", help="Folder that was exported.")],
     results: Annotated[
-        list[Path], typer.Argument(help="What the judge wrote; docs/vbench.md says which files.")
+        list[Path],
+        typer.Argument(metavar="RESULT...", help="What the judge wrote; docs/vbench.md says which files."),
     ],
     bench: Annotated[
-        Path | None, typer.Option(help="Bench to take them into, with --arm. Default: print them as JSON.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Bench to take them into, with --arm. (default: print them as JSON)"
+        ),
     ] = None,
-    arm: Annotated[str | None, typer.Option(help="Arm of the bench that was exported.")] = None,
+    arm: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Arm of the bench that was exported.")
+    ] = None,
 ) -> None:
     """Read a judge's results; JSON by the names that the clips have here, or into a bench's report.
 

@@ -29,7 +29,9 @@ class MotionFlags:
     ] = "value"
     scale: Annotated[
         float,
-        typer.Option(help="s of Eq. 5: share of the diagonal, per frame, that is drawn at full strength."),
+        typer.Option(
+            metavar="S", help="s of Eq. 5: share of the diagonal, per frame, that is drawn at full strength."
+        ),
     ] = 0.15
     curve: Annotated[
         Literal["linear", "sqrt", "log"], typer.Option(help="Curve on the speed; sqrt, log show slow motion.")
@@ -42,7 +44,9 @@ class MotionFlags:
 @models_app.command()
 @grouped
 def convert(
-    base: Annotated[str, typer.Argument(help="Pipeline folder, bare transformer folder or hub id.")],
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="Pipeline folder, bare transformer folder or hub id.")
+    ],
     out: Annotated[
         Path, typer.Argument(parser=named_path, metavar="OUT", help="Joint folder to write; must not exist.")
     ],
@@ -51,7 +55,7 @@ def convert(
         Literal["zero", "copy"],
         typer.Option(help="How the new output rows start: zero, or appearance's rows."),
     ] = "zero",
-    revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+    revision: Annotated[str | None, typer.Option(metavar="REV", help="Revision of a hub id.")] = None,
 ) -> None:
     """Write the joint model of a base: two projections widened, its motion record beside it."""
     say(f"convert {base}: reading its configs and headers, on the CPU in the type of its weights")
@@ -87,10 +91,14 @@ def families(
 
 @models_app.command()
 def inspect(
-    model: Annotated[str, typer.Argument(help=f"{MODEL_HELP} A bare transformer folder too.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP} A bare transformer folder too.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    lora_rank: Annotated[int, typer.Option(min=1, help="Rank for which LoRA's memory is printed.")] = 16,
-    revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+    lora_rank: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Rank for which LoRA's memory is printed.")
+    ] = 16,
+    revision: Annotated[str | None, typer.Option(metavar="REV", help="Revision of a hub id.")] = None,
 ) -> None:
     """Show what a model is, what converting changes in it, and what memory training takes.
 
@@ -107,16 +115,24 @@ def inspect(
 
 @models_app.command()
 def init(
-    preset: Annotated[str, typer.Argument(help="dit-4b or dit-30b, the sizes of the paper's own bases.")],
+    preset: Annotated[
+        str, typer.Argument(metavar="PRESET", help="dit-4b or dit-30b, the sizes of the paper's own bases.")
+    ],
     out: Annotated[
         Path,
         typer.Argument(parser=named_path, metavar="OUT", help="Pipeline folder to write; must not exist."),
     ],
-    vae: Annotated[str, typer.Option(help="Wan pipeline (folder or hub id) to take the autoencoder from.")],
-    text_encoder: Annotated[
-        str, typer.Option(help="Wan pipeline (folder or hub id) to take text encoder and tokenizer from.")
+    vae: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help="Wan pipeline (folder or hub id) to take the autoencoder from."),
     ],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
+    text_encoder: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL", help="Wan pipeline (folder or hub id) to take text encoder and tokenizer from."
+        ),
+    ],
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random weights.")] = 0,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Type of the weights.")] = "bfloat16",
     overrides: Annotated[
         list[str] | None,

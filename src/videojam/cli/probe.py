@@ -38,8 +38,10 @@ READ = "How clips are read"
 GO_ON = "Clips that were measured are kept; the same command goes on."
 LOWER = "--batch-size, --frames, --height or --width"
 
-Model = Annotated[str, typer.Argument(help=MODEL_HELP)]
-Data = Annotated[str, typer.Argument(help="Folder of videos with captions (.txt), or world:N.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="Folder of videos with captions (.txt), or world:N.")
+]
 Clips = Annotated[
     Path | None,
     typer.Option(

@@ -28,13 +28,15 @@ class Pairs:
 
     arm: Annotated[
         list[str] | None,
-        typer.Option(help="Only these arms, repeat for each; the votes for the first one are reported."),
+        typer.Option(
+            metavar="ARM", help="Only these arms, repeat for each; the votes for the first one are reported."
+        ),
     ] = None
     all_pairs: Annotated[
         bool, typer.Option("--all-pairs", help="Every two arms, not only the first with each other one.")
     ] = False
     prompts: Annotated[
-        int | None, typer.Option(min=1, help="Prompts drawn at random; all of them if not given.")
+        int | None, typer.Option(metavar="N", min=1, help="Prompts drawn at random. (default: all of them)")
     ] = None
 
 
@@ -43,19 +45,23 @@ class Rating:
     """How it is rated; None is the config's."""
 
     config: Annotated[
-        Path | None, typer.Option(help="YAML with questions, consent, rule of exclusion and more.")
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML with questions, consent, rule of exclusion and more."),
     ] = None
-    raters: Annotated[int | None, typer.Option(min=1, help="Votes a pair. (default: 5)")] = None
-    pairs_per_rater: Annotated[int | None, typer.Option(min=1, help="Most pairs a rater. (default: 40)")] = (
-        None
-    )
+    raters: Annotated[int | None, typer.Option(metavar="N", min=1, help="Votes a pair. (default: 5)")] = None
+    pairs_per_rater: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most pairs a rater. (default: 40)")
+    ] = None
     checks: Annotated[
-        int | None, typer.Option(min=0, help="Different attention checks to make. (default: 8)")
+        int | None, typer.Option(metavar="N", min=0, help="Different attention checks to make. (default: 8)")
     ] = None
     repeats: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of pairs shown twice. (default: 0.1)")
+        float | None,
+        typer.Option(metavar="SHARE", min=0, max=1, help="Share of pairs shown twice. (default: 0.1)"),
     ] = None
-    seed: Annotated[int | None, typer.Option(help="Of prompts and of shuffled frames. (default: 0)")] = None
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of prompts and of shuffled frames. (default: 0)")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -63,14 +69,22 @@ class Server:
     """Where and to whom the server listens."""
 
     host: Annotated[
-        str, typer.Option(help="Address to bind; anything but loopback lets other machines in.")
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Address to bind; anything but loopback lets other machines in."
+        ),
     ] = "127.0.0.1"
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 is any that is free.")] = 8000
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="TCP port; 0 is any that is free.")
+    ] = 8000
     open_to_all: Annotated[
         bool, typer.Option("--open", help="Anyone who reaches the address may join, not only who has a link.")
     ] = False
     joins_per_hour: Annotated[
-        int, typer.Option(min=1, help="Most who may join from one address within an hour, with --open.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Most who may join from one address within an hour, with --open."
+        ),
     ] = 20
 
 
@@ -119,8 +133,10 @@ def study_new(
 @study_app.command("links")
 def study_links(
     folder: Folder,
-    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many raters.")] = 1,
-    url: Annotated[str, typer.Option(help="Where the server is reached.")] = "http://127.0.0.1:8000",
+    count: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many raters.")] = 1,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="Where the server is reached.")
+    ] = "http://127.0.0.1:8000",
 ) -> None:
     """Make links, one for each rater; they are shown now and never again, since only their hash is kept."""
     from videojam.study.config import load_study
@@ -151,7 +167,10 @@ def study_serve(folder: Folder, server: Server) -> None:
 def study_report(
     folder: Folder,
     bench: Annotated[
-        Path | None, typer.Option(help="Bench whose report is to show these votes beside its own measures.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Bench whose report is to show these votes beside its own measures."
+        ),
     ] = None,
 ) -> None:
     """Report the votes so far, also while the server runs: tables here, files in DIR/report."""
@@ -168,13 +187,15 @@ def study_report(
 @study_app.command("import")
 def study_import(
     votes: Annotated[
-        list[Path], typer.Argument(help="Label Studio's JSON, or CSV; see docs/human-study.md.")
+        list[Path],
+        typer.Argument(metavar="VOTES...", help="Label Studio's JSON, or CSV; see docs/human-study.md."),
     ],
     out: Annotated[
         Path, typer.Option(help="Folder to write; it must not exist yet.", parser=named_path, metavar="DIR")
     ],
     arm: Annotated[
-        str | None, typer.Option(help="Arm whose votes are reported; the first one found if not given.")
+        str | None,
+        typer.Option(metavar="ARM", help="Arm whose votes are reported. (default: the first one found)"),
     ] = None,
 ) -> None:
     """Take votes that were made elsewhere, as a study that can be reported.
@@ -193,7 +214,9 @@ def study_import(
 @study_app.command("backup")
 def study_backup(
     folder: Folder,
-    file: Annotated[Path, typer.Argument(help="File to write; it must not exist yet.", parser=named_path)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.", parser=named_path)
+    ],
 ) -> None:
     """Copy the votes, also while the server runs."""
     from videojam.study.config import load_study

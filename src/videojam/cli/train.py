@@ -32,7 +32,7 @@ def _print_fields(asked: bool) -> bool:
 
 @train_app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML file; see recipes/.")],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file; see recipes/.")],
     more: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Further keys, as after --set.")
     ] = None,

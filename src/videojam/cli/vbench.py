@@ -41,9 +41,11 @@ def vbench_prepare(
 
 @vbench_app.command("official")
 def vbench_official(
-    env: Annotated[Path, typer.Argument(help="Environment made by prepare.")],
-    clips: Annotated[Path, typer.Argument(help="Folder of mp4 files.")],
-    out: Annotated[Path, typer.Argument(parser=named_path, help="Folder for result, manifest and log.")],
+    env: Annotated[Path, typer.Argument(metavar="ENV", help="Environment made by prepare.")],
+    clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of mp4 files.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", parser=named_path, help="Folder for result, manifest and log.")
+    ],
     dimension: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this one; repeat for several. (default: all six)"),
@@ -71,7 +73,9 @@ def vbench_official(
 
 @vbench_app.command("read")
 def vbench_read(
-    files: Annotated[list[Path], typer.Argument(help="Files …_eval_results.json; several are merged.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files …_eval_results.json; several are merged.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print every clip as JSON.")] = False,
 ) -> None:
     """Read result files of the official package and compute Appearance and Motion."""

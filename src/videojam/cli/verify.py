@@ -21,7 +21,7 @@ verify_app = typer.Typer()
 
 @verify_app.command()
 def verify(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     device: Annotated[
         str | None,
         typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)"),

@@ -12,29 +12,17 @@ import yaml
 from pydantic import ValidationError
 
 from videojam.errors import VideoJamError
+from videojam.evaluation.table import JUDGES
 
 if TYPE_CHECKING:
     from videojam.evaluation.judge import Judge
     from videojam.evaluation.vbench.judge import VBenchJudge
     from videojam.evaluation.vbench.weights import VBenchParts
 
-JUDGES = {
-    "world": "videojam.evaluation.world_judge:WorldJudge",
-    "grid": "videojam.evaluation.grid_judge:GridJudge",
-    "proxies": "videojam.evaluation.proxies:ProxyJudge",
-    "proxies-raft": "videojam.evaluation.judges:raft_proxies",
-    "vbench": "videojam.evaluation.vbench.judge:VBenchJudge",
-    "vbench-all": "videojam.evaluation.judges:all_of_vbench",
-}
-"""Factories by name, as MODULE:NAME."""
-
 GIVEN = ("device", "parts")
 """What a class or function of the user's may ask for."""
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-DEFAULTS = {"world": ["world"], "grid": ["grid"], "": ["proxies"]}
-"""Judges by suite; those of any other suite are under the empty name."""
 
 
 def build_judges(
