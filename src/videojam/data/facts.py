@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from videojam.motion.timing import read_timing
 from videojam.motion.video import probe_video
 
 CHUNK_BYTES = 2**20
+MAX_HELD = 1000
+"""A picture that is shown for longer than so many others has a broken time stamp."""
 MAX_FRAME_PX = 2**26
 """A frame of 8192 × 8192; a larger one is a broken header, or fills the memory."""
 
@@ -77,8 +80,15 @@ def read_facts(task: FactsTask) -> ClipFacts:
     content = content_hash(place)
     _check_size(place)
     info = probe_video(place)
-    check_packets(place)
+    num_packets = check_packets(place)
     timing = read_timing(place)
+    if timing.num_frames > MAX_HELD * num_packets:
+        raise VideoJamError(
+            expected=f"time stamps without gaps: at most {MAX_HELD} frames at {timing.fps:g} fps for each stored one",
+            found=f"{timing.num_frames} for {num_packets}",
+            where=str(place),
+            fix="Write them anew: ffmpeg -i CLIP -vf setpts=N/FRAME_RATE/TB NEW",
+        )
     cuts = () if task.cut_threshold is None else tuple(find_cuts(place, task.cut_threshold))
     return ClipFacts(
         timing.fps, timing.is_constant, timing.num_frames, info.height, info.width, content, cuts
@@ -106,6 +116,8 @@ def content_hash(place: Path | Part) -> str:
     file, start, size = (place.path, place.start, place.size) if isinstance(place, Part) else (place, 0, None)
     digest = hashlib.sha256()
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe or a device might never end
+            raise OSError("no plain file")
         with file.open("rb") as stream:
             if size is None:
                 return fingerprints.of_file(file)

@@ -21,6 +21,14 @@ _RATELESS_FORMATS = frozenset(
 )
 
 
+# Demuxers of texts that name other files or addresses, which FFmpeg would open in the clip's place.
+_PLAYLISTS = frozenset(
+    {"hls", "applehttp", "concat", "dash", "imf", "sdp", "rtsp", "image2", "webm_dash_manifest"}
+)
+_PROTOCOLS = "file,subfile"
+_LFS_POINTER = b"version https://git-lfs"
+
+
 @dataclass(frozen=True)
 class Part:
     """A video that is a stretch of a larger file, such as a member of an uncompressed tar; it is read in place.
@@ -117,8 +125,9 @@ def open_video(path: VideoPlace) -> Iterator[VideoSource]:
             fix="Download or export it again.",
         )
     try:
-        container = av.open(_address(path))
+        container = av.open(_address(path), container_options={"protocol_whitelist": _PROTOCOLS})
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        _refuse_pointer(path)
         raise VideoJamError(
             expected="a video file that FFmpeg can open",
             found=f"an unreadable or truncated one ({_reason(error)})",
@@ -126,6 +135,13 @@ def open_video(path: VideoPlace) -> Iterator[VideoSource]:
             fix="Check that it plays; if its download or export was cut short, do it again.",
         ) from error
     with container:
+        if _PLAYLISTS.intersection(container.format.name.split(",")):
+            raise VideoJamError(
+                expected="a video file that holds its pictures",
+                found=f"a playlist of other files ({container.format.name})",
+                where=str(path),
+                fix="Give those files themselves, or join them: ffmpeg -i LIST -c copy NEW.mp4",
+            )
         if not container.streams.video:
             held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise VideoJamError(
@@ -138,6 +154,21 @@ def open_video(path: VideoPlace) -> Iterator[VideoSource]:
         yield VideoSource(path, container, stream, *_rate(container, stream))
 
 
+def _refuse_pointer(path: Path | Part) -> None:
+    """Say of a Git LFS pointer what it is: a repository was cloned without its large files."""
+    if isinstance(path, Part):
+        return
+    with path.open("rb") as file:
+        is_pointer = file.read(len(_LFS_POINTER)) == _LFS_POINTER
+    if is_pointer:
+        raise VideoJamError(
+            expected="a video file",
+            found="a Git LFS pointer to one, which was not downloaded",
+            where=str(path),
+            fix="Run `git lfs pull` in the folder.",
+        )
+
+
 def check_packets(path: VideoPlace) -> int:
     """Read every packet of a video without decoding it, and return how many there are.
 
@@ -145,18 +176,19 @@ def check_packets(path: VideoPlace) -> int:
         VideoJamError: If the file can't be opened, or ends before its header says.
     """
     num_packets = 0
+    times_s: list[float] = []
     with open_video(path) as source:
         try:
             for packet in source.container.demux(source.stream):
                 num_packets += packet.size > 0
                 if packet.is_corrupt:
                     raise _cut_short(source, num_packets, "its last part is missing")
+                if packet.size and packet.pts is not None:
+                    ends = (packet.pts, packet.pts + (packet.duration or 0))
+                    times_s += [float(end * (packet.time_base or 0)) for end in ends]
         except (av.error.FFmpegError, OSError) as error:
             raise _cut_short(source, num_packets, _reason(error)) from error
-        if num_packets == 0 or (num_packets < source.stream.frames and not _is_whole_avi(source)):
-            raise _cut_short(
-                source, num_packets, f"{num_packets} of {source.stream.frames} packets are there"
-            )
+        _check_end(source, num_packets, num_packets, max(times_s, default=0.0) - min([0.0, *times_s]))
     return num_packets
 
 
@@ -187,11 +219,7 @@ def decode_frames(source: VideoSource, fallback_fps: float | None = None) -> Ite
                 yield TimedFrame(image, time_s - first_s, duration_s)
     except (av.error.FFmpegError, OSError) as error:
         raise _cut_short(source, num_frames, _reason(error)) from error
-    if num_frames == 0 or (num_packets < source.stream.frames and not _is_whole_avi(source)):
-        raise _cut_short(source, num_frames, f"{num_packets} of {source.stream.frames} packets are there")
-    # Matroska counts no frames; the margin spares files whose last frame lasts longer than it says.
-    if source.stream.frames == 0 and source.duration_s and end_s < 0.95 * source.duration_s - 2 * period_s:
-        raise _cut_short(source, num_frames, f"{end_s:.2f} of {source.duration_s:.2f} s are there")
+    _check_end(source, num_frames, num_packets, end_s + max(0.0, first_s))
 
 
 def sample_at(frames: Iterator[TimedFrame], fps: float, start_s: float) -> Iterator[TimedFrame]:
@@ -217,6 +245,23 @@ def sample_at(frames: Iterator[TimedFrame], fps: float, start_s: float) -> Itera
     while start_s + index / fps < previous.time_s + previous.duration_s - 1e-6:
         yield previous
         index += 1
+
+
+def _check_end(source: VideoSource, num_frames: int, num_packets: int, end_s: float) -> None:
+    """Refuse a file that holds less than its header says: fewer packets, or frames for a shorter time.
+
+    Args:
+        source: The file.
+        num_frames: Frames decoded, for the error message.
+        num_packets: Packets that it holds.
+        end_s: When its last frame ends, in the file's own time; Matroska's duration counts from 0, not from the first.
+    """
+    if num_frames == 0 or (num_packets < source.stream.frames and not _is_whole_avi(source)):
+        raise _cut_short(source, num_frames, f"{num_packets} of {source.stream.frames} packets are there")
+    # Matroska counts no frames; the margin spares files whose last frame lasts longer than it says.
+    margin_s = 2 / (source.fps or 25.0)
+    if source.stream.frames == 0 and source.duration_s and end_s < 0.95 * source.duration_s - margin_s:
+        raise _cut_short(source, num_frames, f"{end_s:.2f} of {source.duration_s:.2f} s are there")
 
 
 def _rate(container: InputContainer, stream: VideoStream) -> tuple[float | None, bool]:

@@ -1,0 +1,455 @@
+"""Odd and broken clips as they occur in real folders, made by PyAV; each with what has to become of it.
+
+Every whole file shows the same scene: 12 frames at 8 fps, a red square at the top left, a blue one at the bottom right,
+and between them a grey that gets brighter from frame to frame, so that a frame says its number and its orientation.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+NAMES = {
+    "a name in letters of all kinds": "日本 – naïve 🎈.mp4",
+    "a name of bytes that are not UTF-8": os.fsdecode(b"caf\xe9.mp4"),
+    "a name with a line break": "two\nlines.mp4",
+    "a name that looks like an address": "http:clip.mp4",
+    "a name that looks like a pattern": "%03d.mp4",
+    "a name that looks like a flag": "-i.mp4",
+    "a name with quotes and spaces": 'it\'s "one" clip.mp4',
+    "a name of 250 letters": "n" * 246 + ".mp4",
+}
+"""Names of whole clips."""
+
+CAPTIONS = {
+    "with a byte order mark": ("bom", b"\xef\xbb\xbfa ball", "a ball"),
+    "with Windows line ends, several lines": ("crlf", b"a ball\r\nfalls\r\n", "a ball falls"),
+    "with emoji": ("emoji", "a ball 🎈 fällt".encode(), "a ball 🎈 fällt"),
+    "with a quotation mark and a comma": ("quote", b'a "ball", falling', 'a "ball", falling'),
+    "of 100,000 letters (the text encoder takes its beginning)": (
+        "long",
+        b"ball " * 20000,
+        ("ball " * 20000).strip(),
+    ),
+    "in UTF-16": ("utf16", "a ball".encode("utf-16"), None),
+    "in Latin-1": ("latin1", "Bäche".encode("latin-1"), None),
+    "empty": ("blank", b" \r\n", None),
+    "missing": ("without", None, None),
+}
+"""Captions: name of the clip, bytes of the file, and how it is read; None: the clip is listed with its reason."""
+
+NUM_FRAMES, FPS, HEIGHT, WIDTH = 12, 8, 48, 64
+DARKEST, STEP = 40, 15
+USED = "used"
+
+
+def scene(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Return the scene, uint8 `[12, height, width, 3]`."""
+    frames = np.empty((NUM_FRAMES, height, width, 3), np.uint8)
+    frames[:] = (DARKEST + STEP * np.arange(NUM_FRAMES)).reshape(-1, 1, 1, 1)
+    frames[:, : height // 3, : width * 2 // 5] = (200, 30, 30)
+    frames[:, -(height // 3) :, -(width * 2 // 5) :] = (30, 30, 200)
+    return frames
+
+
+def problems_of(frames: np.ndarray) -> list[str]:
+    """Say what is wrong with the first frames of the scene as they were read, uint8 `[n, 3, h, w]`."""
+    values = frames.astype(float)
+    _, _, height, width = values.shape
+    middle = values[:, :, height * 4 // 10 : height * 6 // 10, width * 4 // 10 : width * 6 // 10].mean(
+        (1, 2, 3)
+    )
+    wanted = DARKEST + STEP * np.arange(len(values))
+    found = [
+        f"grey {a:.0f} in place of {b}" for a, b in zip(middle, wanted, strict=True) if abs(a - b) > STEP / 2
+    ]
+    corner = (
+        values[:, :, : height // 6, : width // 6].mean((0, 2, 3)),
+        values[:, :, -(height // 6) :, -(width // 6) :].mean((0, 2, 3)),
+    )
+    for (what, channel), colour in zip((("red", 0), ("blue", 2)), corner, strict=True):
+        if colour[channel] < 120 or colour[2 - channel] > 100:
+            found.append(f"{what} corner is {colour.round()}")
+    return found
+
+
+class Odd(NamedTuple):
+    """A file and what becomes of it.
+
+    Attributes:
+        name: Of the clip.
+        what: In words, for the table in docs/data.md.
+        outcome: `USED`, or a part of the reason for which it is listed.
+        make: Writes it.
+    """
+
+    name: str
+    what: str
+    outcome: str
+    make: Callable[[Path], object]
+
+
+def encode(
+    path: Path,
+    frames: np.ndarray | None = None,
+    *,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    fps: int = FPS,
+    times_s: list[float] | None = None,
+    shift: int = 0,
+    options: dict[str, str] | None = None,
+    muxer: dict[str, str] | None = None,
+    form: str | None = None,
+    prepare: Callable[[av.video.stream.VideoStream], object] = lambda stream: None,
+    sound: bool = False,
+    num_streams: int = 1,
+) -> Path:
+    """Write a file as other programs would."""
+    frames = scene() if frames is None else frames
+    with av.open(str(path), "w", format=form, options=muxer or {}) as container:
+        streams = [container.add_stream(codec, rate=fps) for _ in range(num_streams)]
+        for number, stream in enumerate(streams):
+            stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
+            if codec.startswith("libx264"):
+                stream.options = {"preset": "ultrafast", "threads": "1", **(options or {})}
+            elif options:
+                stream.options = options
+            if times_s is not None:
+                stream.codec_context.time_base = Fraction(1, 1000)
+            if number == 0:
+                prepare(stream)
+        voice = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+        for stream in streams:
+            for packet in _packets(stream, frames, times_s):
+                if shift and packet.pts is not None:
+                    unit = round(1 / (fps * packet.time_base))
+                    packet.pts, packet.dts = packet.pts + shift * unit, packet.dts + shift * unit
+                container.mux(packet)
+        if voice is not None:
+            write_sound(container, voice)
+    return path
+
+
+def _packets(stream, frames, times_s):
+    for i, pixels in enumerate(frames):
+        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        if times_s is not None:
+            image.pts, image.time_base = round(1000 * times_s[i]), Fraction(1, 1000)
+        yield from stream.encode(image)
+    yield from stream.encode()
+
+
+def write_sound(container, stream) -> None:
+    for start in range(0, 16000, 1024):
+        wave = np.sin(np.arange(start, start + 1024) * 0.1).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16000, start, Fraction(1, 16000)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def sound_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        write_sound(container, container.add_stream("aac", rate=16000, layout="mono"))
+
+
+def turned(path: Path, matrix: tuple[int, int, int, int], turn: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Store the scene turned, with the display matrix that turns it back."""
+    a, b, c, d = (65536 * value for value in matrix)
+    encode(
+        path,
+        np.ascontiguousarray(turn(scene())),
+        prepare=lambda stream: stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30]),
+    )
+
+
+def narrow(path: Path) -> None:
+    """Half as many columns, each shown twice as wide."""
+
+    def widen(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+
+    encode(path, np.ascontiguousarray(scene()[:, :, ::2]), prepare=widen)
+
+
+def interlaced(path: Path) -> None:
+    def flag(stream):
+        stream.options = {"preset": "ultrafast", "threads": "1", "x264-params": "tff=1"}
+
+    encode(path, prepare=flag)
+
+
+def with_packets_of_noise(path: Path) -> None:
+    """Bytes in the middle of the picture data are others."""
+    noise = np.random.default_rng(0).integers(0, 256, (NUM_FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    encode(path, noise, muxer={"movflags": "+faststart"})
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") + len(content) // 3
+    content[start : start + 600] = bytes(255 - value for value in content[start : start + 600])
+    path.write_bytes(content)
+
+
+def shortened(path: Path, share: float, **how) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (NUM_FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    encode(path, noise, **how)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+def without_index(path: Path) -> None:
+    """An AVI whose index was lost, as when a recorder is switched off."""
+    encode(path, codec="mpeg4")
+    content = bytearray(path.read_bytes())
+    start = content.rindex(b"idx1")
+    content[start : start + 4] = b"JUNK"
+    path.write_bytes(content)
+
+
+def with_broken_table(path: Path) -> None:
+    """The table of samples of an mp4 is overwritten."""
+    encode(path, muxer={"movflags": "+faststart"})
+    content = bytearray(path.read_bytes())
+    start = content.index(b"stsz")
+    content[start + 4 : start + 40] = b"\xff" * 36
+    path.write_bytes(content)
+
+
+def enormous(path: Path) -> None:
+    """A header of 9000 × 9000 px."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = 9000, 9000, "monob"
+        image = av.VideoFrame(9000, 9000, "monob")
+        for packet in (*stream.encode(image), *stream.encode()):
+            container.mux(packet)
+
+
+def zipped(path: Path) -> None:
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("clip.mp4", b"x" * 5000)
+    path.write_bytes(buffer.getvalue())
+
+
+def picture(path: Path) -> None:
+    encode(path, scene()[:1], codec="mjpeg", pix_fmt="yuvj420p", form="image2")
+
+
+def content(data: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(data)
+
+
+def linked(path: Path) -> None:
+    """A link to a clip outside of the folder."""
+    outside = path.parent.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    path.symlink_to(encode(outside / "clip.mp4", options={"crf": "9"}))
+
+
+TIMES_S = [0.0, *(i / FPS + (0.01 if i % 2 else -0.01) for i in range(1, NUM_FRAMES))]
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nplain.mp4\n#EXT-X-ENDLIST\n"
+SDP = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
+
+FILES = [
+    Odd("plain.mp4", "H.264 in MP4", USED, encode),
+    Odd("UPPER.MP4", "suffix in upper case", USED, partial(encode, options={"crf": "10"}, form="mp4")),
+    Odd("apple.m4v", "M4V", USED, partial(encode, codec="mpeg4", form="mp4")),
+    Odd("quick.mov", "MOV", USED, encode),
+    Odd("matroska.mkv", "Matroska", USED, encode),
+    Odd(
+        "vp9.webm",
+        "WebM, VP9",
+        USED,
+        partial(encode, codec="libvpx-vp9", options={"cpu-used": "8", "deadline": "realtime"}),
+    ),
+    Odd("xvid.avi", "AVI, MPEG-4", USED, partial(encode, codec="mpeg4")),
+    Odd("animated.gif", "animated GIF", USED, partial(encode, codec="gif", pix_fmt="rgb8")),
+    Odd("stream.ts", "MPEG transport stream", USED, encode),
+    Odd(
+        "program.mpg",
+        "MPEG-2, 24 fps",
+        USED,
+        partial(encode, frames=np.repeat(scene(), 3, 0), codec="mpeg2video", fps=24),
+    ),
+    Odd("media.wmv", "WMV", USED, partial(encode, codec="wmv2")),
+    Odd("flash.flv", "FLV", USED, partial(encode, codec="flv1")),
+    Odd("phone.3gp", "3GP", USED, partial(encode, codec="mpeg4")),
+    Odd(
+        "hevc.mp4",
+        "HEVC",
+        USED,
+        partial(
+            encode, codec="libx265", options={"preset": "ultrafast", "x265-params": "log-level=none:pools=1"}
+        ),
+    ),
+    Odd(
+        "av1.mp4",
+        "AV1",
+        USED,
+        partial(
+            encode, frames=scene(64, 96), codec="libsvtav1", options={"preset": "12", "svtav1-params": "lp=1"}
+        ),
+    ),
+    Odd(
+        "prores.mov", "ProRes, 4:2:2, 10 bit", USED, partial(encode, codec="prores_ks", pix_fmt="yuv422p10le")
+    ),
+    Odd("motion.avi", "Motion JPEG", USED, partial(encode, codec="mjpeg", pix_fmt="yuvj420p")),
+    Odd("lossless.mkv", "FFV1, lossless", USED, partial(encode, codec="ffv1")),
+    Odd("yuv422.mp4", "4:2:2", USED, partial(encode, pix_fmt="yuv422p")),
+    Odd("yuv444.mp4", "4:4:4", USED, partial(encode, pix_fmt="yuv444p")),
+    Odd("ten_bit.mp4", "10 bit", USED, partial(encode, pix_fmt="yuv420p10le")),
+    Odd("rgb.mkv", "RGB stored as such", USED, partial(encode, codec="libx264rgb", pix_fmt="rgb24")),
+    Odd("full_range.mp4", "full range of levels", USED, partial(encode, pix_fmt="yuvj420p")),
+    Odd("alpha.mov", "with an alpha channel (left out)", USED, partial(encode, codec="png", pix_fmt="rgba")),
+    Odd(
+        "alpha_web.webm",
+        "WebM with an alpha channel",
+        USED,
+        partial(
+            encode,
+            codec="libvpx-vp9",
+            pix_fmt="yuva420p",
+            options={"cpu-used": "8", "deadline": "realtime", "auto-alt-ref": "0"},
+        ),
+    ),
+    Odd(
+        "turned.mp4",
+        "turned by its metadata, 90°",
+        USED,
+        partial(turned, matrix=(0, 1, -1, 0), turn=lambda v: np.rot90(v, 1, (1, 2))),
+    ),
+    Odd(
+        "upside.mp4",
+        "turned by its metadata, 180°",
+        USED,
+        partial(turned, matrix=(-1, 0, 0, -1), turn=lambda v: v[:, ::-1, ::-1]),
+    ),
+    Odd(
+        "mirrored.mp4",
+        "mirrored by its metadata",
+        USED,
+        partial(turned, matrix=(-1, 0, 0, 1), turn=lambda v: v[:, :, ::-1]),
+    ),
+    Odd("narrow.mp4", "pixels twice as wide as high", USED, narrow),
+    Odd("interlaced.mp4", "interlaced (fields are not separated)", USED, interlaced),
+    Odd("variable.mkv", "variable frame rate", USED, partial(encode, times_s=TIMES_S)),
+    Odd("late.mkv", "time stamps that start at 5 s", USED, partial(encode, times_s=[5 + t for t in TIMES_S])),
+    Odd(
+        "negative.mp4",
+        "negative time stamps, an edit list",
+        USED,
+        partial(encode, frames=np.concatenate([scene()[:3], scene()]), shift=-3),
+    ),
+    Odd(
+        "reordered.mp4",
+        "B frames",
+        USED,
+        partial(encode, options={"preset": "medium", "bf": "3", "crf": "12"}),
+    ),
+    Odd("fast.mp4", "120 fps", USED, partial(encode, frames=np.repeat(scene(), 15, 0), fps=120)),
+    Odd(
+        "fragmented.mp4",
+        "fragmented MP4",
+        USED,
+        partial(encode, muxer={"movflags": "frag_keyframe+empty_moov"}),
+    ),
+    Odd(
+        "bare.mpeg",
+        "bare H.264 without a frame rate (taken to have that of the bucket)",
+        USED,
+        partial(encode, form="h264"),
+    ),
+    Odd(
+        "wrong_suffix.avi",
+        "an MP4 that is called AVI",
+        USED,
+        partial(encode, options={"crf": "11"}, form="mp4"),
+    ),
+    Odd("sound.mp4", "with sound (ignored)", USED, partial(encode, sound=True)),
+    Odd("two_streams.mkv", "two video streams (the first is used)", USED, partial(encode, num_streams=2)),
+    Odd("no_index.avi", "AVI whose index is lost", USED, without_index),
+    Odd(
+        "odd_size.mkv",
+        "odd height and width",
+        USED,
+        partial(encode, frames=scene(49, 65), codec="ffv1", pix_fmt="yuv444p"),
+    ),
+    Odd(
+        "small.mkv",
+        "16 × 16 px (enlarged)",
+        USED,
+        partial(encode, frames=scene(16, 16), codec="ffv1", pix_fmt="yuv444p"),
+    ),
+    Odd("link.mp4", "symbolic link out of the folder (followed)", USED, linked),
+    Odd("empty.mp4", "zero bytes", "an empty file", content(b"")),
+    Odd("text.mp4", "text", "unreadable", content(b"this is no video\n" * 50)),
+    Odd(
+        "page.mp4",
+        "a web page that says 404",
+        "unreadable",
+        content(b"<!DOCTYPE html><html><body>404</body></html>" * 9),
+    ),
+    Odd(
+        "pointer.mp4",
+        "a Git LFS pointer",
+        "Git LFS",
+        content(b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"),
+    ),
+    Odd("zeros.mp4", "zero bytes of a sparse download", "unreadable", content(bytes(5000))),
+    Odd("archive.mp4", "a zip", "unreadable", zipped),
+    Odd("playlist.mp4", "a playlist (HLS) of other files", "unreadable", content(PLAYLIST)),
+    Odd(
+        "script.mp4",
+        "an FFmpeg script of other files",
+        "a playlist of other files",
+        content(b"ffconcat version 1.0\nfile plain.mp4\n"),
+    ),
+    Odd("session.mp4", "the description of a network stream (SDP)", "unreadable", content(SDP)),
+    Odd("jpeg.mp4", "a JPEG", "at least 5 frames", picture),
+    Odd("one_frame.mp4", "one frame", "at least 5 frames", partial(encode, frames=scene()[:1])),
+    Odd("sound_only.mp4", "sound only", "a video stream", sound_only),
+    Odd("cut.mp4", "truncated, index at the end", "unreadable or truncated", partial(shortened, share=0.6)),
+    Odd(
+        "cut_front.mp4",
+        "truncated, index in front",
+        "truncated",
+        partial(shortened, share=0.6, muxer={"movflags": "+faststart"}),
+    ),
+    Odd("cut_matroska.mkv", "truncated Matroska", "truncated", partial(shortened, share=0.5)),
+    Odd("cut_old.avi", "truncated AVI", "truncated", partial(shortened, share=0.5, codec="mpeg4")),
+    Odd("damaged.mp4", "bytes of the pictures changed", "truncated or damaged", with_packets_of_noise),
+    Odd("broken_table.mp4", "broken table of samples", "truncated", with_broken_table),
+    Odd("enormous.mov", "9000 × 9000 px", "frames of 67,108,864 px at most", enormous),
+    Odd(
+        "jump.mkv",
+        "a time stamp that jumps by a month",
+        "time stamps",
+        partial(encode, times_s=[*TIMES_S[:-1], 2.6e6]),
+    ),
+    Odd("absent.mp4", "a link to nothing", "No such file", lambda path: path.symlink_to("nowhere.mp4")),
+    Odd("pipe.mp4", "a named pipe", "no plain file", lambda path: os.mkfifo(path)),
+]
+
+
+def table() -> str:
+    """Return the table of docs/data.md."""
+    used = [odd.what for odd in FILES if odd.outcome == USED]
+    listed = [(odd.what, odd.outcome) for odd in FILES if odd.outcome != USED]
+    rows = [f"| {what} | used |" for what in used]
+    rows += [f"| {what} | used |" for what in NAMES]
+    rows += [
+        f"| caption {what} | {'listed' if line is None else 'used'} |"
+        for what, (_, _, line) in CAPTIONS.items()
+    ]
+    rows += [f"| {what} | listed: {outcome} |" for what, outcome in listed]
+    return "\n".join(rows)
