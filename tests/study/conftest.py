@@ -31,7 +31,13 @@ def folders(tmp_path_factory) -> list[str]:
 def made(folders, tmp_path_factory) -> Path:
     """A study of four pairs, two checks and practice."""
     out = tmp_path_factory.mktemp("study") / "made"
-    new_study(out, Asked(folders), StudyConfig(raters_per_pair=3, num_checks=2, repeat_share=0.25))
+    config = StudyConfig(
+        raters_per_pair=3,
+        num_checks=2,
+        repeat_share=0.25,
+        completion_url="https://example.org/done?cc={code}",
+    )
+    new_study(out, Asked(folders), config)
     return out
 
 

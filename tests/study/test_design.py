@@ -80,6 +80,29 @@ def test_clips_without_a_partner_are_listed(folders, tmp_path):
         find_arms([folders[0], folders[0]])
 
 
+def test_a_suite_that_holds_one_text_twice_has_a_pair_for_each_of_its_clips(folders, tmp_path):
+    """Two prompts of one text and one seed: two pairs, of one prompt; a clip that is missing shifts no other."""
+    from videojam.bench.make.suites import Prompt, Suite
+
+    texts = {"a-0": "a cat runs", "a-1": "A cat  runs", "b": "two discs meet"}
+    prompts = tuple(Prompt(id=name, text=text) for name, text in texts.items())
+    bench = Bench.create(tmp_path / "bench", Suite(name="twice", version=1, prompts=prompts))
+    source = Path(folders[0].partition("=")[2]) / "clip0.mp4"
+    for arm in ("ours", "base"):
+        for item in bench.items:
+            bench.clip(arm, item).parent.mkdir(parents=True, exist_ok=True)
+            bench.clip(arm, item).write_bytes(source.read_bytes())
+        (bench.folder / "arms" / arm / "manifest.json").write_text("{}")
+
+    def ids():
+        pairs = match_by_prompt(find_arms([str(bench.folder)], ["ours", "base"])).pairs
+        return [tuple(clip.prompt_id for clip in pair.clips) for pair in pairs]
+
+    assert ids() == [("a-0", "a-0"), ("a-1", "a-1"), ("b", "b")]
+    bench.clip("base", bench.items[0]).unlink()
+    assert ids() == [("a-1", "a-1"), ("b", "b")]
+
+
 def test_the_budget_of_the_papers_study(made):
     study = load_study(made)
     pairs = [study.pairs[0].model_copy(update={"prompt_id": str(i)}) for i in range(128)]

@@ -51,6 +51,24 @@ def begin(window, address: str, width: int, height: int, dark: bool = False) -> 
     window.wait_for("!document.getElementById('instructions').hidden")
 
 
+def pause_and_go_on(window) -> None:
+    """Press pause in the middle of a pair: clips stand, keys do nothing, and the same pair comes back."""
+    here = window.evaluate("state.assignment.id")
+    window.press("ArrowRight")  # the first question is answered
+    window.touch("#pause")
+    window.wait_for(MESSAGE)
+    assert window.evaluate("$('message-head').textContent") == "Paused"
+    assert window.evaluate("$('rate').hidden && videos.every((video) => video.paused)")
+    for key in ("ArrowLeft", "ArrowRight", " "):
+        window.press(key)
+    assert window.evaluate("!$('message').hidden && videos.every((video) => video.paused)")
+    window.touch("#resume")
+    window.wait_for(UNLOCKED)
+    assert window.evaluate("[state.assignment.id, state.asked, videos.some((video) => video.paused)]") == [
+        here, 0, False,
+    ]  # fmt: skip
+
+
 def test_a_session_by_keyboard_from_consent_to_code(study, tmp_path):
     folder, address = study
     with browser.Browser(tmp_path / "profile") as window:
@@ -87,10 +105,15 @@ def test_a_session_by_keyboard_from_consent_to_code(study, tmp_path):
                 window.open(address, 1440, 900)
                 window.wait_for(UNLOCKED)
                 assert window.evaluate("state.assignment.id") == here
+            if number == 3:
+                pause_and_go_on(window)
             for key in ("ArrowLeft", "ArrowRight", "ArrowLeft"):
                 window.press(key)
         window.wait_for(MESSAGE)
-        assert len(window.evaluate("document.getElementById('code').textContent")) == 8
+        code = window.evaluate("document.getElementById('code').textContent")
+        assert len(code) == 8
+        assert window.evaluate("getComputedStyle($('go')).display") != "none"
+        assert window.evaluate("$('go').href") == f"https://example.org/done?cc={code}"
         assert prompts <= set(PROMPTS)
         assert PROMPTS[1] in prompts  # shown as the text that it is
         assert all(url.startswith((address, "blob:", "data:")) for url in window.requests)

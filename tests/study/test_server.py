@@ -13,10 +13,10 @@ from tests_study_clips import Client, served
 
 from videojam.errors import VideoJamError
 from videojam.study.assign import next_assignment
-from videojam.study.config import load_study
+from videojam.study.config import StudyConfig, load_study
 from videojam.study.database import Database, backup
 from videojam.study.limit import JoinLimit
-from videojam.study.raters import invite, rater_of
+from videojam.study.raters import Rater, completion, invite, rater_of
 from videojam.study.refusal import RefusedError
 from videojam.study.report import write_report
 from videojam.study.votes import take_vote
@@ -160,13 +160,28 @@ def test_links_consent_and_the_rate_limit(study_folder):
         assert client.call("next")["assignment"]["practice"]
         with pytest.raises(VideoJamError, match="no other run"), served_again(study_folder):
             pass
-    limit = JoinLimit(2)
-    assert [limit.allows("a"), limit.allows("a"), limit.allows("a"), limit.allows("b")] == [
-        True,
-        True,
-        False,
-        True,
-    ]
+
+
+def test_addresses_of_one_connection_join_so_often_together():
+    def allowed(*addresses: str) -> list[bool]:
+        limit = JoinLimit(2)
+        return [limit.allows(address) for address in addresses]
+
+    assert allowed("a", "a", "a", "b") == [True, True, False, True]
+    assert allowed("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:0:3::", "2001:db8:0:1::") == [
+        True, True, False, True,
+    ]  # fmt: skip
+    assert allowed("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2") == [True, True, False, True]
+
+
+def test_the_link_at_the_end_holds_the_code_as_a_part_of_an_address(made):
+    study, rater = load_study(made), Rater(1, "C5AAA4AD", True)
+    assert completion(study, rater) == ("C5AAA4AD", "https://example.org/done?cc=C5AAA4AD")
+    config = study.config.model_copy(update={"completion_code": "A&b=1 #"})
+    code, url = completion(study.model_copy(update={"config": config}), rater)
+    assert (code, url) == ("A&b=1 #", "https://example.org/done?cc=A%26b%3D1%20%23")
+    with pytest.raises(ValueError, match="https://"):
+        StudyConfig(completion_url="javascript:alert(1)")
 
 
 def served_again(folder):
@@ -202,6 +217,8 @@ def test_a_pair_whose_time_is_out_goes_to_others_and_an_excluded_raters_votes_ar
         assert next_assignment(connection, study, first) is None
         with pytest.raises(RefusedError, match="time is out"):
             take_vote(connection, study, first, given.id, ANSWERS)
+        with pytest.raises(RefusedError, match="not given to you"):
+            take_vote(connection, study, first, other.id, ANSWERS)
         connection.execute("UPDATE raters SET excluded = 1 WHERE id = ?", (second.id,))
         assert next_assignment(connection, study, first).pair == given.pair
     database.close()

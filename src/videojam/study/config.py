@@ -163,7 +163,7 @@ def budget(study: Study) -> str:
     """Return what the study asks of its raters, in one line."""
     config, prompts = study.config, len({pair.prompt_id for pair in study.pairs})
     per_prompt = len(study.pairs) / prompts
-    pairs = f"{prompts} prompts" + (f" × {per_prompt:g} pairs" if per_prompt != 1 else "")
+    pairs = f"{prompts} prompts" + (f" × {per_prompt:.3g} pairs" if per_prompt != 1 else "")
     votes = len(study.pairs) * config.raters_per_pair
     hours = votes * SECONDS_A_PAIR / 3600
     more = config.check_share * bool(study.checks) + config.repeat_share

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from ipaddress import IPv6Address, ip_address
 
 WINDOW_S = 3600.0
 MAX_ADDRESSES = 10_000
+IPV6_HOST_BITS = 64
+"""One connection has so many bits of IPv6 addresses to itself: they count as one address."""
 
 
 class JoinLimit:
@@ -24,7 +27,7 @@ class JoinLimit:
 
     def allows(self, address: str) -> bool:
         """Whether one more may join from an address now; if so, they are counted."""
-        now = time.monotonic()
+        address, now = _connection_of(address), time.monotonic()
         with self._lock:
             if len(self._times) >= MAX_ADDRESSES:
                 self._times = {a: times for a, times in self._times.items() if times[-1] > now - WINDOW_S}
@@ -35,3 +38,16 @@ class JoinLimit:
                 return False
             times.append(now)
             return True
+
+
+def _connection_of(address: str) -> str:
+    """Return what addresses of one connection share."""
+    try:
+        found = ip_address(address)
+    except ValueError:  # a name that a proxy gave
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(IPv6Address(int(found) >> IPV6_HOST_BITS << IPV6_HOST_BITS))

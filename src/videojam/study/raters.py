@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import time
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from videojam.study.config import Study
 from videojam.study.refusal import RefusedError
@@ -102,7 +103,7 @@ def delete(connection: sqlite3.Connection, rater: Rater) -> None:
 def completion(study: Study, rater: Rater) -> tuple[str, str]:
     """Return the code that a rater is shown at the end, and the link; empty if there is none."""
     code = study.config.completion_code or rater.code
-    return code, study.config.completion_url.replace("{code}", code)
+    return code, study.config.completion_url.replace("{code}", quote(code, safe=""))
 
 
 def _join_from(connection: sqlite3.Connection, platform: str, person: str, session: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -137,21 +138,25 @@ def _arms_of(source: str) -> dict[str, dict[Key, SourceClip]]:
         raise _unfit("a bench folder, or NAME=FOLDER of clips", repr(source), "arguments of `study new`",
                      "Give the --out of a `videojam bench run`, or a name for the folder: NAME=FOLDER.")  # fmt: skip
     clips: dict[Key, SourceClip] = {}
+    numbers: Counter[str] = Counter()
     for clip in clips_of_folder(folder):
         text = normalise(clip.prompt)
-        number = sum(key[0] == text for key in clips)
-        clips[text, number] = SourceClip(clip.path, clip.name, clip.prompt)
+        clips[text, numbers[text]] = SourceClip(clip.path, clip.name, clip.prompt)
+        numbers[text] += 1
     return {name: clips}
 
 
 def _clips_of_arm(bench: Bench, arm: str) -> dict[Key, SourceClip]:
-    return {
-        (normalise(item.prompt.text), item.seed): SourceClip(
-            bench.clip(arm, item), item.prompt.id, item.prompt.text, item.prompt.category
-        )
-        for item in bench.items
-        if bench.clip(arm, item).exists()
-    }
+    """Return an arm's clips; those of one text are numbered over the suite, which may hold a text several times."""
+    numbers: Counter[str] = Counter()
+    clips: dict[Key, SourceClip] = {}
+    for item in bench.items:
+        text, path = normalise(item.prompt.text), bench.clip(arm, item)
+        key = text, numbers[text]
+        numbers[text] += 1  # also for a clip that is missing, so that both arms count alike
+        if path.exists():
+            clips[key] = SourceClip(path, item.prompt.id, item.prompt.text, item.prompt.category)
+    return clips
 
 
 def _unfit(expected: str, found: str, where: str, fix: str) -> VideoJamError:
