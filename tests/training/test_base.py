@@ -118,9 +118,9 @@ def test_finite(values, finite):
 
 @pytest.mark.parametrize("key", ["x", "d", "text.encoder_hidden_states"])
 def test_nan_in_the_cache_names_the_clip_and_not_the_learning_rate(recipe, monkeypatch, key):
-    from videojam.training import run
+    from videojam.training import start
 
-    real = run.prepare
+    real = start.prepare
 
     def spoiled(*args, **kwargs):
         data = real(*args, **kwargs)
@@ -133,7 +133,7 @@ def test_nan_in_the_cache_names_the_clip_and_not_the_learning_rate(recipe, monke
 
     config = TrainConfig.model_validate(recipe)
     folder = config.out.parent
-    monkeypatch.setattr(run, "prepare", spoiled)
+    monkeypatch.setattr(start, "prepare", spoiled)
     with pytest.raises(VideoJamError, match="finite latents and text in the cache") as caught:
         train(config)
     assert "world seed" in caught.value.where

@@ -13,18 +13,20 @@ from torch import Tensor
 from videojam import fingerprints
 from videojam.data.cache import facts_of, make_cache, read_encoded, write_encoded
 from videojam.data.clips import ClipEntry, list_clips
-from videojam.data.config import DataConfig, FolderSource, PreparedSource
-from videojam.data.latents import NULL_PROMPT, DrawnClip, encode_clips, flow_of
+from videojam.data.config import DataConfig, FolderSource, PreparedSource, Source, prepared_facts
+from videojam.data.latents import DrawnClip, encode_pixels, flow_of
 from videojam.data.prepared import open_prepared, read_prepared_tensors
 from videojam.data.rates import rate_notes
+from videojam.data.texts import Texts, encode_texts, texts_of
 from videojam.errors import VideoJamError
 from videojam.joint.batch import Batch
+from videojam.models.encoders import Encoders, LoadedEncoders
 from videojam.models.load import LoadedModel
 from videojam.motion.code import MotionCode
 from videojam.motion.estimators import FlowEstimator, OnFirstUse
 from videojam.motion.rgb import magnitude_report
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 BATCH_CLIPS = 4
 MAX_MAGNITUDES = 64
 
@@ -75,14 +77,17 @@ class EncodedData:
 
 
 def prepare(
-    model: LoadedModel,
+    model: LoadedModel | Encoders,
     data: DataConfig,
     code: MotionCode,
     *,
     estimator: FlowEstimator | None = None,
     progress: Progress = lambda done, total: None,
 ) -> EncodedData:
-    """Encode what the cache does not hold yet: x, d (Eq. 5, then the same autoencoder) and text.
+    """Encode what the cache does not hold yet: text, then x and d (Eq. 5, then the same autoencoder).
+
+    The text encoders are done before the autoencoder starts, so that `StoredEncoders` never have both in memory; where
+    the cache holds everything, they load neither.
 
     Args:
         model: The base; its autoencoder and text encoder are used as the stock pipeline uses them.
@@ -95,48 +100,67 @@ def prepare(
         VideoJamError: a clip can't be used and the source says to stop, or too few clips are left.
     """
     source = data.source
+    encoders = LoadedEncoders(model) if isinstance(model, LoadedModel) else model
     if isinstance(source, PreparedSource):
-        return _prepared(model, data, source, code)
-    model.family.latent_shape(
-        model.pipeline, source.num_frames, source.height, source.width
+        return _prepared(encoders, data, source, code)
+    outline = encoders.outline
+    outline.family.latent_shape(
+        outline.pipeline, source.num_frames, source.height, source.width
     )  # refuses odd sizes
     entries, left_out = list_clips(source)
-    unusable_before = len(left_out)
-    check_enough(len(entries), len(entries) + unusable_before, data, left_out)
+    num_found = len(entries) + len(left_out)
+    check_enough(len(entries), num_found, data, left_out)
     estimator = estimator or OnFirstUse(code.estimator)
-    length = data.max_sequence_length or model.defaults.max_sequence_length
-    folder = _cache_folder(model, data, code, estimator.name)
-    encoded: list[EncodedClip] = []
-    waiting: list[_Waiting] = []
+    length = data.max_sequence_length or outline.defaults.max_sequence_length
+    folder = _cache_folder(encoders, data, code, estimator.name)
+    paths = {entry.key: folder / f"{entry.key}.safetensors" for entry in entries}
+    is_new = {key: facts_of(path) is None for key, path in paths.items()}  # or broken: encoded anew
+    missing = [entry for entry in entries if is_new[entry.key]]
+    null_text = encode_texts(encoders, missing, folder, length)
     magnitudes: list[Tensor] = []
-    rates: dict[str, float | None] = {}
-
-    for done, entry in enumerate(entries):
-        path = folder / f"{entry.key}.safetensors"
-        facts = facts_of(path)  # a broken file is encoded anew
-        if facts is None:
-            try:
-                new = _read(entry, path, code, estimator)
-            except VideoJamError as error:
-                if isinstance(source, FolderSource) and source.on_error == "skip":
-                    left_out[entry.name] = str(error)
-                    continue
-                raise
-            waiting.append(new)
-            facts = new.facts
-            if len(magnitudes) < MAX_MAGNITUDES:
-                magnitudes.append(new.sample)
-            if len(waiting) == BATCH_CLIPS:
-                _encode(model, waiting, length)
-        encoded.append(EncodedClip(entry.name, entry.caption, path))
-        rates[entry.name] = float(facts["own_fps"]) if "own_fps" in facts else None
-        progress(done + 1, len(entries))
-    _encode(model, waiting, length)
-
-    check_enough(len(encoded), len(entries) + unusable_before, data, left_out)
-    null_text = model.family.encode_prompts(model.pipeline, [NULL_PROMPT], length)
-    notes = [*_magnitude_notes(magnitudes, data, code), *rate_notes(rates, source)]
+    if missing:
+        with encoders.pixels() as loaded, texts_of(folder) as texts:
+            job = _Pixels(loaded, code, estimator, paths, texts, magnitudes)
+            left_out |= _encode_all(job, entries, is_new, source, progress)
+    else:
+        progress(len(entries), len(entries))
+    encoded = [
+        EncodedClip(entry.name, entry.caption, paths[entry.key])
+        for entry in entries
+        if entry.name not in left_out
+    ]
+    check_enough(len(encoded), num_found, data, left_out)
+    notes = [*_magnitude_notes(magnitudes, data, code), *rate_notes(_own_rates(encoded), source)]
     return EncodedData(encoded, null_text, left_out, notes)
+
+
+def _encode_all(
+    job: _Pixels, entries: list[ClipEntry], is_new: dict[str, bool], source: Source, progress: Progress
+) -> dict[str, str]:
+    """Encode the clips that the cache lacks; return those that can't be read, with the reason.
+
+    Raises:
+        VideoJamError: such a clip, where the source says to stop.
+    """
+    left_out = {}
+    for done, entry in enumerate(entries):
+        try:
+            if is_new[entry.key]:
+                job.take(entry)
+        except VideoJamError as error:
+            if not (isinstance(source, FolderSource) and source.on_error == "skip"):
+                raise
+            left_out[entry.name] = str(error)
+            continue
+        progress(done + 1, len(entries))
+    job.flush()
+    return left_out
+
+
+def _own_rates(clips: list[EncodedClip]) -> dict[str, float | None]:
+    """Return the frame rate of each clip's file, as its header in the cache says; None where it has none."""
+    facts = {clip.name: facts_of(clip.path) or {} for clip in clips}
+    return {name: float(found["own_fps"]) if "own_fps" in found else None for name, found in facts.items()}
 
 
 def read_latents(clip: EncodedClip, keys: tuple[str, ...] | None = None) -> dict[str, Tensor]:
@@ -164,21 +188,10 @@ def read_batch(clips: list[EncodedClip], device: torch.device | str) -> Batch:
     return Batch(stacked["x"], stacked["d"], cond)
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """A clip that was read and drawn, and is to be encoded to its file; `sample` is every fourth pixel of its flow."""
-
-    clip: DrawnClip
-    path: Path
-    sample: Tensor
-    facts: dict[str, str]
-
-
-def _prepared(model: LoadedModel, data: DataConfig, source: PreparedSource, code: MotionCode) -> EncodedData:
+def _prepared(encoders: Encoders, data: DataConfig, source: PreparedSource, code: MotionCode) -> EncodedData:
     """Take what a prepared folder holds, if this model's encoders and this motion code made it."""
-    encoders = {"autoencoder": model.pipeline.vae, "text_encoder": model.pipeline.text_encoder}
-    made_by = {name: fingerprints.of_module(module) for name, module in encoders.items()}
-    length = data.max_sequence_length or model.defaults.max_sequence_length
+    made_by = encoders.made(prepared_facts(source.path).get("encoders", {}))
+    length = data.max_sequence_length or encoders.outline.defaults.max_sequence_length
     folder = open_prepared(source.path, made_by, code, length)
     clips = [
         EncodedClip(clip.name, clip.caption, clip.path, clip.row, clip.bucket, clip.key)
@@ -188,47 +201,86 @@ def _prepared(model: LoadedModel, data: DataConfig, source: PreparedSource, code
     return EncodedData(clips, folder.null_text, folder.left_out, [folder.note])
 
 
-def _read(entry: ClipEntry, path: Path, code: MotionCode, estimator: FlowEstimator) -> _Waiting:
-    """Read a clip and draw its motion; its flow, three times as large, isn't kept."""
-    content = entry.read()
-    flow = flow_of(content, estimator)
-    clip = DrawnClip(entry.name, entry.caption, content.video, code.draw(flow), code.gain)
-    facts = {"name": entry.name, "caption": entry.caption}
-    if content.own_fps is not None:
-        facts["own_fps"] = repr(content.own_fps)
-    return _Waiting(clip, path, flow[:, :, ::4, ::4].clone(), facts)
+@dataclass(frozen=True)
+class _Waiting:
+    """A clip that was read and drawn, and is to be encoded to its file."""
+
+    entry: ClipEntry
+    clip: DrawnClip
+    facts: dict[str, str]
 
 
-def _encode(model: LoadedModel, waiting: list[_Waiting], length: int | None) -> None:
-    """Encode the clips that wait together, write each to its file, and empty the list."""
-    if not waiting:
-        return
-    made = encode_clips(model, [new.clip for new in waiting], max_sequence_length=length, together=True)
-    for row, new in enumerate(waiting):
-        tensors = {"x": made.x[row].cpu().half(), "d": made.d[row].cpu().half()}
-        tensors |= {f"text.{name}": tensor[row].cpu() for name, tensor in made.text.items()}
-        tensors |= {f"image.{name}": tensor[row].cpu() for name, tensor in made.image.items()}
-        write_encoded(new.path, tensors, new.facts)
-    waiting.clear()
+@dataclass
+class _Pixels:
+    """Clips that are read and encoded: they wait until a batch is full.
+
+    Attributes:
+        model: With its autoencoder.
+        code: Motion code.
+        estimator: Of flow.
+        paths: File of each clip, by its key.
+        texts: Where their text is.
+        magnitudes: Every fourth pixel of the first clips' flow.
+        waiting: Clips that wait.
+    """
+
+    model: LoadedModel
+    code: MotionCode
+    estimator: FlowEstimator
+    paths: dict[str, Path]
+    texts: Texts
+    magnitudes: list[Tensor]
+    waiting: list[_Waiting] = field(default_factory=list)
+
+    def take(self, entry: ClipEntry) -> None:
+        """Read a clip and draw its motion; its flow, three times as large, isn't kept.
+
+        Raises:
+            VideoJamError: it can't be read.
+        """
+        content = entry.read()
+        flow = flow_of(content, self.estimator)
+        clip = DrawnClip(entry.name, entry.caption, content.video, self.code.draw(flow), self.code.gain)
+        facts = {"name": entry.name, "caption": entry.caption}
+        if content.own_fps is not None:
+            facts["own_fps"] = repr(content.own_fps)
+        if len(self.magnitudes) < MAX_MAGNITUDES:
+            self.magnitudes.append(flow[:, :, ::4, ::4].clone())
+        self.waiting.append(_Waiting(entry, clip, facts))
+        if len(self.waiting) == BATCH_CLIPS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encode the clips that wait together, and write each to its file with its text."""
+        if not self.waiting:
+            return
+        made = encode_pixels(self.model, [new.clip for new in self.waiting], together=True)
+        for row, new in enumerate(self.waiting):
+            tensors = {"x": made.x[row].cpu().half(), "d": made.d[row].cpu().half()}
+            tensors |= self.texts.of(new.entry)
+            tensors |= {f"image.{name}": tensor[row].cpu() for name, tensor in made.image.items()}
+            write_encoded(self.paths[new.entry.key], tensors, new.facts)
+            self.texts.done(new.entry)
+        self.waiting.clear()
 
 
-def _cache_folder(model: LoadedModel, data: DataConfig, code: MotionCode, estimator: str) -> Path:
+def _cache_folder(encoders: Encoders, data: DataConfig, code: MotionCode, estimator: str) -> Path:
     """Make the folder named by a hash of all, besides the clip, that decides its latents, which it holds in words."""
-    pipe = model.pipeline
+    outline = encoders.outline
+    pipe = outline.pipeline
     facts = {
         "cache_version": CACHE_VERSION,
         "motion": code.model_dump(mode="json"),
         "estimator": estimator,
-        "autoencoder": fingerprints.of_module(pipe.vae),
-        "text_encoder": fingerprints.of_module(pipe.text_encoder),
-        "max_sequence_length": data.max_sequence_length or model.defaults.max_sequence_length,
+        "autoencoder": encoders.fingerprint("vae"),
+        "text_encoders": [encoders.fingerprint(name) for name in ("text_encoder", "text_encoder_2")],
+        "max_sequence_length": data.max_sequence_length or outline.defaults.max_sequence_length,
     }
-    if model.family.takes_image(pipe):
-        encoder = getattr(pipe, "image_encoder", None)
+    if outline.family.takes_image(pipe):
         facts["image"] = {
             "pipeline": type(pipe).__name__,  # and its switches decide what it makes of the first frame
             **{name: value for name, value in pipe.config.items() if isinstance(value, (bool, int, float))},
-            "encoder": None if encoder is None else fingerprints.of_module(encoder),
+            "encoder": encoders.fingerprint("image_encoder"),
         }
     key = fingerprints.of_data(facts)[:16]
     return make_cache(data.cache / key, json.dumps(facts, indent=2) + "\n")

@@ -1,20 +1,25 @@
-"""Loading a pipeline's encoders without its transformers: a few GB in place of tens, one encoder after another."""
+"""A pipeline without its transformers: by config only, or with one encoder after another, each in its own type."""
 
 from __future__ import annotations
 
 import gc
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate import init_empty_weights
 
+from videojam import fingerprints
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, family_of
 from videojam.models.check import read_json, require_pipeline
 from videojam.models.folder import open_folder
-from videojam.models.load import LoadedModel
+from videojam.models.load import LoadedModel, with_image
 from videojam.models.record import load_defaults, load_record
 from videojam.models.resolve import resolve
 
@@ -22,6 +27,133 @@ TEXT_PARTS = ("text_encoder", "tokenizer")
 """Beginnings of the names of what encodes text."""
 
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16}
+
+Part = Literal["text", "pixels", "none"]
+
+
+class Encoders(ABC):
+    """What turns clips and captions into latents and embeddings, loaded when it is needed."""
+
+    @property
+    @abstractmethod
+    def outline(self) -> LoadedModel:
+        """The pipeline and its family, of which configs, sizes and defaults are read."""
+
+    @abstractmethod
+    def text(self) -> AbstractContextManager[LoadedModel]:
+        """Give the pipeline with its text encoders."""
+
+    @abstractmethod
+    def pixels(self) -> AbstractContextManager[LoadedModel]:
+        """Give the pipeline with its autoencoder, and its image encoder if it has one."""
+
+    @abstractmethod
+    def fingerprint(self, name: str) -> str | None:
+        """Return the hash by which the cache knows a component; None: there is no such component."""
+
+    @abstractmethod
+    def made(self, folder_hashes: dict[str, str]) -> dict[str, str]:
+        """Return the hashes of the modules that prepared data name; empty where their files are known to be the same.
+
+        Args:
+            folder_hashes: Hashes of the component folders that the data were made with.
+        """
+
+
+@dataclass(frozen=True)
+class LoadedEncoders(Encoders):
+    """Those of a model in memory.
+
+    Attributes:
+        model: It.
+    """
+
+    model: LoadedModel
+
+    @property
+    def outline(self) -> LoadedModel:
+        """The model itself."""
+        return self.model
+
+    def text(self) -> AbstractContextManager[LoadedModel]:
+        """Give the model."""
+        return nullcontext(self.model)
+
+    def pixels(self) -> AbstractContextManager[LoadedModel]:
+        """Give the model."""
+        return nullcontext(self.model)
+
+    def fingerprint(self, name: str) -> str | None:
+        """Hash a module."""
+        module = getattr(self.model.pipeline, name, None)
+        return None if module is None else fingerprints.of_module(module)
+
+    def made(self, folder_hashes: dict[str, str]) -> dict[str, str]:
+        """Hash the modules, which may differ from their files."""
+        pipe = self.model.pipeline
+        return _made(pipe.vae, pipe.text_encoder)
+
+
+@dataclass(frozen=True)
+class StoredEncoders(Encoders):
+    """Those of a folder or hub id: each is loaded alone, in its own type, and freed afterwards.
+
+    Attributes:
+        source: Pipeline folder, hub id or shipped model.
+        device: Where they compute.
+        image_to_video: Whether the image-to-video pipeline of a base that does both is asked for.
+    """
+
+    source: str | Path
+    device: str | torch.device = "cpu"
+    image_to_video: bool = False
+
+    @cached_property
+    def outline(self) -> LoadedModel:
+        """The pipeline without weights."""
+        return self._asked(outline(self.source))
+
+    @contextmanager
+    def text(self) -> Iterator[LoadedModel]:
+        """Load the text encoders."""
+        with loaded_encoders(self.source, "text", self.device) as model:
+            yield model
+
+    @contextmanager
+    def pixels(self) -> Iterator[LoadedModel]:
+        """Load the autoencoder and image encoder."""
+        with loaded_encoders(self.source, "pixels", self.device) as model:
+            yield self._asked(model)
+
+    def fingerprint(self, name: str) -> str | None:
+        """Hash a component's files."""
+        folder = resolve(self.source) / name
+        return fingerprints.of_model_folder(folder) if folder.is_dir() else None
+
+    def made(self, folder_hashes: dict[str, str]) -> dict[str, str]:
+        """Hash the modules, one loaded after the other, unless their files are those of the data."""
+        if folder_hashes and all(
+            self.fingerprint(name) == known
+            for name, known in folder_hashes.items()
+            if name.startswith(("vae", "text_encoder"))
+        ):
+            return {}
+        with self.text() as model:
+            text = model.pipeline.text_encoder
+            hashed = fingerprints.of_module(text)
+            del text
+        with self.pixels() as model:
+            return {"autoencoder": fingerprints.of_module(model.pipeline.vae), "text_encoder": hashed}
+
+    def _asked(self, model: LoadedModel) -> LoadedModel:
+        return with_image(model) if self.image_to_video else model
+
+
+def _made(vae: Any, text_encoder: Any) -> dict[str, str]:
+    return {
+        "autoencoder": fingerprints.of_module(vae),
+        "text_encoder": fingerprints.of_module(text_encoder),
+    }
 
 
 @contextmanager
@@ -31,7 +163,7 @@ def loaded_encoders(
     """Yield a pipeline with only its text encoders, or only its autoencoder and image encoder; free it afterwards.
 
     Text encoders keep the type of their stored weights; the autoencoder is in float32. A transformer is there by its
-    config only.
+    config only, and so is the autoencoder beside text encoders.
 
     Args:
         source: Pipeline folder, hub id or shipped model.
@@ -41,14 +173,14 @@ def loaded_encoders(
     Raises:
         VideoJamError: no such pipeline, or a part of it is missing.
     """
-    folder = resolve(source)
-    require_pipeline(folder)
-    model = _load(folder, part, str(source))
+    model = _load(source, part)
+    pipe = model.pipeline
     try:
-        model.pipeline.to(device)
+        for module in pipe.components.values():
+            if isinstance(module, torch.nn.Module) and not _is_empty(module):
+                module.to(device)
         yield model
     finally:
-        pipe = model.pipeline
         for name in list(pipe.components):
             setattr(pipe, name, None)
         gc.collect()
@@ -56,24 +188,52 @@ def loaded_encoders(
             torch.cuda.empty_cache()
 
 
-def _load(folder: Path, part: str, source: str) -> LoadedModel:
-    from diffusers import DiffusionPipeline
+def outline(source: str | Path, *, configs_only: bool = False) -> LoadedModel:
+    """Return a pipeline of which nothing but configs is there: no weight is read, none is in memory.
 
+    Args:
+        source: Pipeline folder, hub id or shipped model.
+        configs_only: Of a hub id, fetch no more than the configs.
+
+    Raises:
+        VideoJamError: no such pipeline.
+    """
+    return _load(source, "none", configs_only)
+
+
+def _is_empty(module: torch.nn.Module) -> bool:
+    return any(parameter.is_meta for parameter in module.parameters())
+
+
+def _load(source: str | Path, part: Part, configs_only: bool = False) -> LoadedModel:
+    folder = resolve(source, configs_only=configs_only)
+    require_pipeline(folder)
     index = read_json(folder / "model_index.json")
     components = {name: value for name, value in index.items() if isinstance(value, list) and value[0]}
-    configs = {
-        name: value[1] for name, value in components.items() if value[1] in FAMILIES
-    }  # transformers, by the name of their class
-    unwanted = [
-        name
-        for name in components
-        if name in configs or (name.startswith(TEXT_PARTS) != (part == "text") and name != "scheduler")
-    ]
+    transformers = {name: value[1] for name, value in components.items() if value[1] in FAMILIES}
+    pipe: Any = _from_pretrained(folder, part, [name for name in components if name not in transformers])
+    for name, class_name in transformers.items():
+        setattr(pipe, name, _config_only(folder / name, class_name))
+    model = LoadedModel(pipe, family_of(pipe), load_record(folder), load_defaults(folder), str(source))
+    return replace(model, family=family_of(pipe))
+
+
+def _from_pretrained(folder: Path, part: Part, names: list[str]) -> Any:
+    """Load a pipeline with one part of its encoders; an autoencoder that isn't asked for is there by its config."""
+    from diffusers import DiffusionPipeline
+
+    given: dict[str, Any] = {
+        name: None
+        for name in names
+        if name not in ("scheduler", "guider")
+        and (part == "none" or name.startswith(TEXT_PARTS) != (part == "text"))
+    }
+    given |= {name: None for name in read_json(folder / "model_index.json") if name.startswith("transformer")}
+    if "vae" in given:
+        given["vae"] = _empty(folder / "vae")
     dtypes = {"default": _text_dtype(folder) if part == "text" else torch.float32, "vae": torch.float32}
     try:
-        pipe: Any = DiffusionPipeline.from_pretrained(
-            folder, torch_dtype=dtypes, local_files_only=True, **dict.fromkeys(unwanted)
-        )
+        return DiffusionPipeline.from_pretrained(folder, torch_dtype=dtypes, local_files_only=True, **given)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise VideoJamError(
             expected="a pipeline folder that diffusers loads",
@@ -81,9 +241,15 @@ def _load(folder: Path, part: str, source: str) -> LoadedModel:
             where=str(folder),
             fix="Copy or download the folder again; if its class is new, update diffusers and transformers.",
         ) from error
-    for name, class_name in configs.items():
-        setattr(pipe, name, _config_only(folder / name, class_name))
-    return LoadedModel(pipe, family_of(pipe), load_record(folder), load_defaults(folder), source)
+
+
+def _empty(path: Path) -> Any:
+    """Return an autoencoder without weights."""
+    import diffusers
+
+    config = read_json(path / "config.json")
+    with init_empty_weights():
+        return getattr(diffusers, config["_class_name"]).from_config(config).eval()
 
 
 def _text_dtype(folder: Path) -> torch.dtype:

@@ -40,7 +40,7 @@ def rewrite(
     entries = source.entries
     with source.path.open("rb") as reader:
         changed = {
-            name: change(name, _read(reader, source, entries[name])).contiguous()
+            name: change(name, read_tensor(reader, source, entries[name])).contiguous()
             for name in sorted(set(names))
         }
         ordered = sorted(entries, key=lambda name: entries[name].start)
@@ -69,7 +69,14 @@ def rewrite(
     return added
 
 
-def _read(reader: BinaryIO, source: Header, entry: Entry) -> Tensor:
+def read_tensor(reader: BinaryIO, source: Header, entry: Entry) -> Tensor:
+    """Read one tensor of a file, of a type in `DTYPES`, into memory of its own.
+
+    Args:
+        reader: The file, open.
+        source: Its header.
+        entry: The tensor.
+    """
     reader.seek(source.data_start + entry.start)
     data = bytearray(entry.end - entry.start)
     reader.readinto(data)  # type: ignore[attr-defined]

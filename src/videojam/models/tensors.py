@@ -51,10 +51,20 @@ def _variants(headers: Iterable[Header]) -> list[list[Header]]:
     """Group files by what diffusers loads together: `diffusion_pytorch_model[.variant]` and its shards."""
     groups: dict[str, list[Header]] = {}
     for header in headers:
-        stem = re.sub(r"-\d{5}-of-\d{5}", "", header.path.stem)
-        groups.setdefault(stem, []).append(header)
+        groups.setdefault(_stem(header), []).append(header)
     loaded = [group for stem, group in groups.items() if stem.split(".")[0] == WEIGHTS_STEM]
     return loaded or [[header for group in groups.values() for header in group]]
+
+
+def loaded_files(headers: Iterable[Header]) -> list[Header]:
+    """Return the files that diffusers loads where no variant is asked for: those without one, if there are any."""
+    groups = _variants(headers)
+    plain = [group for group in groups if _stem(group[0]) == WEIGHTS_STEM]
+    return (plain or groups or [[]])[0]
+
+
+def _stem(header: Header) -> str:
+    return re.sub(r"-\d{5}-of-\d{5}", "", header.path.stem)
 
 
 def shapes_of_config(config: dict[str, Any]) -> Shapes:

@@ -14,8 +14,8 @@ from videojam.training.state import TrainRun
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds neither NaN nor infinity."""
-    if not tensor.numel() or not tensor.is_floating_point():
+    """Whether a tensor holds neither NaN nor infinity; one without data holds nothing."""
+    if not tensor.numel() or not tensor.is_floating_point() or tensor.is_meta:
         return True
     return all(
         bool(torch.isfinite(end)) for end in torch.aminmax(tensor.detach())

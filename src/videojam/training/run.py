@@ -5,68 +5,36 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from videojam.data.config import PreparedSource, prepared_facts
-from videojam.data.encode import EncodedData, prepare
 from videojam.files import require_replaceable
 from videojam.locks import locked
-from videojam.models.load import LoadedModel, load_model, with_image
 from videojam.models.record import FINGERPRINT_NAME, check_motion_code, load_record
 from videojam.models.resolve import resolve
 from videojam.motion.code import MotionCode
-from videojam.motion.estimators import OnFirstUse
-from videojam.objective.denoiser import Denoiser
-from videojam.objective.moving import MovingWeight
 from videojam.sampling.verify import VerifyReport, verify
 from videojam.training.batches import split_heldout
 from videojam.training.checkpoint import checkpoints
 from videojam.training.config import TrainConfig
 from videojam.training.facts import write_facts
 from videojam.training.finish import finish, motion_record
-from videojam.training.finite import check_finite_weights
 from videojam.training.log import Line, Log
 from videojam.training.loop import train_steps
-from videojam.training.new_rate import new_entries
 from videojam.training.processes import replicated, start_processes
 from videojam.training.recipe import load_recipe
 from videojam.training.resume import check_resume, record_clips, resume, set_aside
+from videojam.training.start import Listener, Start, begin
 from videojam.training.state import TrainRun, TrainState
 from videojam.training.stop import StopRequest
 from videojam.training.trainable import (
     build_state,
-    chosen_component,
     mark_trainable,
     set_up_steps,
-    trained_transformer,
 )
-
-Listener = Callable[[str, Any], None]
-
-
-@dataclass(frozen=True)
-class _Start:
-    """What a run begins with, once clips are encoded and the encoders are freed.
-
-    Attributes:
-        base: The base without its pipeline.
-        component: Name of the trained transformer in the pipeline.
-        denoiser: It, with its family and null text.
-        masks: New entries of the widened projections; empty for the control.
-        data: Encoded clips.
-    """
-
-    base: LoadedModel
-    component: str
-    denoiser: Denoiser
-    masks: dict[str, Tensor]
-    data: EncodedData
 
 
 def train(
@@ -95,7 +63,7 @@ def train(
     say = listen if listen and accelerator.is_main_process else (lambda kind, content: None)
     with _owned(config.out, accelerator):
         check_resume(config)  # again, as another run may have ended in between
-        start = _start(config, accelerator, say)
+        start = begin(config, accelerator.device, accelerator.main_process_first, say)
         return _train(config, accelerator, start, say)
 
 
@@ -128,57 +96,7 @@ def _owned(out: Path, accelerator: Accelerator) -> Iterator[None]:
         yield
 
 
-def _start(config: TrainConfig, accelerator: Accelerator, say: Listener) -> _Start:
-    """Load the base, encode the clips, and keep of the base what is trained."""
-    say("note", f"loading {config.base}")
-    model = load_model(config.base, torch_dtype=torch.float32, device=accelerator.device)
-    check_finite_weights(model.pipeline.components, config.base)
-    if config.image_to_video:
-        model = with_image(model)
-    component = chosen_component(config, model)
-    with accelerator.main_process_first():  # the others find the clips in the cache
-        data = _encode(config, model, say)
-    transformer = trained_transformer(config, model, component)
-    is_joint = config.method == "videojam"
-    if is_joint and not model.is_joint:
-        say(
-            "note",
-            f"{config.base} was not converted yet: its projections are widened, as `videojam convert` does",
-        )
-    masks = new_entries(transformer, model.family) if is_joint else {}
-    sigma_range = model.family.sigma_range(model.pipeline, component)
-    moving = _moving_weight(config, model)
-    denoiser = Denoiser(transformer, model.family, is_joint, data.null_text, sigma_range, moving)
-    return _Start(replace(model, pipeline=None), component, denoiser, masks, data)  # the encoders are freed
-
-
-@torch.no_grad()
-def _moving_weight(config: TrainConfig, model: LoadedModel) -> MovingWeight | None:
-    """Encode a clip in which nothing moves, where the recipe weights the error by motion."""
-    if config.objective.moving_weight == 1:
-        return None
-    source, code = config.data.source, config.motion
-    video = code.still(source.height, source.width).expand(source.num_frames, -1, -1, -1)
-    pixels = video.movedim(1, 0)[None].float() / 127.5 - 1
-    still = model.family.encode_video(model.pipeline, pixels) * code.gain
-    return MovingWeight(config.objective.moving_weight, still)
-
-
-def _encode(config: TrainConfig, model: LoadedModel, say: Listener) -> EncodedData:
-    """Encode the clips; the flow estimator is built only where a clip has no exact flow."""
-    estimator = OnFirstUse(config.motion.estimator, config.raft_weights, model.pipeline.vae.device)
-    data = prepare(
-        model, config.data, config.motion, estimator=estimator,
-        progress=lambda done, total: say("encode", (done, total)),
-    )  # fmt: skip
-    for note in data.notes:
-        say("note", note)
-    for name, reason in data.left_out.items():
-        say("note", f"left out {name}: {reason}")
-    return data
-
-
-def _train(config: TrainConfig, accelerator: Accelerator, start: _Start, say: Listener) -> VerifyReport:
+def _train(config: TrainConfig, accelerator: Accelerator, start: Start, say: Listener) -> VerifyReport:
     """Run the steps from where the run's folder stands, and export what they gave."""
     data, transformer = start.data, start.denoiser.transformer
     clips, heldout = split_heldout(data.clips, config.data.num_heldout_of(len(data.clips)))

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.families import Family
-from videojam.joint.widen import widen_transformer
-from videojam.models.load import LoadedModel
+from videojam.joint.widen import widened_tensor
+from videojam.models.folder import ModelFolder
+from videojam.models.transformer import empty_transformer, float_buffers_to, load_transformer
 from videojam.training.config import LoraConfig, TrainConfig
 from videojam.training.lora import add_adapters, check_targets
 from videojam.training.optimizers import build_optimizers
 from videojam.training.state import TrainState
 
 
-def chosen_component(config: TrainConfig, model: LoadedModel) -> str:
+def chosen_component(config: TrainConfig, folder: ModelFolder) -> str:
     """Return the name of the transformer to train, having checked that the recipe and the base fit each other.
 
     Raises:
-        VideoJamError: an expert has to be named, the control is asked of a joint model, or the adapters' layers
-            don't exist.
+        VideoJamError: an expert has to be named, the control is asked of a joint model, the adapters' layers don't
+            exist, or the base is no pipeline.
     """
-    transformers = model.family.transformers(model.pipeline)
-    component = config.expert or next(iter(transformers))
-    if component not in transformers or (len(transformers) > 1 and config.expert is None):
+    component = config.expert or next(iter(folder.transformers))
+    if component not in folder.transformers or (len(folder.transformers) > 1 and config.expert is None):
         raise VideoJamError(
-            expected=f"expert: one of {', '.join(transformers)}",
+            expected=f"expert: one of {', '.join(folder.transformers)}",
             found=f"expert: {config.expert}",
             where=config.base,
             fix="Name the one to train; train the other in a second run whose base is the first one's result.",
         )
-    if config.method == "plain" and model.is_joint:
+    if config.method == "plain" and folder.is_joint():
         raise VideoJamError(
             expected="a base model for method: plain",
             found="a joint model",
@@ -40,17 +41,34 @@ def chosen_component(config: TrainConfig, model: LoadedModel) -> str:
             fix="Give the base that it was converted from.",
         )
     if config.lora is not None:
-        check_targets(transformers[component], config.lora)
+        check_targets(empty_transformer(folder.transformers[component].config), config.lora)
     return component
 
 
-def trained_transformer(config: TrainConfig, model: LoadedModel, component: str) -> Any:
-    """Return the transformer to train in float32, widened for VideoJAM where the base is not joint yet."""
-    transformer = cast(torch.nn.Module, model.family.transformers(model.pipeline)[component])
-    if config.method == "videojam" and not model.is_joint:
-        transformer = widen_transformer(transformer, config.output_init)
-    # to() also brings the float64 rotary tables to float32, which halves their cost on a CPU
-    return transformer.to(torch.float32)
+def load_trained(config: TrainConfig, folder: ModelFolder, component: str) -> Any:
+    """Load the transformer to train, widened for VideoJAM where the base is not joint yet; one copy of its weights.
+
+    Args:
+        config: The recipe, which decides the type of the weights.
+        folder: The base.
+        component: Name of the transformer.
+
+    Raises:
+        VideoJamError: a tensor is missing.
+    """
+    stored = folder.transformers[component]
+    family = stored.family
+    widen = config.method == "videojam" and not folder.is_joint()
+    joint = family.joint_config(stored.config) if widen else stored.config
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        if widen:
+            tensor = widened_tensor(name, tensor, family, stored.config, config.output_init)
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    transformer = load_transformer(stored, joint, change)
+    float_buffers_to(transformer, torch.float32)
+    return transformer
 
 
 def mark_trainable(transformer: Any, family: Family, lora: LoraConfig | None, seed: int = 0) -> list[str]:
