@@ -31,6 +31,8 @@ tiny = _load("tiny_pipelines", "tiny.py")
 _load("tiny_families", "tiny_families.py")
 _load("exactness", "exactness.py")
 _load("odd_files", "data/odd_files.py")
+_load("video_files", "motion/video_files.py")
+_load("family_kinds", "families/kinds.py")
 
 torch.set_num_threads(1)
 
