@@ -19,7 +19,7 @@ from studies.premise.results import (
     curve,
     kept_results,
 )
-from videojam.bench.report.colours import LIGHT
+from videojam.evaluation.arm_colours import LIGHT
 from videojam.files import write_file
 
 DOCS = Path("docs")

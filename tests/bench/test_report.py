@@ -13,12 +13,12 @@ import pytest
 
 from videojam.bench.folder import Bench
 from videojam.bench.make.arms import parse_arm
-from videojam.bench.report.colours import LIGHT
 from videojam.bench.report.report import write_report
 from videojam.bench.run import run_bench
 from videojam.bench.work import Plan
 from videojam.data.config import WorldSource
 from videojam.errors import VideoJamError
+from videojam.evaluation.arm_colours import LIGHT
 from videojam.evaluation.intervals import share
 from videojam.evaluation.judges import build_judges
 from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe

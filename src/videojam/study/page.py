@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
-from videojam.bench.report import colours
 from videojam.bench.report.human import HumanVotes, Row, arm_cells, paper_rows, votes_note, votes_table
 from videojam.bench.report.tables import p_words
+from videojam.evaluation import arm_colours
 from videojam.evaluation.intervals import Interval
 from videojam.study.results import Compared, Results
 from videojam.study.text import percent
@@ -40,7 +40,7 @@ def render(results: Results, votes: HumanVotes) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{escape(results.title)}</title><style>{colours.css()}\n{css}</style></head><body>"
+        f"<title>{escape(results.title)}</title><style>{arm_colours.css()}\n{css}</style></head><body>"
         f'<header><h1>{escape(results.title)}</h1><p class="lede">{results.num_votes} of {results.target} votes, '
         f"{results.num_complete} of {results.num_pairs} pairs complete; {', '.join(map(escape, results.arms))}. "
         f"{results.made_at}, videojam {results.version}.</p></header>\n<main>\n{body}\n</main></body></html>\n"

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from videojam import cli
 from videojam.errors import VideoJamError
+from videojam.evaluation.arm_colours import LIGHT
 from videojam.evaluation.probes.plot import plot_probes
 
 DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
@@ -80,10 +81,10 @@ def test_several_models_on_one_plot(probed):
     drawn = (folder / "both.svg").read_text()
     assert "<svg" in drawn
     colours = set(re.findall(r"stroke: (#[0-9a-f]{6})", drawn))
-    assert {"#0072b2", "#d55e00"} <= colours  # a colour for each model
+    assert set(LIGHT[:2]) <= colours  # a colour for each model
     plain = folder / "one.svg"
     plot_probes(files[:1], plain)
-    assert "#d55e00" not in plain.read_text()
+    assert LIGHT[1] not in plain.read_text()
     assert plain.read_text().count('<g id="axes_') == 2  # a base has one loss, and its gap
     assert drawn.count('<g id="axes_') == 4
 

@@ -7,14 +7,12 @@ from html import escape
 from typing import Any
 
 import cv2
-import torch
 from pydantic import ValidationError
 
 from videojam.bench.report.results import Results
+from videojam.motion import draw
 from videojam.motion.code import MotionCode
-from videojam.motion.rgb import flow_to_rgb
 
-SIZE_PX = 96
 STRENGTH = {"value": "brightness", "saturation": "saturation"}
 
 
@@ -57,9 +55,6 @@ def _legend(code: MotionCode, names: list[str], results: Results, several: bool)
 
 def wheel(code: MotionCode) -> str:
     """Draw motion away from the centre, the faster the further out, as the data URL of a PNG."""
-    line = torch.linspace(-1, 1, SIZE_PX)
-    v, u = torch.meshgrid(line, line, indexing="ij")
-    flow = torch.stack([u, v]) * code.full_scale_px(SIZE_PX, SIZE_PX)
-    rgb = (flow_to_rgb(flow, code) * 255).round().byte().permute(1, 2, 0).numpy()
+    rgb = draw.wheel(code).permute(1, 2, 0).numpy()
     png = cv2.imencode(".png", rgb[:, :, ::-1])[1]
     return f"data:image/png;base64,{b64encode(png.tobytes()).decode()}"

@@ -11,8 +11,8 @@ from typing import Any
 
 from videojam.bench.folder import Bench
 from videojam.bench.report.collect import Problem
-from videojam.bench.report.colours import colours_of
 from videojam.errors import VideoJamError
+from videojam.evaluation.arm_colours import colours_of
 from videojam.evaluation.probes.plot import probe_figure
 from videojam.evaluation.probes.record import load_probe
 

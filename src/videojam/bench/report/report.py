@@ -10,7 +10,6 @@ from string import Template
 
 from videojam.bench.folder import Bench, write_json, write_text
 from videojam.bench.manifest import Manifest
-from videojam.bench.report import colours
 from videojam.bench.report.clips import clip_cards
 from videojam.bench.report.finding import find
 from videojam.bench.report.human import human_section
@@ -26,6 +25,7 @@ from videojam.bench.report.tables import (
     problem_list,
     shown_first,
 )
+from videojam.evaluation import arm_colours
 from videojam.guidance.rules import rule_of
 
 NUM_SHOWN = 12
@@ -64,7 +64,7 @@ def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> s
     rest = [measure for measure in results.measures.values() if measure not in first]
     differences = difference_plots(results, first)
     return Template(parts["html"]).substitute(
-        css=f"{colours.css()}\n{parts['css']}",
+        css=f"{arm_colours.css()}\n{parts['css']}",
         js=parts["js"],
         title=escape(bench.file.title or f"{results.suite['name']}: {', '.join(results.arms) or 'no arms'}"),
         head=escape(bench.file.title or f"Bench: {results.suite['name']}"),

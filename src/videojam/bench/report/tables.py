@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from html import escape
 
-from videojam.bench.report.colours import class_of
 from videojam.bench.report.plots import Row, fitted_axis, interval_plot, share_axis
 from videojam.bench.report.results import Results
 from videojam.bench.report.statistics import Comparison
+from videojam.evaluation.arm_colours import class_of
 from videojam.evaluation.intervals import Interval
 from videojam.evaluation.judge import Measure
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from videojam.errors import VideoJamError
+from videojam.evaluation.arm_colours import LIGHT
 from videojam.evaluation.probes.record import load_probe
 from videojam.files import write_file
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which colour-blind readers can tell apart."""
 SUFFIXES = (".png", ".svg", ".pdf")
 LOSSES = {
     "appearance": "appearance loss",
@@ -54,7 +53,7 @@ def plot_probes(files: Sequence[str | Path], out: str | Path, labels: Sequence[s
             where="labels",
             fix="Give one label for each file, in their order, or no label.",
         )
-    figure = probe_figure(probes, names, [COLOURS[i % len(COLOURS)] for i in range(len(names))])
+    figure = probe_figure(probes, names, [LIGHT[i % len(LIGHT)] for i in range(len(names))])
 
     def save(temporary: Path) -> None:
         figure.savefig(temporary, dpi=DPI, format=out.suffix[1:].lower())

@@ -1,4 +1,4 @@
-"""The colours of arms, once: the page's variables, the plots of probes and the study's pictures read them here."""
+"""The colours of arms, once: pages, plots of probes, the app and the studies' pictures read them here."""
 
 from __future__ import annotations
 
