@@ -10,7 +10,7 @@ import torch
 
 from videojam.data.clips import ClipContent
 from videojam.data.config import FolderSource, WorldSource
-from videojam.data.encode import NULL_PROMPT
+from videojam.data.latents import NULL_PROMPT
 from videojam.evaluation.probes.clips import ProbeClip, encode, estimator_of, read_in_order
 from videojam.evaluation.probes.direction import best_scale, push_products
 from videojam.evaluation.probes.forward import ForwardConfig, draws_of, transformer_at
