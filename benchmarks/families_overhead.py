@@ -39,7 +39,7 @@ from torch import Tensor
 
 from videojam.families import family_of
 from videojam.files import write_text
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import LoadedModel, load_model
 from videojam.models.record import MotionRecord
@@ -139,7 +139,7 @@ def samplers(model: LoadedModel, row: Row, num_steps: int) -> dict[str, Callable
     pipe, family = model.pipeline, model.family
     first = Image.linear_gradient("L").resize((row.side, row.side)).convert("RGB") if row.has_image else None
     image = {} if first is None else {"image": first}
-    guidance = GuidanceConfig(mode="cfg", w_text=SCALE - 1)
+    guidance = Guidance(mode="cfg", w_text=SCALE - 1)
 
     def stock() -> Tensor:
         noise = draw_noise(model, [SEED], row.frames, row.side, row.side)

@@ -27,7 +27,7 @@ import torch
 
 from videojam.families import family_of
 from videojam.files import write_text
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import LoadedModel, load_model
@@ -99,7 +99,7 @@ def one_run(model: LoadedModel, size: dict[str, Any], device: str) -> dict[str, 
     forwards: list[float] = []
     decodes: list[float] = []
     pipe = model.pipeline
-    guidance = GuidanceConfig(window=Window(end=1.0))
+    guidance = Guidance(window=Window(end=1.0))
     with timed(pipe.transformer, "forward", device, forwards), timed(pipe.vae, "decode", device, decodes):
         start = time.perf_counter()
         sample(model, ["a red ball moves to the right"], guidance=guidance, **size)

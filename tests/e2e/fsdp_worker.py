@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from videojam.families import family_of
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.joint.batch import Batch
 from videojam.models.load import LoadedModel, load_model
@@ -56,7 +56,7 @@ def train(transformer: WanTransformer3DModel, rows: list[int], clip: float = 1.0
 def latents(model: LoadedModel) -> torch.Tensor:
     """Sample with Inner-Guidance by the hook."""
     model.pipeline.transformer.eval()
-    guidance = GuidanceConfig(w_text=2.0, w_motion=1.5, window=Window(end=1.0))
+    guidance = Guidance(w_text=2.0, w_motion=1.5, window=Window(end=1.0))
     size = {"num_frames": 9, "height": 32, "width": 32, "num_steps": 3, "max_sequence_length": 8}
     return sample(model, ["a red ball"], seeds=5, guidance=guidance, decode=False, **size).latents
 

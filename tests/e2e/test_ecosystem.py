@@ -14,7 +14,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file
 from tiny_pipelines import write_tiny_wan
 
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.joint.convert import convert
 from videojam.joint.latents import split
@@ -22,8 +22,8 @@ from videojam.models.load import load_model
 from videojam.sampling.sample import sample
 
 PROMPTS = ["a red ball moves left"]
-INNER = GuidanceConfig(w_text=2.0, w_motion=1.5, window=Window(end=1.0))
-CFG = GuidanceConfig(mode="cfg", w_text=2.0)
+INNER = Guidance(w_text=2.0, w_motion=1.5, window=Window(end=1.0))
+CFG = Guidance(mode="cfg", w_text=2.0)
 SIZE = {"num_frames": 9, "height": 32, "width": 32, "num_steps": 3, "max_sequence_length": 8}
 WORKER = Path(__file__).with_name("fsdp_worker.py")
 

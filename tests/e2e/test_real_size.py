@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
 from tiny_pipelines import tiny_text_encoder, tiny_tokenizer
 
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.joint.convert import convert
 from videojam.models.load import load_model
@@ -97,7 +97,7 @@ def test_convert_train_and_sample_at_the_size_of_wan_1_3b(wan_1_3b, tmp_path):
         width=64,
         num_steps=2,
         max_sequence_length=32,
-        guidance=GuidanceConfig(window=Window(end=1.0)),
+        guidance=Guidance(window=Window(end=1.0)),
     )
     assert output.latents.shape == (1, 32, 2, 8, 8)
     assert output.flow.shape == (1, 4, 2, 64, 64)

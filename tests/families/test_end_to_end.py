@@ -16,7 +16,7 @@ from family_kinds import (
 )
 
 from exactness import same_as_the_base
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.joint.latents import join, split
 from videojam.joint.widen import widen_transformer
@@ -49,7 +49,7 @@ def test_oracle_is_carried_to_the_clean_latents(case, flip):
     )
     for transformer in model.family.transformers(model.pipeline).values():
         transformer.forward = oracle(model.family, transformer, join(x, d), flip)
-    arguments = {"guidance": GuidanceConfig(mode="none"), "decode": False, **case.kind.options}
+    arguments = {"guidance": Guidance(mode="none"), "decode": False, **case.kind.options}
     x_end, d_end = split(sample(model, ["a"], num_steps=5, **arguments).latents)
     error = max((x_end - x).abs().max(), (d_end - d).abs().max())
     assert error < case.kind.oracle_atol if flip == 1 else error > 0.5
@@ -104,7 +104,7 @@ def test_base_and_fresh_joint_model_follow_the_stock_call(case):
     """(b) CFG of the base, by pipeline and by explicit loop; (c) Inner-Guidance after conversion: identity 2."""
     base, joint = load_model(case.base), load_model(case.joint)
     expected = stock_latents(case, base, 6.0)
-    cfg = GuidanceConfig(mode="cfg", w_text=5.0)
+    cfg = Guidance(mode="cfg", w_text=5.0)
     assert torch.equal(run(case, base, guidance=cfg).latents, expected)
     options = {"seeds": [3, 9], "num_steps": 3, **case.kind.options}
     twin = sample_twin(base, PROMPTS, guidance=cfg, **options)
@@ -113,7 +113,7 @@ def test_base_and_fresh_joint_model_follow_the_stock_call(case):
 
     x, _ = split(run(case, joint, guidance=cfg).latents)
     assert same_as_the_base(x, expected)
-    out = run(case, joint, guidance=GuidanceConfig(w_text=5.0, w_motion=3.0, window=ALL))
+    out = run(case, joint, guidance=Guidance(w_text=5.0, w_motion=3.0, window=ALL))
     x, d = split(out.latents)
     if case.kind.batch_atol:
         assert (x - expected).abs().max() <= case.kind.batch_atol
@@ -138,18 +138,18 @@ def test_base_and_fresh_joint_model_follow_the_stock_call(case):
 def test_pipeline_under_the_hook_equals_the_explicit_loop(case, guidance):
     """Every mode of guidance, on a model whose motion half says something."""
     model = trained(case)
-    config = GuidanceConfig(**{"window": ALL, **guidance})
+    config = Guidance(**{"window": ALL, **guidance})
     options = {"seeds": [3, 9], "num_steps": 2, **case.kind.options}
     out = run(case, model, guidance=config, num_steps=2)
     twin = sample_twin(model, PROMPTS, guidance=config, **options)
     assert torch.allclose(out.latents, twin, atol=1e-3, rtol=1e-3)
-    plain = run(case, model, guidance=GuidanceConfig(mode="none"), num_steps=2)
+    plain = run(case, model, guidance=Guidance(mode="none"), num_steps=2)
     assert (out.latents - plain.latents).abs().max() > 1e-2
 
 
 def test_decoding_equals_the_stock_call(case):
     base = load_model(case.base)
-    cfg = GuidanceConfig(mode="cfg", w_text=5.0)
+    cfg = Guidance(mode="cfg", w_text=5.0)
     ours = sample(base, PROMPTS[:1], seeds=3, num_steps=3, guidance=cfg, **case.kind.options).video
     stock = stock_call(case, base, 6.0, "pt", PROMPTS[:1])
     assert (ours - (stock * 255).round()).abs().max() <= 1  # the stock mapping to 0..1 rounds once more

@@ -8,7 +8,7 @@ import torch
 import tiny_families as tiny
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, family_of
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.models.load import load_model
 from videojam.sampling.sample import sample
 from videojam.sampling.settings import default_guidance
@@ -94,7 +94,7 @@ def test_linear_quadratic_steps_fit_pipelines_that_pass_sigmas(write, tmp_path):
         ["a"],
         num_steps=4,
         schedule="linear_quadratic",
-        guidance=GuidanceConfig(mode="none"),
+        guidance=Guidance(mode="none"),
         decode=False,
         max_sequence_length=8,
         **size,

@@ -8,7 +8,7 @@ from tiny_pipelines import tiny_transformer
 
 from videojam.errors import VideoJamError
 from videojam.families import family_of
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.joint.latents import join, split
 from videojam.models.load import load_model
 from videojam.sampling.sample import sample
@@ -38,7 +38,7 @@ def test_oracle_is_carried_from_noise_to_clean_latents(tiny_joints, kind):
         transformer.forward = oracle(model.family, join(x, d))
     atol = 5e-3 if kind == "experts" else 2e-4  # UniPC tells the network σ rounded to 1/1000
     for num_steps in (1, 5):
-        out = sample(model, ["a"], num_steps=num_steps, guidance=GuidanceConfig(mode="none"), **SIZE)
+        out = sample(model, ["a"], num_steps=num_steps, guidance=Guidance(mode="none"), **SIZE)
         x_end, d_end = split(out.latents)
         assert torch.allclose(x_end, x, atol=atol)
         assert torch.allclose(d_end, d, atol=atol)
@@ -48,7 +48,7 @@ def test_oracle_of_the_wrong_sign_is_not_carried(tiny_joints):
     model = load_model(tiny_joints["t2v"])
     clean = torch.randn(1, 8, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     model.pipeline.transformer.forward = oracle(model.family, clean, flip=-1.0)
-    out = sample(model, ["a"], num_steps=1, guidance=GuidanceConfig(mode="none"), decode=False, **SIZE)
+    out = sample(model, ["a"], num_steps=1, guidance=Guidance(mode="none"), decode=False, **SIZE)
     assert (out.latents - clean).abs().max() > 1
 
 

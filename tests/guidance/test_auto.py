@@ -7,7 +7,7 @@ import torch
 from tiny_pipelines import randomise_projections
 
 from videojam.errors import VideoJamError
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.hook import guided
 from videojam.models.load import load_model
 from videojam.sampling.sample import sample
@@ -97,6 +97,6 @@ def test_models_that_do_not_fit_are_refused(trained_joint, tiny_wan, tiny_wan_i2
         latents(trained_joint, mode="auto", weaker=str(tiny_wan), num_steps=1)
     with pytest.raises(VideoJamError, match="in_channels"):
         latents(load_model(tiny_wan), mode="auto", weaker=str(tiny_wan_i2v), num_steps=1)
-    pipe, config = trained_joint.pipeline, GuidanceConfig(mode="auto")
+    pipe, config = trained_joint.pipeline, Guidance(mode="auto")
     with pytest.raises(VideoJamError, match="no transformer"), guided(pipe, trained_joint.family, config):
         pass

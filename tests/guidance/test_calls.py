@@ -7,7 +7,7 @@ import torch
 from tiny_pipelines import randomise_projections
 
 from videojam.errors import VideoJamError
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.hook import guided, pipeline_scale
 from videojam.guidance.rules import RULES, rule_of
 from videojam.guidance.rules.rule import Predictions, Weights
@@ -25,7 +25,7 @@ def call(model, config, **more):
     return model.pipeline("a red ball", output_type="latent", **SIZE, **arguments | more).frames
 
 
-@pytest.mark.parametrize("config", [GuidanceConfig(), GuidanceConfig(mode="ip2p", window=ALL, reuse_every=2)])
+@pytest.mark.parametrize("config", [Guidance(), Guidance(mode="ip2p", window=ALL, reuse_every=2)])
 def test_each_call_in_a_block_is_guided(trained_joint, config):
     pipe = trained_joint.pipeline
     with guided(pipe, trained_joint.family, config) as traces:
@@ -36,7 +36,7 @@ def test_each_call_in_a_block_is_guided(trained_joint, config):
 
 
 def test_a_call_after_an_interrupted_one_is_guided(trained_joint):
-    config, pipe = GuidanceConfig(window=ALL), trained_joint.pipeline
+    config, pipe = Guidance(window=ALL), trained_joint.pipeline
 
     def interrupt(pipe, step, timestep, kwargs):
         raise KeyboardInterrupt
@@ -54,7 +54,7 @@ def test_a_scale_of_the_callers_own_leaves_w2_as_it_is(tiny_joints):
     """A14B's guidance_scale_2 sets w1 of the second expert; w2 there is what was asked for (Eq. 8)."""
     model = load_model(tiny_joints["experts"])
     randomise_projections(model.pipeline)
-    asked, meant = GuidanceConfig(w_text=5.0, window=ALL), GuidanceConfig(w_text=2.0, window=ALL)
+    asked, meant = Guidance(w_text=5.0, window=ALL), Guidance(w_text=2.0, window=ALL)
     with guided(model.pipeline, model.family, asked):
         own_scale = call(model, asked, guidance_scale=3.0, guidance_scale_2=3.0)
         only_second = call(model, asked, guidance_scale_2=3.0)
@@ -66,7 +66,7 @@ def test_a_scale_of_the_callers_own_leaves_w2_as_it_is(tiny_joints):
 
 
 def test_a_rule_that_is_built_on_its_scale_refuses_another(trained_joint):
-    config = GuidanceConfig(mode="ip2p", window=ALL)
+    config = Guidance(mode="ip2p", window=ALL)
     with (
         pytest.raises(VideoJamError, match="guidance_scale = 2"),
         guided(trained_joint.pipeline, trained_joint.family, config),
@@ -78,7 +78,7 @@ def test_a_transformer_outside_of_any_pass_is_refused(trained_joint):
     pipe = trained_joint.pipeline
     with (
         pytest.raises(VideoJamError, match="cache_context"),
-        guided(pipe, trained_joint.family, GuidanceConfig()),
+        guided(pipe, trained_joint.family, Guidance()),
     ):
         pipe.transformer(hidden_states=torch.zeros(1, 8, 2, 4, 4))
 

@@ -9,7 +9,7 @@ import torch
 from diffusers.modular_pipelines.wan.modular_blocks_wan import WanBlocks
 
 from tiny_families import write_tiny_hunyuan_video15
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.guider import InnerGuidance
 from videojam.guidance.window import Window
 from videojam.joint.convert import convert
@@ -31,7 +31,7 @@ CASES = {
 
 def own_config(weights, window):
     ends = {"start": window.get("motion_start", 0.0), "end": window.get("motion_stop", 0.5)}
-    return GuidanceConfig(**weights, window=Window(**ends))
+    return Guidance(**weights, window=Window(**ends))
 
 
 def modular(model, guider):

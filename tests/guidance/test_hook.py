@@ -8,13 +8,13 @@ from diffusers import FirstBlockCacheConfig
 from peft import LoraConfig
 
 from videojam.families import family_of
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.hook import guided, pipeline_scale
 from videojam.guidance.window import Window
 from videojam.sampling.sample import sample
 
 ARGUMENTS = {"seeds": 3, "num_frames": 5, "height": 32, "width": 32, "num_steps": 4, "max_sequence_length": 8}
-ALL = GuidanceConfig(window=Window(end=1.0))
+ALL = Guidance(window=Window(end=1.0))
 
 
 def latents(model):
@@ -73,10 +73,10 @@ def test_user_calls_the_stock_pipeline_under_the_hook(trained_joint):
 @pytest.mark.parametrize(
     ("config", "scale"),
     [
-        (GuidanceConfig(w_text=5.0), 6.0),
-        (GuidanceConfig(mode="cfg", w_text=2.0), 3.0),
-        (GuidanceConfig(mode="ip2p", w_text=7.0), 2.0),
-        (GuidanceConfig(mode="none"), 1.0),
+        (Guidance(w_text=5.0), 6.0),
+        (Guidance(mode="cfg", w_text=2.0), 3.0),
+        (Guidance(mode="ip2p", w_text=7.0), 2.0),
+        (Guidance(mode="none"), 1.0),
     ],
 )
 def test_scale_for_the_stock_pipeline(config, scale):

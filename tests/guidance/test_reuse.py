@@ -10,7 +10,7 @@ from tiny_pipelines import randomise_projections
 
 import tiny_families as tiny
 from videojam.errors import VideoJamError
-from videojam.guidance.config import PRESETS, GuidanceConfig, preset_fields
+from videojam.guidance.config import PRESETS, Guidance, preset_fields
 from videojam.guidance.hook import guided, pipeline_scale
 from videojam.guidance.reuse import DeltaReuse
 from videojam.guidance.window import Window
@@ -25,18 +25,18 @@ SIZE = {"num_frames": 5, "height": 32, "width": 32, "max_sequence_length": 8}
 ARGUMENTS = {"seeds": 3, "num_steps": 5, **SIZE}
 ALL = Window(end=1.0)
 MODES = {
-    "inner": GuidanceConfig(window=ALL, reuse_every=2),
-    "every third": GuidanceConfig(window=ALL, reuse_every=3),
-    "half": GuidanceConfig(reuse_every=2),
-    "begins between": GuidanceConfig(window=Window(unit="steps", start=1, end=4), reuse_every=3),
-    "appearance": GuidanceConfig(window=ALL, reuse_every=2, motion_on="appearance"),
-    "batched": GuidanceConfig(window=ALL, reuse_every=2, batched=True),
-    "w/o text": GuidanceConfig(window=ALL, reuse_every=2, w_text=0.0),
-    "w/o flow": GuidanceConfig(reuse_every=2, drop_motion=True),
-    "cfg": GuidanceConfig(mode="cfg", reuse_every=2),
-    "ip2p": GuidanceConfig(mode="ip2p", window=ALL, reuse_every=2),
-    "ip2p, appearance": GuidanceConfig(mode="ip2p", window=ALL, reuse_every=2, motion_on="appearance"),
-    "none": GuidanceConfig(mode="none", reuse_every=2),
+    "inner": Guidance(window=ALL, reuse_every=2),
+    "every third": Guidance(window=ALL, reuse_every=3),
+    "half": Guidance(reuse_every=2),
+    "begins between": Guidance(window=Window(unit="steps", start=1, end=4), reuse_every=3),
+    "appearance": Guidance(window=ALL, reuse_every=2, motion_on="appearance"),
+    "batched": Guidance(window=ALL, reuse_every=2, batched=True),
+    "w/o text": Guidance(window=ALL, reuse_every=2, w_text=0.0),
+    "w/o flow": Guidance(reuse_every=2, drop_motion=True),
+    "cfg": Guidance(mode="cfg", reuse_every=2),
+    "ip2p": Guidance(mode="ip2p", window=ALL, reuse_every=2),
+    "ip2p, appearance": Guidance(mode="ip2p", window=ALL, reuse_every=2, motion_on="appearance"),
+    "none": Guidance(mode="none", reuse_every=2),
 }
 EVALUATIONS = {  # of five steps; fresh steps are 0, 2, 4, or 0, 3
     "inner": 3 + 1 + 3 + 1 + 3,
@@ -88,12 +88,12 @@ def test_the_network_runs_no_more_than_is_counted(model):
 
 
 def test_two_forwards_a_step_cost_what_cfg_costs(model):
-    preset = GuidanceConfig(**preset_fields("two-forwards"))
+    preset = Guidance(**preset_fields("two-forwards"))
     run = partial(sample, model, PROMPTS, decode=False, **{**ARGUMENTS, "num_steps": 6})
-    trace, cfg = run(guidance=preset).trace, run(guidance=GuidanceConfig(mode="cfg")).trace
+    trace, cfg = run(guidance=preset).trace, run(guidance=Guidance(mode="cfg")).trace
     assert trace.num_evaluations == cfg.num_evaluations == 12
     assert trace.motion_steps == [0, 1, 2, 3, 4, 5]
-    assert GuidanceConfig(**preset_fields("paper")) == GuidanceConfig()
+    assert Guidance(**preset_fields("paper")) == Guidance()
     assert set(PRESETS) == {"paper", "two-forwards"}
     with pytest.raises(VideoJamError, match="two-forwards"):
         preset_fields("three-forwards")
@@ -102,10 +102,8 @@ def test_two_forwards_a_step_cost_what_cfg_costs(model):
 def test_reuse_is_exact_where_the_deltas_do_not_change(model):
     """On the first step, and on every one that computes them, nothing is approximated."""
     one = {**ARGUMENTS, "num_steps": 1}
-    exact = sample(model, PROMPTS, guidance=GuidanceConfig(window=ALL), decode=False, **one).latents
-    reused = sample(
-        model, PROMPTS, guidance=GuidanceConfig(window=ALL, reuse_every=4), decode=False, **one
-    ).latents
+    exact = sample(model, PROMPTS, guidance=Guidance(window=ALL), decode=False, **one).latents
+    reused = sample(model, PROMPTS, guidance=Guidance(window=ALL, reuse_every=4), decode=False, **one).latents
     assert torch.equal(exact, reused)
 
 
@@ -131,7 +129,7 @@ def test_nothing_is_left_on_the_transformer(model):
 def test_each_expert_computes_its_own(tiny_joints):
     model = load_model(tiny_joints["experts"])
     randomise_projections(model.pipeline)
-    guidance = GuidanceConfig(window=ALL, reuse_every=5)
+    guidance = Guidance(window=ALL, reuse_every=5)
     out = sample(model, PROMPTS, guidance=guidance, decode=False, **ARGUMENTS)
     assert any(1 - t < 0.875 for t in out.trace.times)
     assert out.trace.num_evaluations == 3 + 3 + 3 * 1  # the first step of each expert
@@ -159,12 +157,12 @@ def test_families_with_both_passes_in_one_batch_and_with_a_guider(write, frames,
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     options = {"seeds": 3, "num_steps": 3, "num_frames": frames, "height": side, "width": side}
     options["max_sequence_length"] = 8
-    guidance = GuidanceConfig(window=ALL, reuse_every=2)
+    guidance = Guidance(window=ALL, reuse_every=2)
     out = sample(model, PROMPTS, guidance=guidance, decode=False, **options)
     assert out.trace.num_evaluations == 3 + 1 + 3
     twin = sample_twin(model, PROMPTS, guidance=guidance, **options)
     assert torch.allclose(out.latents, twin, atol=1e-3)
-    exact = sample(model, PROMPTS, guidance=GuidanceConfig(window=ALL), decode=False, **options)
+    exact = sample(model, PROMPTS, guidance=Guidance(window=ALL), decode=False, **options)
     assert (exact.latents - out.latents).abs().max() > 1e-2
     assert exact.trace.num_evaluations == 9
 

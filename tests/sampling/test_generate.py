@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tiny_pipelines import randomise_projections
 
 from videojam.errors import VideoJamError
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.models.load import load_model
 from videojam.models.record import FINGERPRINT_NAME, SamplingDefaults, save_defaults
 from videojam.motion.flow import decode_motion_video
@@ -144,7 +144,7 @@ def test_verify_runs_on_every_kind(tiny_joints, tmp_path, kind):
 
 
 def test_default_guidance_is_the_papers():
-    config = GuidanceConfig()
+    config = Guidance()
     assert (config.mode, config.w_text, config.w_motion, config.motion_on) == ("inner", 5.0, 3.0, "both")
 
 

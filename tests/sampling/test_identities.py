@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_pipelines import randomise_projections
 
 from exactness import same_as_the_base
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.joint.latents import split
 from videojam.models.load import load_model
@@ -38,7 +38,7 @@ def test_fresh_joint_model_follows_the_base_exactly(tiny_bases, tiny_joints, kin
     extra = {"image": Image.linear_gradient("L").resize((32, 32)).convert("RGB")} if kind == "i2v" else {}
     base, joint = load_model(tiny_bases[kind]), load_model(tiny_joints[kind])
     base.pipeline.set_progress_bar_config(disable=True)
-    guidance = GuidanceConfig(w_text=5.0, w_motion=3.0, window=ALL)
+    guidance = Guidance(w_text=5.0, w_motion=3.0, window=ALL)
     out = sample(joint, PROMPTS, seeds=[3, 9], num_steps=3, guidance=guidance, decode=False, **SIZE, **extra)
     expected = stock_latents(base.pipeline, [3, 9], 3, 6.0, **extra)
     x, d = split(out.latents)
@@ -52,7 +52,7 @@ def test_fresh_joint_model_follows_the_base_exactly(tiny_bases, tiny_joints, kin
 
 
 def run(model, **guidance):
-    config = GuidanceConfig(**{"window": ALL, **guidance})
+    config = Guidance(**{"window": ALL, **guidance})
     return sample(model, PROMPTS, seeds=5, num_steps=3, guidance=config, decode=False, **SIZE)
 
 
@@ -61,7 +61,7 @@ def test_without_motion_weight_it_is_cfg(trained_joint):
     inner = run(trained_joint, w_text=5.0, w_motion=0.0)
     assert torch.equal(inner.latents, run(trained_joint, mode="cfg", w_text=5.0).latents)
     pipe = trained_joint.pipeline
-    noise = sample(trained_joint, PROMPTS, seeds=5, num_steps=1, guidance=GuidanceConfig(mode="none"), **SIZE)
+    noise = sample(trained_joint, PROMPTS, seeds=5, num_steps=1, guidance=Guidance(mode="none"), **SIZE)
     assert noise.latents.shape == inner.latents.shape
     from videojam.sampling.request import draw_noise
 
@@ -95,13 +95,11 @@ def test_motion_guidance_of_appearance_alone_leaves_d_of_the_first_step(trained_
     config = {"w_text": 1.0, "w_motion": 3.0, "window": ALL}
     one = {"num_steps": 1, "seeds": 5, "decode": False, **SIZE}
     x, d = split(
-        sample(
-            trained_joint, PROMPTS, guidance=GuidanceConfig(motion_on="appearance", **config), **one
-        ).latents
+        sample(trained_joint, PROMPTS, guidance=Guidance(motion_on="appearance", **config), **one).latents
     )
-    x_both, d_both = split(sample(trained_joint, PROMPTS, guidance=GuidanceConfig(**config), **one).latents)
+    x_both, d_both = split(sample(trained_joint, PROMPTS, guidance=Guidance(**config), **one).latents)
     x_cfg, d_cfg = split(
-        sample(trained_joint, PROMPTS, guidance=GuidanceConfig(mode="cfg", w_text=1.0), **one).latents
+        sample(trained_joint, PROMPTS, guidance=Guidance(mode="cfg", w_text=1.0), **one).latents
     )
     assert torch.equal(x, x_both)
     assert torch.equal(d, d_cfg)
@@ -121,7 +119,7 @@ def test_hook_leaves_no_trace_on_the_pipeline(trained_joint):
 def test_seeds_reproduce_and_do_not_depend_on_the_batch(trained_joint):
     first, again = run(trained_joint), run(trained_joint)
     assert torch.equal(first.latents, again.latents)
-    config = GuidanceConfig(window=ALL)
+    config = Guidance(window=ALL)
     alone = sample(
         trained_joint, PROMPTS[1:], seeds=6, num_steps=3, guidance=config, decode=False, **SIZE
     ).latents

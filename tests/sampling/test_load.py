@@ -9,7 +9,7 @@ from diffusers import WanPipeline
 from PIL import Image
 
 from videojam.errors import VideoJamError
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.models.load import load_model
 from videojam.models.record import RECORD_NAME, SamplingDefaults, load_defaults, save_defaults
 from videojam.sampling.sample import sample
@@ -68,7 +68,7 @@ def test_offload_needs_an_accelerator(joint):
         load_model(joint, offload=True)
 
 
-@pytest.mark.parametrize("guidance", [GuidanceConfig(), GuidanceConfig(mode="cfg", drop_motion=True)])
+@pytest.mark.parametrize("guidance", [Guidance(), Guidance(mode="cfg", drop_motion=True)])
 def test_base_has_no_motion_to_guide_with(tiny_wan, guidance):
     with pytest.raises(VideoJamError, match="no motion half"):
         sample(load_model(tiny_wan), ["a"], guidance=guidance, **SIZE)
@@ -93,7 +93,7 @@ def test_images_go_with_image_to_video_bases_alone(joint, tiny_joints):
 def test_defaults_come_from_the_folder_then_from_the_base(joint, monkeypatch):
     save_defaults(SamplingDefaults(num_frames=5, height=32, width=48, num_steps=2, w_motion=1.0), joint)
     model = load_model(joint)
-    assert default_guidance(model) == GuidanceConfig(w_motion=1.0)
+    assert default_guidance(model) == Guidance(w_motion=1.0)
     seen = {}
     own = WanPipeline.__call__
 

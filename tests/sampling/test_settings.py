@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from videojam.errors import VideoJamError
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.keyvalue import apply_pairs, split_pair, value_of
 from videojam.models.load import load_model
@@ -102,13 +102,13 @@ def test_settings_that_nothing_would_read_are_refused(models, kind, content):
 
 def test_what_is_not_given_is_filled_in(models):
     joint, base = resolve(models["joint"]), resolve(models["base"])
-    assert joint.guidance == GuidanceConfig()
+    assert joint.guidance == Guidance()
     assert base.guidance.mode == "cfg"
     assert resolve(models["joint"], SampleSettings(drop_motion=True)).guidance.mode == "cfg"
     assert (base.num_steps, base.fps) == (50, 16.0)  # Wan's own
     two = resolve(models["joint"], SampleSettings(preset="two-forwards")).guidance
     assert (two.reuse_every, two.window) == (2, Window(end=1.0))
-    whole = GuidanceConfig(mode="ip2p", w_text=2.0, motion_on="appearance")
+    whole = Guidance(mode="ip2p", w_text=2.0, motion_on="appearance")
     assert resolve(models["joint"], settings_of(None, {"guidance": whole})).guidance == whole
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_pipelines import randomise_projections
 
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.models.load import load_model
 from videojam.sampling.sample import sample
@@ -16,20 +16,20 @@ ARGUMENTS = {"seeds": 3, "num_frames": 5, "height": 32, "width": 32, "num_steps"
 PROMPTS = ["a red ball moves left", "green wheel"]
 ALL = Window(end=1.0)
 MODES = {
-    "inner": GuidanceConfig(window=ALL),
-    "inner, half": GuidanceConfig(),
-    "inner, in t": GuidanceConfig(window=Window(unit="t", start=0.1, end=0.8)),
-    "inner, appearance": GuidanceConfig(window=ALL, motion_on="appearance"),
-    "w/o text": GuidanceConfig(window=ALL, w_text=0.0),
-    "w/o inner": GuidanceConfig(w_motion=0.0),
-    "w/o flow": GuidanceConfig(drop_motion=True),
-    "cfg": GuidanceConfig(mode="cfg"),
-    "none": GuidanceConfig(mode="none"),
-    "none, w/o flow": GuidanceConfig(mode="none", drop_motion=True),
-    "ip2p": GuidanceConfig(mode="ip2p", window=ALL),
-    "ip2p, half": GuidanceConfig(mode="ip2p"),
-    "ip2p, weights 1 and 0": GuidanceConfig(mode="ip2p", window=ALL, w_text=1.0, w_motion=0.0),
-    "ip2p, appearance": GuidanceConfig(mode="ip2p", window=ALL, motion_on="appearance"),
+    "inner": Guidance(window=ALL),
+    "inner, half": Guidance(),
+    "inner, in t": Guidance(window=Window(unit="t", start=0.1, end=0.8)),
+    "inner, appearance": Guidance(window=ALL, motion_on="appearance"),
+    "w/o text": Guidance(window=ALL, w_text=0.0),
+    "w/o inner": Guidance(w_motion=0.0),
+    "w/o flow": Guidance(drop_motion=True),
+    "cfg": Guidance(mode="cfg"),
+    "none": Guidance(mode="none"),
+    "none, w/o flow": Guidance(mode="none", drop_motion=True),
+    "ip2p": Guidance(mode="ip2p", window=ALL),
+    "ip2p, half": Guidance(mode="ip2p"),
+    "ip2p, weights 1 and 0": Guidance(mode="ip2p", window=ALL, w_text=1.0, w_motion=0.0),
+    "ip2p, appearance": Guidance(mode="ip2p", window=ALL, motion_on="appearance"),
 }
 
 
@@ -54,7 +54,7 @@ def test_pipeline_equals_twin_and_batched_equals_sequential(model, name):
 
 
 def test_twin_on_the_papers_schedule(model):
-    guidance = GuidanceConfig()
+    guidance = Guidance()
     out = sample(model, PROMPTS, guidance=guidance, schedule="linear_quadratic", decode=False, **ARGUMENTS)
     twin = sample_twin(model, PROMPTS, guidance=guidance, schedule="linear_quadratic", **ARGUMENTS)
     assert torch.allclose(out.latents, twin, atol=1e-4)
@@ -64,9 +64,9 @@ def test_twin_on_the_papers_schedule(model):
 
 def test_twin_follows_the_negative_prompt(model):
     arguments = {**ARGUMENTS, "negative_prompt": "fast blue chain"}
-    out = sample(model, PROMPTS, guidance=GuidanceConfig(), decode=False, **arguments)
+    out = sample(model, PROMPTS, guidance=Guidance(), decode=False, **arguments)
     assert torch.allclose(
-        out.latents, sample_twin(model, PROMPTS, guidance=GuidanceConfig(), **arguments), atol=1e-4
+        out.latents, sample_twin(model, PROMPTS, guidance=Guidance(), **arguments), atol=1e-4
     )
-    plain = sample(model, PROMPTS, guidance=GuidanceConfig(), decode=False, **ARGUMENTS)
+    plain = sample(model, PROMPTS, guidance=Guidance(), decode=False, **ARGUMENTS)
     assert (out.latents - plain.latents).abs().max() > 1e-3

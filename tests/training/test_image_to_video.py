@@ -17,7 +17,7 @@ from videojam.data.config import DataConfig
 from videojam.data.encode import prepare, read_batch, read_encoded
 from videojam.errors import VideoJamError
 from videojam.families import family_of
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.joint.batch import Batch
 from videojam.joint.latents import null_motion
 from videojam.joint.widen import widen_transformer
@@ -49,7 +49,7 @@ def test_the_condition_is_what_the_stock_call_gives_its_network(base):
         lambda module, args, kwargs: seen.append(kwargs), with_kwargs=True
     )
     size = {"num_frames": 9, "height": 32, "width": 32, "max_sequence_length": 8}
-    none = GuidanceConfig(mode="none")
+    none = Guidance(mode="none")
     sample(model, ["a"], num_steps=1, image=first_frame(video), guidance=none, decode=False, **size)
     handle.remove()
     cond = model.family.encode_image(model.pipeline, video)

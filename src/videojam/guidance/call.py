@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from videojam.families import Family
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.halves import Halves
 from videojam.guidance.reuse import DeltaReuse
 from videojam.guidance.rules.rule import Pass, Predictions
@@ -25,7 +25,7 @@ class GuidedCall:
         scale: The pipeline's guidance scale in the first step.
     """
 
-    def __init__(self, pipe: Any, family: Family, config: GuidanceConfig, scale: float) -> None:
+    def __init__(self, pipe: Any, family: Family, config: Guidance, scale: float) -> None:
         self.config, self.rule = config, config.rule
         self.timesteps = pipe.scheduler.timesteps
         times = family.paper_times(pipe.scheduler).tolist()

@@ -27,7 +27,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MotionOn = Literal["both", "appearance"]
 
 
-class GuidanceConfig(Strict):
+class Guidance(Strict):
     """Guidance of one sampling run; the defaults are the paper's."""
 
     mode: Mode = Field(
@@ -62,7 +62,7 @@ class GuidanceConfig(Strict):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> GuidanceConfig:
+    def _consistent(self) -> Guidance:
         if self.drop_motion and self.rule.needs_motion:
             raise ValueError(f"guidance {self.mode} without drop_motion, as it guides with the motion")
         if self.batched and self.rule.needs_weaker:
@@ -99,7 +99,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset_fields(name: str) -> dict[str, Any]:
-    """Return the fields of `GuidanceConfig` that a preset sets.
+    """Return the fields of `Guidance` that a preset sets.
 
     Raises:
         VideoJamError: no preset of that name.
@@ -112,7 +112,3 @@ def preset_fields(name: str) -> dict[str, Any]:
             fix="Correct the name.",
         )
     return dict(PRESETS[name])
-
-
-Guidance = GuidanceConfig
-"""The public name."""

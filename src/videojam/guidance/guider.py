@@ -12,7 +12,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.guiders.guider_utils import BaseGuidance, GuiderOutput
 
 from videojam.families import projections_of
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.rules.inner import RULE
 from videojam.guidance.rules.rule import Predictions
 from videojam.guidance.window import Window
@@ -49,7 +49,7 @@ class InnerGuidance(BaseGuidance):
     ) -> None:
         super().__init__(enabled=enabled)
         window = Window(start=motion_start, end=motion_stop)
-        self.guidance = GuidanceConfig(w_text=w_text, w_motion=w_motion, window=window)
+        self.guidance = Guidance(w_text=w_text, w_motion=w_motion, window=window)
         self._hook: Any = None
 
     @property

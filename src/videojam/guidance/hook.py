@@ -19,7 +19,7 @@ from torch import Tensor
 from videojam.errors import VideoJamError
 from videojam.families import Family
 from videojam.guidance.call import GuidedCall
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.halves import Halves
 from videojam.guidance.rules.rule import Pass
 from videojam.guidance.trace import GuidanceTrace
@@ -27,7 +27,7 @@ from videojam.guidance.trace import GuidanceTrace
 Context = Callable[..., AbstractContextManager[None]]
 
 
-def pipeline_scale(config: GuidanceConfig) -> float:
+def pipeline_scale(config: Guidance) -> float:
     """Return the guidance scale to give to the stock pipeline under the hook."""
     return config.rule.scale(config.weights)
 
@@ -36,7 +36,7 @@ def pipeline_scale(config: GuidanceConfig) -> float:
 def guided(
     pipe: Any,
     family: Family,
-    config: GuidanceConfig,
+    config: Guidance,
     weaker: Mapping[str, Any] | None = None,
     is_joint: bool = True,
 ) -> Iterator[list[GuidanceTrace]]:
@@ -68,7 +68,7 @@ def guided(
 class _Hook:
     """Follows the passes of the pipeline's calls, runs the rule's branch, and returns what the rule says."""
 
-    def __init__(self, pipe: Any, family: Family, config: GuidanceConfig, is_joint: bool) -> None:
+    def __init__(self, pipe: Any, family: Family, config: Guidance, is_joint: bool) -> None:
         self.pipe, self.family, self.config, self.is_joint = pipe, family, config, is_joint
         self.weaker: dict[int, Any] = {}
         self.traces: list[GuidanceTrace] = []
@@ -255,7 +255,7 @@ def _beside(transformers: Mapping[str, Any], weaker: Mapping[str, Any] | None) -
     return {id(module): weaker[name] for name, module in transformers.items()}
 
 
-def scale_in_use(pipe: Any, family: Family, module: Any, config: GuidanceConfig) -> float:
+def scale_in_use(pipe: Any, family: Family, module: Any, config: Guidance) -> float:
     """Return the guidance scale with which a pipeline's call under way weighs a transformer's passes.
 
     Args:

@@ -81,7 +81,7 @@ def sample(
         image: First frame (a PIL image, the same for all clips) for a base that is, or can be, image-to-video.
         decode: Whether to decode the latents to videos.
         on_step: Called after each step with the number of steps done and of all steps.
-        changes: Keys of `SampleSettings` in place of those of `settings`, or `guidance`, a whole `GuidanceConfig`.
+        changes: Keys of `SampleSettings` in place of those of `settings`, or `guidance`, a whole `Guidance`.
 
     Raises:
         VideoJamError: sizes, seeds, settings or guidance that don't fit the model; no memory; NaN in the result.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from videojam.errors import VideoJamError
-from videojam.guidance.config import PRESETS, GuidanceConfig, Mode, MotionOn, Weight
+from videojam.guidance.config import PRESETS, Guidance, Mode, MotionOn, Weight
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT, rule_of
 from videojam.guidance.window import AsWindow, Window
 from videojam.keyvalue import explained, fitted
@@ -91,7 +91,7 @@ class SampleSettings(Strict):
         return {name: value for name, value in self if value is not None}
 
     @classmethod
-    def of(cls, guidance: GuidanceConfig, **more: Any) -> SampleSettings:
+    def of(cls, guidance: Guidance, **more: Any) -> SampleSettings:
         """Return settings with all that a whole guidance says, as far as its rule reads it."""
         names = [name for name in OF_GUIDANCE if name not in unread(guidance.mode, guidance.drop_motion)]
         return cls(**{name: getattr(guidance, name) for name in names}, **more)
@@ -100,7 +100,7 @@ class SampleSettings(Strict):
 class ResolvedSettings(Strict):
     """The settings of a sample with nothing left open."""
 
-    guidance: GuidanceConfig = Field(description="How the sample is guided.")
+    guidance: Guidance = Field(description="How the sample is guided.")
     weaker: str | None = Field(None, description="The weaker model of autoguidance; None without it.")
     num_steps: int = Field(description="Sampling steps.")
     num_frames: int = Field(description="Frames of a clip.")
@@ -124,7 +124,7 @@ def read_settings(content: dict[str, Any], where: str = "the settings of the sam
 
 
 def settings_of(settings: SampleSettings | None, changes: dict[str, Any]) -> SampleSettings:
-    """Return settings with changes: keys of `SampleSettings`, or `guidance`, a whole `GuidanceConfig`.
+    """Return settings with changes: keys of `SampleSettings`, or `guidance`, a whole `Guidance`.
 
     Raises:
         VideoJamError: as `read_settings`.
@@ -173,7 +173,7 @@ def resolve(model: LoadedModel, settings: SampleSettings | None = None) -> Resol
     )
 
 
-def default_guidance(model: LoadedModel) -> GuidanceConfig:
+def default_guidance(model: LoadedModel) -> Guidance:
     """Return Inner-Guidance for a joint model and CFG for a base, with the weights of the model folder."""
     return resolve(model).guidance
 
@@ -185,7 +185,7 @@ def unread(mode: str, drop_motion: bool = False) -> set[str]:
     return {"w_text", "w_motion", "w_auto"} - set(rule.weights) | (set() if has_branch else set(OF_MOTION))
 
 
-def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> GuidanceConfig:
+def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> Guidance:
     asked = {name: value for name, value in settings.given.items() if name in OF_GUIDANCE}
     preset = {"preset": settings.preset} if settings.preset else {}
     has_motion = model.is_joint and not settings.drop_motion
@@ -198,9 +198,9 @@ def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> GuidanceC
     if rule_of(mode).needs_weaker:
         given["window"] = Window(end=1.0)  # half the steps is the paper's, for motion
     try:
-        return GuidanceConfig(**{**given, **settings.of_preset, **asked, "mode": mode})
+        return Guidance(**{**given, **settings.of_preset, **asked, "mode": mode})
     except ValueError as error:
-        raise explained(error, GuidanceConfig, "guidance") from None  # type: ignore[arg-type]
+        raise explained(error, Guidance, "guidance") from None  # type: ignore[arg-type]
 
 
 def _refuse_motion_of_base(model: LoadedModel, mode: str, asked: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ def _refuse_motion_of_base(model: LoadedModel, mode: str, asked: dict[str, Any])
         )
 
 
-def _require_weaker(model: LoadedModel, guidance: GuidanceConfig, weaker: str | None) -> None:
+def _require_weaker(model: LoadedModel, guidance: Guidance, weaker: str | None) -> None:
     """Refuse auto without a weaker model, and a weaker model that nothing would read."""
     needs = guidance.rule.needs_weaker
     if needs and weaker is None:

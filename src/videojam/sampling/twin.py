@@ -11,7 +11,7 @@ from torch import Tensor
 
 from videojam.families import Conditioning, Family
 from videojam.families.first_frame import restarted, video_of_image
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.reuse import DeltaReuse
 from videojam.guidance.rules.rule import Predictions
 from videojam.joint.latents import join, null_motion, split
@@ -113,7 +113,7 @@ def guided_velocity(
     xd: Tensor,
     text: Any,
     null_text: Any,
-    guidance: GuidanceConfig,
+    guidance: Guidance,
     in_window: bool,
     predict_weaker: Any = None,
 ) -> tuple[Tensor, Tensor, Tensor]:

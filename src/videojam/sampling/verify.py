@@ -13,7 +13,7 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT
 from videojam.guidance.window import Window
 from videojam.models.load import LoadedModel, load_model
@@ -62,7 +62,7 @@ def fingerprint(model: LoadedModel, image: Any = None) -> Tensor:
     num_frames, height, width = model.family.smallest_clip(model.pipeline)
     height, width = 2 * height, 2 * width
     mode = JOINT_DEFAULT if model.is_joint else BASE_DEFAULT
-    guidance = GuidanceConfig(mode=mode, window=Window(end=1.0))
+    guidance = Guidance(mode=mode, window=Window(end=1.0))
     output = sample(
         model,
         [PROMPT],

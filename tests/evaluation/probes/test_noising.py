@@ -22,7 +22,7 @@ from videojam.evaluation.probes.noising import (
     summarise,
 )
 from videojam.families.wan import WanFamily
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.joint.latents import join
 from videojam.models.load import load_model
@@ -34,7 +34,7 @@ from videojam.world import WorldConfig, sample_clip
 WORLD = WorldConfig(num_frames=9, height=32, width=32)
 SIZE = {"num_frames": 9, "height": 32, "width": 32}
 FOUR = NoisingConfig(times=(0.0, 0.5, 1.0), num_steps=4)
-ALL = GuidanceConfig(window=Window(end=1.0))
+ALL = Guidance(window=Window(end=1.0))
 
 
 def world(num_clips: int, seed: int = 3) -> WorldSource:
@@ -97,7 +97,7 @@ def test_an_oracle_brings_the_clip_back_from_anywhere(kind, request, tmp_path):
         world(2),
         tmp_path / "a.json",
         NoisingConfig(times=(0.3, 0.6, 0.9), num_steps=6, batch_size=2),
-        guidance=GuidanceConfig(mode="cfg"),
+        guidance=Guidance(mode="cfg"),
     )
     for measure in ("appearance", "motion"):
         assert agreements(result, measure) == pytest.approx(1, abs=2e-2)
@@ -138,7 +138,7 @@ def test_clips_are_written_for_looking_and_a_run_goes_on(tiny_wan, tmp_path):
 def test_other_guidance_is_refused(trained_joint, tmp_path):
     noising_probe(trained_joint, world(1), tmp_path / "a.json", FOUR, guidance=ALL)
     with pytest.raises(VideoJamError, match="guidance"):
-        noising_probe(trained_joint, world(1), tmp_path / "a.json", FOUR, guidance=GuidanceConfig(mode="cfg"))
+        noising_probe(trained_joint, world(1), tmp_path / "a.json", FOUR, guidance=Guidance(mode="cfg"))
 
 
 def test_image_to_video_is_refused(tiny_wan_i2v, tmp_path):

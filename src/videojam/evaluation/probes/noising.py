@@ -18,7 +18,7 @@ from videojam.evaluation.probes.clips import Estimator, ProbeClip, encode, estim
 from videojam.evaluation.probes.measures import appearance_agreement, flow_agreement, motion_agreement
 from videojam.evaluation.probes.record import Row, check_finite, mean_interval
 from videojam.evaluation.probes.run import Probe, Progress
-from videojam.guidance.config import GuidanceConfig
+from videojam.guidance.config import Guidance
 from videojam.joint.latents import join
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
@@ -62,7 +62,7 @@ def noising_probe(
     out: str | Path,
     config: NoisingConfig | None = None,
     *,
-    guidance: GuidanceConfig | None = None,
+    guidance: Guidance | None = None,
     clips_folder: str | Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _measure(
     clips: list[ProbeClip],
     contents: list[ClipContent],
     config: NoisingConfig,
-    guidance: GuidanceConfig,
+    guidance: Guidance,
     steps: list[int],
     reads: FlowEstimator | None,
     estimator: FlowEstimator,

@@ -59,7 +59,7 @@ class Rule(ABC):
     """A guidance rule. Stock CFG computes u∅ + s·(u − u∅) of what its passes return; the rest is said here.
 
     Attributes:
-        weights: Fields of `GuidanceConfig` that the rule reads, of w_text, w_motion and w_auto.
+        weights: Fields of `Guidance` that the rule reads, of w_text, w_motion and w_auto.
         branch: Its own branch; None for a rule without one.
         has_null_text: Whether the pass with the null text is part of it.
         needs_motion: Whether it has no meaning with d = 0 in every forward.
