@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 
 from videojam.families import Family
+from videojam.families.stock import Pipeline, Transformer
 from videojam.guidance.config import Guidance
 from videojam.guidance.halves import Halves
 from videojam.guidance.reuse import DeltaReuse
@@ -25,7 +25,7 @@ class GuidedCall:
         scale: The pipeline's guidance scale in the first step.
     """
 
-    def __init__(self, pipe: Any, family: Family, config: Guidance, scale: float) -> None:
+    def __init__(self, pipe: Pipeline, family: Family, config: Guidance, scale: float) -> None:
         self.config, self.rule = config, config.rule
         self.timesteps = pipe.scheduler.timesteps
         times = family.paper_times(pipe.scheduler).tolist()
@@ -43,7 +43,7 @@ class GuidedCall:
         """Whether motion guidance runs in the step."""
         return self._step in self._active
 
-    def begin_step(self, module: Any, scale: float, hidden: Tensor, halves: Halves | None) -> None:
+    def begin_step(self, module: Transformer, scale: float, hidden: Tensor, halves: Halves | None) -> None:
         """Begin a step, at its first pass.
 
         Args:

@@ -12,6 +12,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.guiders.guider_utils import BaseGuidance, GuiderOutput
 
 from videojam.families import projections_of
+from videojam.families.stock import Transformer
 from videojam.guidance.config import Guidance
 from videojam.guidance.rules.inner import RULE
 from videojam.guidance.rules.rule import Predictions
@@ -119,7 +120,7 @@ class InnerGuidance(BaseGuidance):
         return GuiderOutput(pred=guided, pred_cond=pred_cond, pred_uncond=pred_uncond)
 
 
-def _zero_motion(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _zero_motion(module: Transformer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Zero the motion channels of a joint transformer's input."""
     family = projections_of(module)
     num_channels = family.latent_channels(module.config) // 2

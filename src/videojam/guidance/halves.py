@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from videojam.families import Family
+from videojam.families.stock import Transformer
 from videojam.joint.latents import null_motion
 
 
@@ -23,7 +24,7 @@ class Halves(NamedTuple):
     dim: int
 
     @classmethod
-    def of(cls, family: Family, transformer: Any) -> Halves:
+    def of(cls, family: Family, transformer: Transformer) -> Halves:
         """Return the halves of a joint transformer."""
         return cls(family.latent_channels(transformer.config) // 2, family.channel_dim)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.families import Family
+from videojam.families.stock import Pipeline, Transformer
 from videojam.guidance.call import GuidedCall
 from videojam.guidance.config import Guidance
 from videojam.guidance.halves import Halves
@@ -34,10 +35,10 @@ def pipeline_scale(config: Guidance) -> float:
 
 @contextmanager
 def guided(
-    pipe: Any,
+    pipe: Pipeline,
     family: Family,
     config: Guidance,
-    weaker: Mapping[str, Any] | None = None,
+    weaker: Mapping[str, Transformer] | None = None,
     is_joint: bool = True,
 ) -> Iterator[list[GuidanceTrace]]:
     """Put guidance into a stock pipeline for the time of a `with` block.
@@ -68,9 +69,9 @@ def guided(
 class _Hook:
     """Follows the passes of the pipeline's calls, runs the rule's branch, and returns what the rule says."""
 
-    def __init__(self, pipe: Any, family: Family, config: Guidance, is_joint: bool) -> None:
+    def __init__(self, pipe: Pipeline, family: Family, config: Guidance, is_joint: bool) -> None:
         self.pipe, self.family, self.config, self.is_joint = pipe, family, config, is_joint
-        self.weaker: dict[int, Any] = {}
+        self.weaker: dict[int, Transformer] = {}
         self.traces: list[GuidanceTrace] = []
         self._call: GuidedCall | None = None
         self._pass: Pass | None = None
@@ -81,7 +82,7 @@ class _Hook:
     # --- on and off ---
 
     @contextmanager
-    def attached(self, transformer: Any) -> Iterator[None]:
+    def attached(self, transformer: Transformer) -> Iterator[None]:
         """Hook one transformer; torch's own hooks, so that offload, PEFT and caches keep their places."""
         if not hasattr(transformer, "cache_context"):
             raise VideoJamError(
@@ -116,7 +117,7 @@ class _Hook:
             del transformer.cache_context
 
     @contextmanager
-    def _skipping(self, transformer: Any) -> Iterator[None]:
+    def _skipping(self, transformer: Transformer) -> Iterator[None]:
         """Let passes whose result is known not be computed; torch's hooks can't do that."""
         if self.config.reuse_every == 1:
             yield
@@ -143,7 +144,7 @@ class _Hook:
 
     # --- the two ends of a pass ---
 
-    def before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def before(self, module: Transformer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Begin a pass: count steps, drop the motion if asked, add the branch's rows if they are batched."""
         if self._in_branch or self._is_known():
             return None
@@ -165,7 +166,7 @@ class _Hook:
         call.count(len(kwargs["hidden_states"]))
         return args, kwargs
 
-    def after(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    def after(self, module: Transformer, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """End a pass: run the rule's branch if it wasn't batched, and return what the rule says."""
         if self._in_branch or self._is_known():
             return None
@@ -189,10 +190,10 @@ class _Hook:
             returned[part] = call.returned(part, _rows(u, part, True), beside, halves)
         return (torch.cat([returned["uncond"], returned["cond"]]), *output[1:])
 
-    def _halves_of(self, module: Any) -> Halves | None:
+    def _halves_of(self, module: Transformer) -> Halves | None:
         return Halves.of(self.family, module) if self.is_joint else None
 
-    def _call_of(self, module: Any) -> GuidedCall:
+    def _call_of(self, module: Transformer) -> GuidedCall:
         """Return the state of the pipeline's call at hand; setting the timesteps is what begins one."""
         call = self._call
         if call is None or self.pipe.scheduler.timesteps is not call.timesteps:
@@ -223,7 +224,7 @@ class _Hook:
         return {**inputs, "hidden_states": halves.null(inputs["hidden_states"])}
 
     def _run_branch(
-        self, call: GuidedCall, halves: Halves | None, module: Any, kwargs: dict[str, Any]
+        self, call: GuidedCall, halves: Halves | None, module: Transformer, kwargs: dict[str, Any]
     ) -> Tensor:
         """Run the pass once more, with null motion in a cache context of its own, or by the weaker model."""
         inputs = self._branch_inputs(call, halves, kwargs)
@@ -242,7 +243,9 @@ class _Hook:
             self._in_branch = False
 
 
-def _beside(transformers: Mapping[str, Any], weaker: Mapping[str, Any] | None) -> dict[int, Any]:
+def _beside(
+    transformers: Mapping[str, Transformer], weaker: Mapping[str, Transformer] | None
+) -> dict[int, Transformer]:
     """Return the weaker transformer of each transformer, by the latter's id."""
     missing = [name for name in transformers if name not in (weaker or {})]
     if missing or weaker is None:
@@ -255,7 +258,7 @@ def _beside(transformers: Mapping[str, Any], weaker: Mapping[str, Any] | None) -
     return {id(module): weaker[name] for name, module in transformers.items()}
 
 
-def scale_in_use(pipe: Any, family: Family, module: Any, config: Guidance) -> float:
+def scale_in_use(pipe: Pipeline, family: Family, module: Transformer, config: Guidance) -> float:
     """Return the guidance scale with which a pipeline's call under way weighs a transformer's passes.
 
     Args:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from videojam.errors import VideoJamError
 from videojam.families import Family, family_of
+from videojam.families.stock import Pipeline
 from videojam.models.check import require_pipeline
 from videojam.models.folder import ModelFolder, all_or_none, open_folder
 from videojam.models.record import (
@@ -39,7 +39,7 @@ class LoadedModel:
         source: Folder or hub id it came from.
     """
 
-    pipeline: Any
+    pipeline: Pipeline
     family: Family
     record: MotionRecord | None = None
     defaults: SamplingDefaults = SamplingDefaults()  # noqa: RUF009 - frozen
@@ -101,7 +101,7 @@ def load_model(
     return LoadedModel(pipe, family, record, load_defaults(folder), str(source))
 
 
-def _load_pipeline(folder: Path, dtype: torch.dtype) -> Any:
+def _load_pipeline(folder: Path, dtype: torch.dtype) -> Pipeline:
     """Load a pipeline through diffusers; what it can't load is an error of the folder's.
 
     Raises:
@@ -128,7 +128,7 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> Any:
         ) from error
 
 
-def _check_whole(pipe: Any, folder: ModelFolder) -> None:
+def _check_whole(pipe: Pipeline, folder: ModelFolder) -> None:
     """Refuse a pipeline with a part missing, or a transformer that diffusers filled with random numbers."""
     for name in NEEDED:
         if getattr(pipe, name, None) is None:
@@ -164,7 +164,7 @@ def with_image(model: LoadedModel) -> LoadedModel:
     return replace(model, pipeline=pipe, family=family_of(pipe))
 
 
-def _check_record(pipe: Any, family: Family, record: MotionRecord | None, folder: Path) -> None:
+def _check_record(pipe: Pipeline, family: Family, record: MotionRecord | None, folder: Path) -> None:
     """Refuse a joint model without its record, experts of which one is joint, and a record of a base."""
     modules = family.transformers(pipe).items()
     is_joint = all_or_none(

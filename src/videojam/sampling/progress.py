@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from videojam.families.stock import Pipeline
+
 OnStep = Callable[[int, int], None]
 """Listener of (steps done, all steps)."""
 
@@ -30,7 +32,7 @@ class _Steps:
 
 
 @contextmanager
-def steps_shown(pipe: Any, on_step: OnStep | None) -> Iterator[None]:
+def steps_shown(pipe: Pipeline, on_step: OnStep | None) -> Iterator[None]:
     """Report a pipeline's steps to a listener, or to nobody, for the time of a `with` block."""
 
     def progress_bar(iterable: Any = None, total: int | None = None) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.families.stock import Pipeline
 from videojam.guidance.hook import guided, pipeline_scale
 from videojam.guidance.trace import GuidanceTrace
 from videojam.guidance.window import WindowReport
@@ -132,7 +133,7 @@ def _run_pipeline(
 
 
 @contextmanager
-def scheduled(pipe: Any, schedule: Schedule, shift: float | None) -> Iterator[None]:
+def scheduled(pipe: Pipeline, schedule: Schedule, shift: float | None) -> Iterator[None]:
     """Give the pipeline a fresh scheduler for one run, and its own back after it."""
     own = pipe.scheduler
     pipe.scheduler = build_scheduler(own, schedule, shift)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from videojam.errors import VideoJamError
+from videojam.families.stock import Transformer
 from videojam.models.check import require_pipeline
 from videojam.models.folder import ModelFolder, open_folder
 from videojam.models.load import LoadedModel
@@ -52,7 +53,9 @@ def _require_same_kind(model: LoadedModel, opened: ModelFolder, source: str) -> 
         raise _unfit(f"motion by {ours.motion}", f"motion by {theirs.motion}", source)
 
 
-def _require_fitting(model: LoadedModel, module: Any, opened: ModelFolder, name: str, source: str) -> None:
+def _require_fitting(
+    model: LoadedModel, module: Transformer, opened: ModelFolder, name: str, source: str
+) -> None:
     """Refuse a transformer of another class, or one that reads or predicts another number of channels."""
     if name not in opened.transformers:
         raise _unfit(f"a component {name!r}", f"only {', '.join(opened.transformers)}", source)
