@@ -33,6 +33,7 @@ _load("exactness", "exactness.py")
 _load("odd_files", "data/odd_files.py")
 _load("video_files", "motion/video_files.py")
 _load("family_kinds", "families/kinds.py")
+_load("bench_browser", "bench/browser.py")
 
 torch.set_num_threads(1)
 

@@ -242,3 +242,36 @@ def data_prepare(
     say(f"Next: videojam train RECIPE --set data.source.kind=prepared --set data.source.path={out}")
     typer.echo(out)
     raise typer.Exit(0 if report.num_clips and report.unused_share <= allow_unused else 1)
+
+
+@data_app.command("look")
+def data_look(
+    folder: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="OUT", help="Folder that `data prepare` made.")
+    ],
+    num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are shown.")] = 12,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Page to write. (default: OUT/look.html)")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="SRC", help="Where the clips are now. (default: where they were)")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Whose autoencoder decodes. (default: that which prepared)"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)")
+    ] = None,
+) -> None:
+    """Write one page that shows frames, flow and decoded latents of prepared clips side by side."""
+    device = start(f"look at {folder}", device)
+    from videojam.bench.report.prepared import write_look
+    from videojam.cli.progress import ProgressDisplay
+    from videojam.data.look import LookRequest
+    from videojam.models.load import quiet_loading
+
+    quiet_loading()
+    request = LookRequest(folder, num_clips, base, source, device)
+    with stoppable("No page was written."), ProgressDisplay("decoding", "clips") as progress:
+        typer.echo(write_look(request, page, progress))

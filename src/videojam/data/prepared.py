@@ -126,6 +126,14 @@ def shard_files(folder: Path) -> list[Path]:
     return shards
 
 
+def left_out_of(folder: Path) -> dict[str, str]:
+    """Return the clips of a prepared folder that were found and aren't used, with the reason."""
+    left_out = _unused(folder)
+    for path in shard_files(folder):
+        left_out |= read_facts_of(path)["left_out"]
+    return left_out
+
+
 def read_prepared_tensors(path: Path, row: int, keys: tuple[str, ...] | None = None) -> dict[str, Tensor]:
     """Read a clip's tensors by the names that training gives them.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import tempfile
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -14,10 +12,11 @@ from videojam.bench.folder import Bench, Item
 from videojam.bench.report.legend import motion_code
 from videojam.bench.report.results import Results
 from videojam.bench.report.tables import colour_of
+from videojam.bench.report.video import encoded, video_tag
 from videojam.errors import VideoJamError
 from videojam.evaluation.grid_judge import GridJudge, what_moves
 from videojam.evaluation.judge import Measure
-from videojam.motion.video import CRF, VideoInfo, probe_video, read_video, write_video
+from videojam.motion.video import probe_video, read_video
 
 MAX_BYTES = 300_000
 MAX_SIDE_PX = 320
@@ -90,10 +89,10 @@ def _explained(results: Results, path: Path, item: Item) -> str:
         return ""
     try:
         clip = read_video(path)
-        data = _encoded(draw(clip.frames, item.prompt.text), clip.fps)
+        data = encoded(draw(clip.frames, item.prompt.text), clip.fps)
     except VideoJamError:  # what is wrong with the clip stands among the problems
         return ""
-    video = _tag(probe_video(path), data, f"what moves: {item.prompt.text}")
+    video = video_tag(probe_video(path), data, f"what moves: {item.prompt.text}")
     return f'<div class="stage explained">{video}</div>'
 
 
@@ -135,16 +134,7 @@ def _video(path: Path, label: str) -> str:
         return '<p class="gone">no clip</p>'
     if not info.fps or not info.num_frames:
         return '<p class="gone">no frame rate</p>'
-    return _tag(info, data, label)
-
-
-def _tag(info: VideoInfo, data: bytes, label: str) -> str:
-    encoded = base64.b64encode(data).decode("ascii")
-    return (
-        f'<video muted playsinline preload="auto" aria-label="{escape(label)}" data-fps="{info.fps:.6g}" '
-        f'data-frames="{info.num_frames}" style="aspect-ratio:{info.width}/{info.height}" '
-        f'src="data:video/mp4;base64,{encoded}"></video>'
-    )
+    return video_tag(info, data, label)
 
 
 def _small(path: Path) -> bytes:
@@ -156,11 +146,4 @@ def _small(path: Path) -> bytes:
     scale = min(1.0, MAX_SIDE_PX / max(info.height, info.width))
     height, width = (2 * max(1, round(scale * side / 2)) for side in (info.height, info.width))
     clip = read_video(path, height=height, width=width)
-    return _encoded(clip.frames, clip.fps, SMALL_CRF)
-
-
-def _encoded(frames: Tensor, fps: float, crf: int = CRF) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        small = Path(folder) / "small.mp4"
-        write_video(small, frames, fps, crf=crf)
-        return small.read_bytes()
+    return encoded(clip.frames, clip.fps, SMALL_CRF)

@@ -96,13 +96,13 @@
   play.addEventListener("click", () => setPlaying(!playing));
   scrub.addEventListener("input", () => seek(Number(scrub.value)));
   byId("speed").addEventListener("change", (event) => { speed = Number(event.target.value); });
-  byId("motion").addEventListener("change", (event) => setMotion(event.target.value));
-  byId("kind").addEventListener("change", (event) => {
+  byId("motion")?.addEventListener("change", (event) => setMotion(event.target.value));
+  byId("kind")?.addEventListener("change", (event) => {
     for (const card of document.querySelectorAll(".card")) {
       card.hidden = event.target.value !== "" && card.dataset.kind !== event.target.value;
     }
   });
-  byId("arms").addEventListener("change", (event) => {
+  byId("arms")?.addEventListener("change", (event) => {
     for (const figure of document.querySelectorAll("figure")) {
       if (figure.dataset.arm === event.target.value) figure.hidden = !event.target.checked;
     }

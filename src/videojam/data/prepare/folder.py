@@ -7,6 +7,7 @@ from pathlib import Path
 
 from videojam.data.config import FACTS_NAME
 from videojam.data.manifest import Manifest, Progress, make_manifest
+from videojam.data.prepare.origin import write_origin
 from videojam.data.prepare.pixels import encode_shards
 from videojam.data.prepare.plan import Shard, facts_of, is_finished, plan_shards, record_folder
 from videojam.data.prepare.request import PrepareReport, PrepareRequest
@@ -50,6 +51,7 @@ def prepare_folder(
         shards = plan_shards(request.out, manifest.rows, settings.clips_per_shard)
         facts = facts_of(request)
         record_folder(request.out, {**facts, "num_shards": len(shards)}, manifest)
+        write_origin(request, manifest)
         mine = [shard for shard in shards if shard.number % count == index]
         report = PrepareReport(len(mine), left_out={k: str(v) for k, v in manifest.problems.items()})
         wanted = [shard for shard in mine if not is_finished(shard, facts)]
