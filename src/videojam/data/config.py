@@ -137,6 +137,14 @@ class DataConfig(Strict):
     max_sequence_length: int | None = Field(
         None, description="Text tokens, padding included; default: the base's own.", ge=1
     )
+    workers: int = Field(
+        2, description="Threads that read batches ahead; 0: each is read when its step begins.", ge=0
+    )
+    draw: Literal["mean", "posterior"] = Field(
+        "mean",
+        description="Latents are the mean of the autoencoder's posterior, or (prepared folders) drawn from it, anew "
+        "each time by seed and step.",
+    )
 
     def num_heldout_of(self, num_clips: int) -> int:
         """Return how many of a number of clips are held out.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from videojam.data.cache import facts_of, make_cache, read_encoded, write_encode
 from videojam.data.clips import ClipEntry, list_clips
 from videojam.data.config import DataConfig, FolderSource, PreparedSource, Source, prepared_facts
 from videojam.data.latents import DrawnClip, encode_pixels, flow_of
-from videojam.data.prepared import open_prepared, read_prepared_tensors
+from videojam.data.prepared import latent_names, open_prepared, read_prepared_tensors, require_image
 from videojam.data.rates import rate_notes
 from videojam.data.texts import Texts, encode_texts, texts_of
 from videojam.errors import VideoJamError
@@ -44,6 +44,7 @@ class EncodedClip:
         row: Its row, where the file is a shard of a prepared folder.
         bucket: Clips of one batch have the same size, whose name this is.
         content: Hash by which the clip is known, where the file's name isn't.
+        reads_image: Whether the image condition of its shard is read; a text-to-video base has no use for it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class EncodedClip:
     row: int | None = None
     bucket: str = ""
     content: str = ""
+    reads_image: bool = True
 
     @property
     def key(self) -> str:
@@ -163,29 +165,50 @@ def _own_rates(clips: list[EncodedClip]) -> dict[str, float | None]:
     return {name: float(found["own_fps"]) if "own_fps" in found else None for name, found in facts.items()}
 
 
-def read_latents(clip: EncodedClip, keys: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+def read_latents(
+    clip: EncodedClip, keys: tuple[str, ...] | None = None, *, with_std: bool = False
+) -> dict[str, Tensor]:
     """Read a clip's tensors: `x`, `d`, and the keywords `text.*` and `image.*`.
 
     Args:
         clip: In the cache or in a shard.
         keys: Which of them; all if None.
+        with_std: Read the posterior's deviations `x_std` and `d_std` too, which only shards hold.
 
     Raises:
-        VideoJamError: the file is gone, or its bytes are not those that were written.
+        VideoJamError: the file is gone, its bytes are not those that were written, or it holds no deviations.
     """
-    if clip.row is None:
-        return read_encoded(clip.path, keys)
-    return read_prepared_tensors(clip.path, clip.row, keys)
+    if clip.row is not None:
+        keys = keys or latent_names(clip.path, with_image=clip.reads_image)
+        return read_prepared_tensors(clip.path, clip.row, (*keys, "x_std", "d_std") if with_std else keys)
+    if with_std:
+        raise VideoJamError(
+            expected="clips with the deviations of their posteriors",
+            found="clips of the cache, which holds the means",
+            where="data.draw: posterior",
+            fix="Prepare the clips (videojam data prepare) and train with data.source.kind: prepared, or set "
+            "data.draw: mean.",
+        )
+    return read_encoded(clip.path, keys)
+
+
+def stacked(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Stack the tensors of clips, as they were read, into one of each name."""
+    return {key: torch.stack([tensors[key] for tensors in clips]) for key in clips[0]}
+
+
+def batch_of(tensors: dict[str, Tensor], device: torch.device | str) -> Batch:
+    """Return stacked tensors as a batch on a device, float32."""
+    moved = {key: tensor.to(device, non_blocking=True).float() for key, tensor in tensors.items()}
+    cond = {
+        key.partition(".")[2]: value for key, value in moved.items() if key.startswith(("text.", "image."))
+    }
+    return Batch(moved["x"], moved["d"], cond)
 
 
 def read_batch(clips: list[EncodedClip], device: torch.device | str) -> Batch:
     """Read clips from the cache into one batch, float32."""
-    tensors = [read_latents(clip) for clip in clips]
-    stacked = {key: torch.stack([t[key] for t in tensors]).to(device).float() for key in tensors[0]}
-    cond = {
-        key.partition(".")[2]: value for key, value in stacked.items() if key.startswith(("text.", "image."))
-    }
-    return Batch(stacked["x"], stacked["d"], cond)
+    return batch_of(stacked([read_latents(clip) for clip in clips]), device)
 
 
 def _prepared(encoders: Encoders, data: DataConfig, source: PreparedSource, code: MotionCode) -> EncodedData:
@@ -193,8 +216,11 @@ def _prepared(encoders: Encoders, data: DataConfig, source: PreparedSource, code
     made_by = encoders.made(prepared_facts(source.path).get("encoders", {}))
     length = data.max_sequence_length or encoders.outline.defaults.max_sequence_length
     folder = open_prepared(source.path, made_by, code, length)
+    reads_image = encoders.outline.family.takes_image(encoders.outline.pipeline)
+    if reads_image:
+        require_image(folder)
     clips = [
-        EncodedClip(clip.name, clip.caption, clip.path, clip.row, clip.bucket, clip.key)
+        EncodedClip(clip.name, clip.caption, clip.path, clip.row, clip.bucket, clip.key, reads_image)
         for clip in folder.clips
     ]
     check_enough(len(clips), len(clips) + len(folder.left_out), data, folder.left_out)

@@ -89,7 +89,8 @@ def cached_clips(request: LookRequest) -> Iterator[CachedClip]:
         request: Which and with what.
 
     Raises:
-        VideoJamError: not a prepared folder, an unfinished or empty one, or another autoencoder than that which made it.
+        VideoJamError: not a prepared folder, an unfinished or empty one, or another autoencoder than that which made
+            it.
     """
     facts, origin = prepared_facts(request.folder), read_origin(request.folder)
     chosen = _chosen(request)

@@ -134,19 +134,45 @@ def left_out_of(folder: Path) -> dict[str, str]:
     return left_out
 
 
-def read_prepared_tensors(path: Path, row: int, keys: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+def latent_names(path: Path, *, with_image: bool) -> tuple[str, ...]:
+    """Return what training reads of a shard, by the names that it gives them: `x`, `d`, `text.*` and `image.*`.
+
+    Args:
+        path: Shard.
+        with_image: Whether `image.*` is read.
+    """
+    wanted = ("text.", "image.") if with_image else ("text.",)
+    return (*STORED, *(name for name in tensor_names(path) if name.startswith(wanted)))
+
+
+def require_image(prepared: Prepared) -> None:
+    """Refuse a folder without what an image-to-video model reads of the first frames.
+
+    Raises:
+        VideoJamError: a shard has no `image.*` column.
+    """
+    for path in dict.fromkeys(clip.path for clip in prepared.clips):
+        if not any(name.startswith("image.") for name in tensor_names(path)):
+            raise VideoJamError(
+                expected="columns image.*, which an image-to-video model reads of the first frame of each clip",
+                found="none",
+                where=str(path),
+                fix="Prepare the clips with an image-to-video base, or train on the clips themselves "
+                "(data.source.kind: folder).",
+            )
+
+
+def read_prepared_tensors(path: Path, row: int, keys: tuple[str, ...]) -> dict[str, Tensor]:
     """Read a clip's tensors by the names that training gives them.
 
     Args:
         path: Shard.
         row: In it.
-        keys: `x`, `d`, `text.*`, `image.*`; all if None.
+        keys: `x`, `d`, `text.*`, `image.*`, `x_std`, `d_std`.
 
     Raises:
         VideoJamError: the bytes are not those that were written.
     """
-    if keys is None:
-        keys = (*STORED, *(name for name in tensor_names(path) if name.startswith(("text.", "image."))))
     tensors = read_tensors(path, row, tuple(STORED.get(key, key) for key in keys))
     return {key: tensors[STORED.get(key, key)] for key in keys}
 

@@ -151,6 +151,19 @@ def read_tensors(path: Path, row: int, names: tuple[str, ...] | None = None) -> 
     return {name: _tensor(content, name, path) for name in names}
 
 
+def tensors_of(row: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a row that another reader gave, such as Hugging Face `datasets` or pyarrow.
+
+    Args:
+        row: Values by column.
+
+    Raises:
+        VideoJamError: the bytes are not those that were written.
+    """
+    names = [name for name in row if f"{name}.shape" in row]
+    return {name: _tensor(dict(row), name, Path("a row")) for name in names}
+
+
 def _tensor(content: dict[str, Any], name: str, path: Path) -> Tensor:
     if zlib.crc32(content[name]) != content[f"{name}.crc32"]:
         raise damaged(path, f"other bytes in {name} of {content.get('clip_id', 'a clip')}")

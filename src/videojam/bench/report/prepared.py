@@ -70,7 +70,8 @@ def _render(folder: Path, cards: Sequence[str]) -> str:
         css=f"{arm_colours.css()}\n{parts['page.css']}",
         js=parts["page.js"],
         title=f"Prepared clips: {escape(folder.resolve().name)}",
-        lede=f"{num_clips} clips in {len(made)} shards, {len(left_out)} left out; {len(cards)} are shown.",
+        lede=f"Clips: {num_clips} in {len(made)} shard{'s' * (len(made) != 1)}, {len(left_out)} left out; "
+        f"{len(cards)} shown.",
         wheel=wheel(code),
         motion=escape(
             f"Motion: the hue is its direction, the {STRENGTH.get(code.style, 'strength')} its speed; full at "
@@ -132,4 +133,4 @@ def _unused(left_out: dict[str, str]) -> str:
 
 def _fact(name: str, value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>"
+    return f"<tr><th>{escape(name.replace('_', ' '))}</th><td>{escape(text)}</td></tr>"
