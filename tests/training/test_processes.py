@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,12 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
-from videojam.training.config import TrainConfig
+from videojam.training.config import ParallelConfig, TrainConfig
 from videojam.training.processes import check_processes, start_processes
 from videojam.training.run import train
+from videojam.training.step import parts_of
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def lines(out):
@@ -28,40 +32,150 @@ def weights(out):
     return load_file(out / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
 
 
-def test_two_processes_train_what_one_does(recipe, tmp_path):
-    """The gradient is the mean over both shares, each clip has the noise and time of its place in the batch."""
-    recipe = {**recipe, "batch_size": 4, "accumulation": 2, "num_steps": 3, "save_dtype": "fp32"}
-    recipe["data"] = {**recipe["data"], "cache": str(tmp_path / "cache")}
-    two = {**recipe, "out": str(tmp_path / "two")}
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump(two))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    port = ["--master-addr", "127.0.0.1", "--master-port", str(29700 + os.getpid() % 200)]
-    verb = [str(Path(sys.executable).parent / "videojam"), "train", str(tmp_path / "two.yaml")]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "lo",
-        "CUDA_VISIBLE_DEVICES": "",
+def ranks(files, folder, num=2):
+    """Start the ranks of runs on this machine, and return them."""
+    environment = ENVIRONMENT | {
+        "WORLD_SIZE": str(num),
+        "LOCAL_WORLD_SIZE": str(num),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
     }
-    done = subprocess.run(
-        [*launch, *port, *verb], env=environment, capture_output=True, text=True, timeout=1200, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((tmp_path / "two" / "run.json").read_text())["num_processes"] == 2
+    worker = Path(__file__).with_name("ranks_worker.py")
+    return [
+        subprocess.Popen(
+            [sys.executable, str(worker), *map(str, files)],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=(folder / f"rank{rank}.txt").open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(num)
+    ]
 
-    config = TrainConfig.model_validate({**recipe, "out": str(tmp_path / "one")})
-    assert train(config).ok
-    both = [[line for line in lines(tmp_path / name) if "loss" in line] for name in ("one", "two")]
-    assert [line["step"] for line in both[1]] == [1, 2, 3]
-    for one, other in zip(*both, strict=True):
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def losses(out):
+    return [line for line in lines(out) if "loss" in line]
+
+
+KINDS = {
+    "ddp": {"parallel": {"kind": "ddp"}},
+    "fsdp": {"parallel": {"kind": "fsdp"}, "precision": "fp32"},
+    "muon": {"parallel": {"kind": "fsdp", "cpu_offload": True}, "lora": {"rank": 2}},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_wan, tmp_path_factory):
+    """Folder of runs of three steps of five clips, which two processes can't share evenly, by one and two processes."""
+    folder = tmp_path_factory.mktemp("processes")
+    common = {
+        "base": str(tiny_wan),
+        "data": {
+            "source": {
+                "kind": "world",
+                "num_clips": 8,
+                "world": {"num_frames": 9, "height": 32, "width": 32},
+            },
+            "cache": str(folder / "cache"),
+            "num_heldout": 3,
+            "max_sequence_length": 16,
+        },
+        "motion": {"estimator": "exact", "scale": 0.06},
+        "num_steps": 3,
+        "batch_size": 5,
+        "accumulation": 5,
+        "precision": "fp32",
+        "save_dtype": "fp32",
+        "log_every": 1,
+        "checkpoint_every": 2,
+        "validate_t": [0.3, 0.7],
+    }
+
+    def recipe(out, kind, **more):
+        name = "muon" if kind == "muon" else "adamw"
+        content = common | KINDS[kind] | {"optimizer": {"learning_rate": 1e-3, "name": name}}
+        return content | {"out": str(folder / out)} | more
+
+    def file(content):
+        path = folder / f"{Path(content['out']).name}-{content['num_steps']}.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    for content in (
+        recipe("one-ddp", "ddp"),
+        recipe("one-muon", "muon", parallel={}),
+        recipe("from-one", "fsdp", num_steps=2),
+    ):
+        train(TrainConfig.model_validate(content))
+    of_two = [recipe(f"two-{kind}", kind) for kind in KINDS]
+    of_two += [recipe("from-one", "fsdp"), recipe("from-two", "fsdp", num_steps=2)]
+    processes = ranks([file(content) for content in of_two], folder)
+    codes = [process.wait(timeout=600) for process in processes]
+    assert codes == [0, 0], (folder / "rank0.txt").read_text()[-3000:]
+    train(TrainConfig.model_validate(recipe("from-two", "fsdp")))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("of_two", "of_one"), [("two-ddp", "one-ddp"), ("two-fsdp", "one-ddp"), ("two-muon", "one-muon")]
+)
+def test_two_processes_train_what_one_does(runs, of_two, of_one):
+    """The gradient is the mean over both shares, each clip has the noise and time of its place in the batch."""
+    one, two = runs / of_one, runs / of_two
+    assert json.loads((two / "run.json").read_text())["num_processes"] == 2
+    assert [line["step"] for line in losses(two)] == [1, 2, 3]
+    for mine, other in zip(losses(one), losses(two), strict=True):
         for key in ("loss", "appearance", "motion", "grad_norm"):
-            assert other[key] == pytest.approx(one[key], rel=1e-3)
-    before, after = weights(tmp_path / "one"), weights(tmp_path / "two")
+            assert other[key] == pytest.approx(mine[key], rel=1e-3)
+    heldout = [[line for line in lines(out) if "loss" not in line] for out in (one, two)]
+    for mine, other in zip(*heldout, strict=True):
+        assert other == pytest.approx(mine, rel=1e-3)
+    before, after = weights(one), weights(two)
     assert before.keys() == after.keys()
     differences = torch.cat([(after[name] - tensor).flatten() for name, tensor in before.items()])
-    assert (
-        differences.abs().mean() < 1e-5
-    )  # Adam's first steps are 1e-3, of either sign where a gradient is 0
+    # Adam's first steps are 1e-3, of either sign where a gradient is 0; Muon's products are in bf16
+    assert differences.abs().mean() < (1e-4 if of_two == "two-muon" else 1e-5)
+
+
+@pytest.mark.parametrize(("name", "first"), [("from-one", 1), ("from-two", 2)])
+def test_a_run_goes_on_with_another_number_of_processes(runs, name, first):
+    out = runs / name
+    assert len(list((out / "checkpoints" / "step_00000002").glob("*.safetensors"))) == first
+    assert len(list((out / "checkpoints" / "step_00000003").glob("*.safetensors"))) == 3 - first
+    for mine, other in zip(losses(runs / "one-ddp"), losses(out), strict=True):
+        assert other["loss"] == pytest.approx(mine["loss"], rel=1e-3)
+        assert other["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_verb(runs, tmp_path):
+    content = yaml.safe_load((runs / "two-fsdp-3.yaml").read_text()) | {"out": str(tmp_path / "run")}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    port = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    verb = [str(Path(sys.executable).parent / "videojam"), "train", str(tmp_path / "recipe.yaml")]
+    done = subprocess.run(
+        [*launch, *port, *verb], env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "model")
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "accumulation", "num_ranks"), [(5, 5, 2), (7, 2, 3), (4, 1, 4), (2, 2, 4), (6, 3, 1)]
+)
+def test_every_process_takes_as_many_parts_and_every_row_counts_once(num_rows, accumulation, num_ranks):
+    parts = [list(parts_of(num_rows, accumulation, rank, num_ranks)) for rank in range(num_ranks)]
+    assert len({len(own) for own in parts}) == 1
+    assert sorted(row for own in parts for part in own if part.counts for row in part.rows) == list(
+        range(num_rows)
+    )
+    assert all([part.is_last for part in own] == [False] * (len(own) - 1) + [True] for own in parts)
 
 
 @pytest.mark.parametrize(
@@ -96,16 +210,21 @@ def test_more_processes_than_gpus_are_refused(recipe, monkeypatch):
         start_processes(TrainConfig.model_validate(recipe))
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(recipe):
+def test_a_batch_with_fewer_clips_than_processes_is_refused(recipe):
     config = TrainConfig.model_validate({**recipe, "batch_size": 3})
     check_processes(config, 1, DistributedType.NO)
-    check_processes(config, 3, DistributedType.MULTI_CPU)
-    with pytest.raises(VideoJamError, match="multiple of the 2 processes"):
-        check_processes(config, 2, DistributedType.MULTI_CPU)
+    check_processes(config, 2, DistributedType.MULTI_CPU)
+    with pytest.raises(VideoJamError, match="batch_size of at least 4"):
+        check_processes(config, 4, DistributedType.MULTI_CPU)
 
 
-def test_sharding_is_refused_with_what_works(recipe):
+def test_what_accelerate_shards_otherwise_is_refused_with_what_works(recipe):
     config = TrainConfig.model_validate({**recipe, "batch_size": 4})
-    with pytest.raises(VideoJamError, match="FSDP") as caught:
+    with pytest.raises(VideoJamError, match=r"parallel\.kind: fsdp"):
         check_processes(config, 2, DistributedType.FSDP)
-    assert "own loop" in caught.value.fix
+    check_processes(
+        config.model_copy(update={"parallel": ParallelConfig(kind="fsdp")}), 2, DistributedType.FSDP
+    )
+    with pytest.raises(VideoJamError, match="FSDP2") as caught:
+        check_processes(config, 2, DistributedType.DEEPSPEED)
+    assert "torchrun" in caught.value.fix

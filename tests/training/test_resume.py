@@ -26,6 +26,7 @@ from videojam.training.resume import check_resume, record_clips
 from videojam.training.run import train
 
 LAST = "step_00000004"
+SHARD = "shard-00001-model-00001-of-00001.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +105,9 @@ def test_a_renamed_run_with_a_damaged_checkpoint_and_a_torn_log_goes_on_to_the_s
         ("state.json", b'{"step": "4"}'),
         ("state.json", b"\xff\x00"),
         ("state.json", None),
-        ("parameters.safetensors", b""),
-        ("ema.safetensors", b"x" * 99),
+        (SHARD, b""),
+        (SHARD, b"x" * 99),
+        (SHARD, None),
     ],
 )
 def test_without_a_whole_checkpoint_the_damaged_one_is_named(moved, file, content):

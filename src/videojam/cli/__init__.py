@@ -13,10 +13,8 @@ from typer.core import TyperGroup
 
 from videojam.cli.bench import bench_app
 from videojam.cli.common import (
-    EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
     EXIT_USER_ERROR,
-    Terminated,
+    exit_code_of,
     memory_explained,
     print_error,
     say,
@@ -92,4 +90,4 @@ def run() -> None:
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt as stopped:  # outside of a verb: during imports
         say("Stopped.")
-        sys.exit(EXIT_TERMINATED if isinstance(stopped, Terminated) else EXIT_INTERRUPTED)
+        sys.exit(exit_code_of(stopped))

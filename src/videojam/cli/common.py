@@ -21,6 +21,8 @@ MODEL_HELP = "Pipeline folder, hub id, or a shipped model: tiny:base, tiny:contr
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+EXIT_TIME_IS_UP = 75
+"""EX_TEMPFAIL of sysexits.h: what was done is saved, and the same command goes on."""
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 """Where none of these is, Linux has no CUDA or ROCm device, which is known before torch is imported."""
 
@@ -29,6 +31,15 @@ Config = TypeVar("Config")
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which stops a verb as Ctrl-C does."""
+
+
+def exit_code_of(stopped: KeyboardInterrupt) -> int:
+    """Return the exit code of a verb that was stopped: 130, of SIGTERM 143, where its time was over 75."""
+    from videojam.training.stop import TimeIsUp
+
+    if isinstance(stopped, TimeIsUp):
+        return EXIT_TIME_IS_UP
+    return EXIT_TERMINATED if isinstance(stopped, Terminated) else EXIT_INTERRUPTED
 
 
 def build(kind: Callable[..., Config], where: str, **fields: object) -> Config:
@@ -117,7 +128,7 @@ def torch_dtype_of(name: str | None) -> torch.dtype | None:
 
 @contextmanager
 def stoppable(how_to_go_on: str | Callable[[], str]) -> Iterator[None]:
-    """Say where a verb stands and how to go on when Ctrl-C or SIGTERM stops it; exit with 130 or 143.
+    """Say where a verb stands and how to go on when Ctrl-C or SIGTERM stops it, or its time is over.
 
     Args:
         how_to_go_on: Sentences, or a function that returns them when the verb has been stopped.
@@ -127,8 +138,7 @@ def stoppable(how_to_go_on: str | Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt as stopped:
         how = how_to_go_on if isinstance(how_to_go_on, str) else how_to_go_on()
         say(f"Stopped. {how}".rstrip())
-        code = EXIT_TERMINATED if isinstance(stopped, Terminated) else EXIT_INTERRUPTED
-        raise typer.Exit(code) from None
+        raise typer.Exit(exit_code_of(stopped)) from None
 
 
 def stop_on_sigterm() -> None:

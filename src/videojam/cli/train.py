@@ -44,6 +44,14 @@ def train(
             help="Change a key of the recipe, as optimizer.learning_rate=1e-5; repeat for more.",
         ),
     ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--max-minutes",
+            metavar="MINUTES",
+            help="Save and exit with code 75 before the process has run so long; SIGUSR1 does so at once.",
+        ),
+    ] = None,
     fields: Annotated[
         bool,
         typer.Option("--fields", callback=_print_fields, is_eager=True, help="List every key of a recipe."),
@@ -67,7 +75,8 @@ def train(
     say(f"train: reading {recipe}")
     from videojam.training.recipe import load_recipe
 
-    config = load_recipe(recipe, [*(overrides or []), *(more or [])])
+    limit = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
+    config = load_recipe(recipe, [*(overrides or []), *(more or []), *limit])
     if print_config:
         import yaml
 

@@ -28,7 +28,7 @@ class TrainProgress(Bars):
             self.print(content)
         elif kind == "encode":
             self.encode(*content)
-        elif "loss" in content:
+        elif "learning_rate" in content:
             self.step(content)
         else:
             self.print(held_out_line(content))
@@ -55,10 +55,24 @@ class TrainProgress(Bars):
     def step(self, line: dict[str, Any]) -> None:
         """Show a log line of the steps: where the run is, the losses apart, and the time left."""
         losses = "  ".join(f"{k} {line[k]:.4f}" for k in ("appearance", "motion") if k in line)
+        losses += f"  {line['bad_steps']} bad steps left out" if line.get("bad_steps") else ""
         self.bars.update(self.training, completed=line["step"], losses=losses, visible=True)
         if not self.console.is_terminal:
-            left = duration(line["step_s"] * (self.num_steps - line["step"]))
-            self.print(f"step {line['step']}/{self.num_steps}  {losses}  {left} left")
+            left = duration(line["left_s"])
+            self.print(f"step {line['step']}/{self.num_steps}  {losses}{_speed(line)}  {left} left")
+
+
+def _speed(line: dict[str, Any]) -> str:
+    """Write clips and tokens a second, MFU, memory, and waiting for data where it is more than a little."""
+    parts = [f"{line['clips_per_s']:.3g} clips/s"]
+    if line.get("tokens_per_s"):
+        parts.append(f"{line['tokens_per_s']:.3g} tokens/s")
+    if "mfu" in line:
+        parts.append(f"MFU {line['mfu']:.1%}")
+    parts.append(f"{line['memory_gib']:.1f} GiB")
+    if line["data_share"] > 0.02:
+        parts.append(f"waits for data {line['data_share']:.0%}")
+    return "  " + ", ".join(parts)
 
 
 def held_out_line(line: dict[str, Any]) -> str:

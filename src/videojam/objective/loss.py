@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def joint_loss(
-    halves: list[Float[Tensor, " b"]], motion_weight: float, num_clips: int | None = None
+    halves: list[Float[Tensor, " b"]], motion_weight: float, num_clips: int | float | None = None
 ) -> Float[Tensor, ""]:
     """Return mean_x + λ·mean_d (Eq. 6); mean_x where there is no motion half.
 
@@ -26,7 +26,9 @@ def joint_loss(
     return means[0] + motion_weight * means[1] if len(means) == 2 else means[0]
 
 
-def half_means(halves: list[Float[Tensor, " b"]], num_clips: int | None = None) -> list[Float[Tensor, ""]]:
+def half_means(
+    halves: list[Float[Tensor, " b"]], num_clips: int | float | None = None
+) -> list[Float[Tensor, ""]]:
     """Return mean_x, or mean_x and mean_d: each half's error over the clips.
 
     Args:

@@ -33,6 +33,11 @@ class OptimizerConfig(Strict):
     clip_norm: float | None = Field(
         1.0, description="Largest gradient norm; the clipped share is logged.", gt=0
     )
+    largest_norm: float | None = Field(
+        None,
+        description="A step whose gradient norm is larger counts as bad, as one that is NaN does; default: no limit.",
+        gt=0,
+    )
 
 
 class LoraConfig(Strict):
@@ -43,6 +48,29 @@ class LoraConfig(Strict):
     target_modules: tuple[str, ...] = Field(
         ("to_q", "to_k", "to_v", "to_out.0"), description="Layers that get an adapter.", min_length=1
     )
+
+
+class ParallelConfig(Strict):
+    """How several processes (torchrun, accelerate launch) share the work; one process needs none of it."""
+
+    kind: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="ddp: each process holds the whole model. fsdp: FSDP2, each holds a part of every block, and of "
+        "gradients, moments and average.",
+    )
+    cpu_offload: bool = Field(
+        False,
+        description="Of fsdp: keep the parts in the host's memory; slow, for models that don't fit else.",
+    )
+    timeout_s: float = Field(
+        600.0, description="Seconds after which a process that doesn't answer stops the others.", gt=0
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ParallelConfig:
+        if self.cpu_offload and self.kind != "fsdp":
+            raise ValueError("parallel.cpu_offload belongs to parallel.kind: fsdp")
+        return self
 
 
 class TrainConfig(Strict):
@@ -94,8 +122,26 @@ class TrainConfig(Strict):
         0, description="Seed of data order, times, noise, dropout and the adapters' start.", ge=0
     )
     log_every: int = Field(10, description="Steps between log lines.", ge=1)
+    bad_steps: Literal["stop", "skip"] = Field(
+        "stop",
+        description="What a step does whose gradient is NaN, infinite or over optimizer.largest_norm. It changes no "
+        "weight; stop: the run ends, skip: it goes on, and counts such steps.",
+    )
     checkpoint_every: int = Field(500, description="Steps between checkpoints.", ge=1)
-    keep_checkpoints: int = Field(2, description="Checkpoints kept.", ge=1)
+    keep_checkpoints: int = Field(
+        2, description="Newest checkpoints kept; the one with the lowest held-out loss is kept too.", ge=1
+    )
+    resume: Literal["auto", "never"] | Path = Field(
+        "auto",
+        description="auto: go on from the newest checkpoint in out. never: refuse an out folder that has one. A "
+        "checkpoint's folder: go on from it.",
+    )
+    max_minutes: float | None = Field(
+        None,
+        description="Save and exit before the process has run so long, for clusters with a time limit.",
+        gt=0,
+    )
+    parallel: ParallelConfig = Field(ParallelConfig(), description="Several processes.")
     validate_every: int = Field(500, description="Steps between held-out losses.", ge=1)
     validate_t: tuple[float, ...] = Field(
         (0.1, 0.3, 0.5, 0.7, 0.9), description="Times of the held-out losses.", min_length=1

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from videojam.training.sharding import local
 from videojam.training.state import TrainState
 
 
@@ -16,9 +17,8 @@ def move_average(state: TrainState, decay: float) -> None:
     """Move the average towards the weights, faster in the first steps: decay ≤ (1 + n) / (10 + n)."""
     if state.ema:
         decay = min(decay, (1 + state.step) / (10 + state.step))
-        torch._foreach_lerp_(
-            list(state.ema.values()), [p.detach() for p in state.parameters.values()], 1 - decay
-        )
+        average = [local(tensor) for tensor in state.ema.values()]
+        torch._foreach_lerp_(average, [local(p.detach()) for p in state.parameters.values()], 1 - decay)
 
 
 @contextmanager
@@ -35,7 +35,13 @@ def averaged(state: TrainState) -> Iterator[None]:
         _copy(own, state.parameters)
 
 
+def put_average(state: TrainState) -> None:
+    """Put the average weights in place of the trained ones for good."""
+    if state.ema:
+        _copy(state.ema, state.parameters)
+
+
 @torch.no_grad()
 def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
     for name, tensor in target.items():
-        tensor.copy_(source[name])
+        local(tensor).copy_(local(source[name]))

@@ -13,6 +13,11 @@ from videojam.training.config import TrainConfig
 PACKAGES: tuple[str, ...] = (*provenance.PACKAGES, "accelerate", "peft")
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of what a run's numbers depend on."""
+    return {"videojam": __version__, "python": platform.python_version(), **provenance.versions_of(PACKAGES)}
+
+
 def write_facts(config: TrainConfig, data: EncodedData, num_processes: int) -> None:
     """Write `out/run.json`.
 

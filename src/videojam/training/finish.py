@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from videojam.data.encode import EncodedData, read_latents
 from videojam.models.load import LoadedModel
 from videojam.models.record import MotionRecord
+from videojam.objective.denoiser import Denoiser
 from videojam.sampling.verify import VerifyReport
 from videojam.training.config import TrainConfig
-from videojam.training.ema import averaged
+from videojam.training.ema import averaged, put_average
 from videojam.training.export import export_model
 from videojam.training.lora import export_lora
+from videojam.training.sharding import whole
 from videojam.training.state import TrainState
+from videojam.training.trainable import mark_trainable
+from videojam.training.votes import Votes
 
 
 def motion_record(config: TrainConfig, base: LoadedModel, data: EncodedData) -> MotionRecord:
@@ -33,20 +39,54 @@ def motion_record(config: TrainConfig, base: LoadedModel, data: EncodedData) -> 
     )
 
 
-def finish(
-    config: TrainConfig,
-    transformer: Any,
-    component: str,
-    state: TrainState,
-    projections: list[str],
-    record: MotionRecord | None,
-) -> VerifyReport:
-    """Export the averaged weights and verify them; adapters are saved on their own, then fused."""
-    transformer.eval()
+def whole_transformer(config: TrainConfig, denoiser: Denoiser, state: TrainState, votes: Votes) -> Any:
+    """Return the transformer with its averaged weights, on the first process; None on the others.
+
+    One that FSDP2 cut is gathered tensor by tensor into the memory of the first process's host.
+
+    Args:
+        config: The recipe.
+        denoiser: With the transformer that was trained.
+        state: Its averaged weights.
+        votes: Of the processes, which all take part.
+    """
+    transformer: Any = denoiser.transformer
+    if not isinstance(next(iter(state.parameters.values())), DTensor):
+        transformer.eval()
+        put_average(state)
+        return transformer if votes.rank == 0 else None
+    tensors = {}
     with averaged(state):
-        if config.lora is not None:
-            export_lora(transformer, {name: state.parameters[name] for name in projections}, config.out)
-        merged = _plain_copy(transformer, fuse=config.lora is not None)
+        for name, tensor in transformer.state_dict().items():
+            gathered = whole(tensor)
+            if votes.rank == 0:
+                tensors[name] = gathered.cpu()
+    if votes.rank:
+        return None
+    stock = next(kind for kind in type(transformer).__mro__ if not issubclass(kind, FSDPModule))
+    plain = stock.from_config(transformer.config)  # type: ignore[attr-defined]
+    mark_trainable(plain, denoiser.family, config.lora, config.seed)
+    names = {name.replace("._orig_mod", ""): tensor for name, tensor in tensors.items()}
+    plain.load_state_dict(names, strict=True)
+    return plain.eval()
+
+
+def finish(
+    config: TrainConfig, transformer: Any, component: str, projections: list[str], record: MotionRecord | None
+) -> VerifyReport:
+    """Export a transformer's weights and verify them; adapters are saved on their own, then fused.
+
+    Args:
+        config: The recipe.
+        transformer: With the weights to save, adapters on it.
+        component: Its name in the pipeline.
+        projections: Names of the projections' parameters.
+        record: Motion record; None for the control.
+    """
+    if config.lora is not None:
+        parameters = dict(transformer.named_parameters())
+        export_lora(transformer, {name: parameters[name] for name in projections}, config.out)
+    merged = _plain_copy(transformer, fuse=config.lora is not None)
     return export_model(config, merged, component, record)
 
 

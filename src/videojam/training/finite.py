@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +11,13 @@ from torch import Tensor
 
 from videojam.data.encode import EncodedClip, read_latents
 from videojam.errors import VideoJamError
+from videojam.training.batches import clips_of_step
+from videojam.training.log import Line
+from videojam.training.sharding import local
 from videojam.training.state import TrainRun
+
+MAX_BAD_IN_A_ROW = 20
+"""Steps that may be left out one after the other, before a run that skips them stops all the same."""
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -44,15 +51,49 @@ def check_finite_weights(components: dict[str, Any], source: str) -> None:
                 )
 
 
-def non_finite(run: TrainRun, found: str, clips: Iterable[EncodedClip]) -> VideoJamError:
+def refuse_bad_steps(run: TrainRun, bad: list[Line]) -> None:
+    """Stop a run whose recipe says so at a step that was left out, or after many of them in a row.
+
+    Args:
+        run: Where it stands.
+        bad: Numbers of the steps that were left out since the last look.
+
+    Raises:
+        VideoJamError: names the step, and the clip or weights that are NaN, if any.
+    """
+    if not bad:
+        return
+    in_a_row, policy = run.state.counts.get("bad_in_a_row", 0), run.config.bad_steps
+    if policy == "skip" and in_a_row < MAX_BAD_IN_A_ROW:
+        return
+    first, limit = bad[0], run.config.optimizer.largest_norm
+    norm = first["grad_norm"]
+    if policy == "skip":
+        found = f"{in_a_row} steps in a row that were left out; of the first of them: "
+    else:
+        found = ""
+    found += f"loss {first['loss']}, gradient norm {norm}"
+    if limit is not None and limit < norm < math.inf:
+        raise VideoJamError(
+            expected=f"a gradient norm of at most {limit:g} (optimizer.largest_norm)",
+            found=found,
+            where=f"step {first['step']}",
+            fix="Lower optimizer.learning_rate, raise the limit, or set bad_steps: skip to leave such steps out; the "
+            "step changed no weight, and the last checkpoint is whole.",
+        )
+    numbers = clips_of_step(run.buckets, run.config.batch_size, run.config.seed, first["step"] - 1)
+    raise non_finite(run, found, [run.clips[number] for number in numbers], first["step"])
+
+
+def non_finite(run: TrainRun, found: str, clips: Iterable[EncodedClip], step: int) -> VideoJamError:
     """Return the error of a loss or gradient that is NaN: it names a clip or weights that are NaN themselves.
 
     Args:
         run: The run that stopped.
         found: What was NaN, with its value.
         clips: Clips that it was measured on.
+        step: Number of the step.
     """
-    step = run.state.step + 1
     for clip in clips:
         bad = [key for key, tensor in read_latents(clip).items() if not is_finite(tensor)]
         if bad:
@@ -62,13 +103,14 @@ def non_finite(run: TrainRun, found: str, clips: Iterable[EncodedClip]) -> Video
                 where=f"step {step}: {clip.name}, cached in {clip.path}",
                 fix="Remove that file, so that the clip is encoded again; the last checkpoint is whole.",
             )
-    weights = [name for name, tensor in run.state.parameters.items() if not is_finite(tensor)]
+    weights = [name for name, tensor in run.state.parameters.items() if not is_finite(local(tensor))]
     if weights:
         found += f"; {len(weights)} of the trained weights are not finite, such as {weights[0]}"
-    precision = "" if run.config.precision == "fp32" else ", or set precision: fp32"
+    precision = "" if run.config.precision == "fp32" else ", set precision: fp32"
     return VideoJamError(
         expected="a finite loss and gradient",
         found=found,
         where=f"step {step}",
-        fix=f"Lower optimizer.learning_rate{precision}; the clips are finite and the last checkpoint is whole.",
+        fix=f"Lower optimizer.learning_rate{precision}, or set bad_steps: skip to leave single steps out; the clips "
+        "are finite and the last checkpoint is whole.",
     )

@@ -1,138 +1,106 @@
-"""The training loop on accelerate: fp32 master weights, average, clipping, held-out losses, exact resume."""
+"""The training loop: steps, log lines, held-out losses and checkpoints, until the last step or a wish to stop."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
+from typing import Literal
 
-import torch
-
-from videojam.data.encode import read_batch
-from videojam.objective.draws import Draws, draw
-from videojam.objective.loss import half_means, joint_loss
-from videojam.training.batches import clips_of_step
-from videojam.training.checkpoint import save_checkpoint
-from videojam.training.ema import move_average
-from videojam.training.finite import non_finite
+from videojam.errors import VideoJamError
+from videojam.training.finite import refuse_bad_steps
 from videojam.training.log import Line
-from videojam.training.new_rate import scaled_updates
-from videojam.training.schedule import learning_rate, motion_weight
+from videojam.training.saving import Saver
+from videojam.training.schedule import learning_rate
 from videojam.training.state import TrainRun
+from videojam.training.step import step
 from videojam.training.stop import StopRequest
 from videojam.training.validation import validate
+from videojam.training.votes import explained
+
+Ended = Literal["done", "asked", "time"]
+"""Why the steps ended: all are done, somebody asked, or the time is over."""
 
 
-def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopRequest) -> None:
+def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopRequest) -> Ended:
     """Run from `state.step` to the recipe's last step, writing checkpoints, log lines and held-out losses.
 
     Args:
         run: What is trained, on what and how.
         on_line: Called with every log line.
-        stop: Where the user's wish to stop is seen; the step at hand is finished and saved first.
-
-    Raises:
-        VideoJamError: a loss or gradient is NaN (the last checkpoint is whole), or a checkpoint can't be written.
-    """
-    config, state = run.config, run.state
-    recent: list[Line] = []
-    started = time.perf_counter()
-    if state.step == 0:
-        on_line(validate(run))
-    while state.step < config.num_steps:
-        rate = learning_rate(config.optimizer, state.step, config.num_steps)
-        line, stopping = _step(run, rate, stop)
-        recent.append(line)
-        last = state.step == config.num_steps
-        if last or stopping or state.step % config.log_every == 0:
-            on_line(_summary(recent, run, rate, (time.perf_counter() - started) / len(recent)))
-            recent, started = [], time.perf_counter()
-        if last or state.step % config.validate_every == 0:
-            on_line(validate(run))
-            started = time.perf_counter()
-        if last or stopping or state.step % config.checkpoint_every == 0:
-            _save(run)
-        if stopping and not last:
-            break
-
-
-def _step(run: TrainRun, rate: float, stop: StopRequest) -> tuple[Line, bool]:
-    """Take one step; return its losses and gradient norm, and whether any process was asked to stop."""
-    config, state = run.config, run.state
-    for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
-        group["lr"] = rate
-    numbers = clips_of_step(run.buckets, config.batch_size, config.seed, state.step)
-    line, stopping = _backward(run, numbers, stop)
-    norm = _clip(run)
-    if not math.isfinite(line["loss"]) or not math.isfinite(norm):
-        found = f"loss {line['loss']}, gradient norm {norm}"
-        raise non_finite(run, found, [run.clips[number] for number in numbers])
-    with scaled_updates(state.parameters, run.masks, config.optimizer.new_rate_factor):
-        for optimizer in state.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-    move_average(state, config.ema_decay)
-    state.step += 1
-    return line | {"grad_norm": norm}, stopping
-
-
-def _backward(run: TrainRun, numbers: list[int], stop: StopRequest) -> tuple[Line, bool]:
-    """Accumulate the gradients of one step over this process's share of the global batch.
+        stop: Where the wish to stop is seen; the step at hand is finished and saved first.
 
     Returns:
-        The losses, and whether any process was asked to stop.
+        Why the steps ended; what was done is saved.
+
+    Raises:
+        VideoJamError: a gradient is NaN, infinite or too large, and the recipe says to stop; a checkpoint can't be
+            written; a clip can't be read; or another process ended. The last checkpoint is whole in each case.
     """
-    config, accelerator, step = run.config, run.accelerator, run.state.step
-    share = range(accelerator.process_index, config.batch_size, accelerator.num_processes)
-    size = math.ceil(len(share) / config.accumulation)
-    weight = motion_weight(config.objective, step, config.num_steps)
-    totals = [0.0, 0.0]
-    draws: Draws | None = None
-    for start in range(0, len(share), size):
-        rows = list(share[start : start + size])
-        batch = read_batch([run.clips[numbers[row]] for row in rows], accelerator.device)
-        if draws is None:
-            shape, sigma_range = tuple(batch.x.shape[1:]), run.denoiser.sigma_range
-            draws = draw(config.objective, config.seed, step, config.batch_size, shape, sigma_range)
-        with run.autocast():
-            halves = run.denoiser.losses(batch, draws.rows(rows).to(accelerator.device))
-        accelerator.backward(joint_loss(halves, weight, len(share)))
-        for half, mean in enumerate(half_means(halves, len(share))):
-            totals[half] += float(mean.detach())
-    stopping = stop.asked
-    if (
-        accelerator.num_processes > 1
-    ):  # the wish to stop travels with the losses: all stop after the same step
-        shared = torch.tensor([*totals, float(stopping)], device=accelerator.device)
-        *totals, asked = accelerator.reduce(shared, "mean").tolist()
-        stopping = asked > 0
-    line = {"loss": totals[0] + weight * totals[1], "appearance": totals[0]}
-    return line | ({"motion": totals[1]} if run.denoiser.is_joint else {}), stopping
+    config, state, votes = run.config, run.state, run.votes
+    with (
+        explained(votes.num, votes.timeout_s),
+        Saver(config.out, votes, config.keep_checkpoints, config.model_dump(mode="json")) as saver,
+    ):
+        if state.step == 0:
+            on_line(validate(run))
+        run.meter.begin()
+        while state.step < config.num_steps:
+            rate = learning_rate(config.optimizer, state.step, config.num_steps)
+            _take_step(run, rate, saver)
+            over = stop.is_time_over(run.meter.longest_step_s + saver.longest_s)
+            asked, over, has_failed = votes.any(stop.asked, over, saver.has_failed)
+            if has_failed:
+                saver.wait()
+            last = state.step == config.num_steps
+            saving = last or asked or over or state.step % config.checkpoint_every == 0
+            validating = last or state.step % config.validate_every == 0
+            logging = last or state.step % config.log_every == 0
+            if saving or validating or logging:
+                _read_window(run)
+            if logging:
+                on_line(_summary(run, rate))
+            with run.meter.paused():
+                if validating:
+                    on_line(validate(run))
+                if saving:
+                    saver.save(state)
+            if (asked or over) and not last:
+                return "asked" if asked else "time"
+    return "done"
 
 
-def _clip(run: TrainRun) -> float:
-    """Clip the gradient, count clipped steps, and return the norm before clipping."""
-    limit, counts = run.config.optimizer.clip_norm, run.state.counts
-    norm = float(run.accelerator.clip_grad_norm_(run.state.parameters.values(), limit or math.inf))
-    counts["steps"] = counts.get("steps", 0) + 1
-    counts["clipped"] = counts.get("clipped", 0) + int(limit is not None and norm > limit)
-    return norm
+def _take_step(run: TrainRun, rate: float, saver: Saver) -> None:
+    """Take a step; where a clip can't be read, one process alone saves the steps before it."""
+    before = run.state.step
+    try:
+        with run.meter.step():
+            step(run, rate)
+    except VideoJamError:
+        if run.votes.num == 1 and before not in (0, saver.last_step):
+            _read_window(run)
+            saver.save(run.state)
+        raise
 
 
-def _summary(recent: list[Line], run: TrainRun, rate: float, seconds: float) -> Line:
+def _read_window(run: TrainRun) -> None:
+    """Read the numbers of the steps from the device, count the clipped and the bad ones, and stop if need be."""
+    new, counts, limit = run.state.window.fetch(), run.state.counts, run.config.optimizer.clip_norm
+    for line in new:
+        counts["steps"] = counts.get("steps", 0) + 1
+        clipped = limit is not None and line["grad_norm"] > limit and not line["bad"]
+        counts["clipped"] = counts.get("clipped", 0) + int(clipped)
+        counts["bad"] = counts.get("bad", 0) + int(line["bad"])
+        counts["bad_in_a_row"] = counts.get("bad_in_a_row", 0) + 1 if line["bad"] else 0
+    refuse_bad_steps(run, [line for line in new if line["bad"]])
+
+
+def _summary(run: TrainRun, rate: float) -> Line:
     """Write the log line of the steps since the last one: means of the losses, and how the steps went."""
-    counts = run.state.counts
-    means = {key: round(sum(line[key] for line in recent) / len(recent), 6) for key in recent[0]}
+    state, counts = run.state, run.state.counts
     return {
-        "step": run.state.step,
-        **means,
+        "step": state.step,
+        **state.window.summary(),
         "clipped_share": round(counts["clipped"] / counts["steps"], 4),
+        "bad_steps": counts["bad"],
         "learning_rate": rate,
-        "step_s": round(seconds, 4),
+        **run.meter.lap(run.config.num_steps - state.step),
     }
-
-
-def _save(run: TrainRun) -> None:
-    if run.accelerator.is_main_process:
-        config = run.config
-        save_checkpoint(run.state, config.out, config.keep_checkpoints, config.model_dump(mode="json"))

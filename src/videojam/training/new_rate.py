@@ -11,6 +11,7 @@ from torch import Tensor
 from videojam.families import Projections
 from videojam.families.stock import Transformer
 from videojam.joint.widen import widened_tensor
+from videojam.training.sharding import local
 
 
 def new_entries(transformer: Transformer, family: Projections) -> dict[str, Tensor]:
@@ -33,10 +34,16 @@ def scaled_updates(parameters: dict[str, Tensor], masks: dict[str, Tensor], fact
     """Multiply what an optimizer step does to the masked entries by a factor, whatever the optimizer.
 
     Adam's step does not depend on the gradient's scale, so the update itself is scaled, not the gradient.
+
+    Args:
+        parameters: Trained parameters by name, cut over processes or not.
+        masks: Of this process's parts of them, by name.
+        factor: Of the update.
     """
-    before = {name: parameters[name].detach().clone() for name in masks} if factor != 1 else {}
+    values = {name: local(parameters[name]) for name in masks} if factor != 1 else {}
+    before = {name: value.detach().clone() for name, value in values.items()}
     yield
     with torch.no_grad():
         for name, old in before.items():
-            value = parameters[name]
+            value = values[name]
             value.copy_(torch.where(masks[name], old + factor * (value - old), value))

@@ -1,4 +1,4 @@
-"""Training with several processes, each of which holds the whole model."""
+"""Training with several processes: each holds the whole model (DDP), or a part of it (FSDP2)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from videojam.errors import VideoJamError
 from videojam.training.config import TrainConfig
+from videojam.training.sharding import shard
+from videojam.training.votes import PATIENCE
 
-REPLICATED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+KNOWN = (
+    DistributedType.NO,
+    DistributedType.MULTI_CPU,
+    DistributedType.MULTI_GPU,
+    DistributedType.FSDP,
+)
 
 
 def start_processes(config: TrainConfig) -> Accelerator:
@@ -26,11 +33,20 @@ def start_processes(config: TrainConfig) -> Accelerator:
     on_cpu = asked > 1 and not torch.cuda.is_available()
     if not on_cpu:
         _check_gpus()
-    accelerator = Accelerator(cpu=on_cpu)
+    accelerator = Accelerator(
+        cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(**_group(config, asked, on_cpu))]
+    )
     if accelerator.num_processes != asked:
         raise _not_launched(asked, accelerator.num_processes)
     check_processes(config, accelerator.num_processes, accelerator.distributed_type)
     return accelerator
+
+
+def _group(config: TrainConfig, asked: int, on_cpu: bool) -> dict[str, Any]:
+    """Return how the processes talk: patiently, and on the host too where parts of the model are kept there."""
+    if asked > 1 and not on_cpu and config.parallel.cpu_offload:
+        return {"timeout": PATIENCE, "backend": "cuda:nccl,cpu:gloo"}
+    return {"timeout": PATIENCE}
 
 
 def _world_size() -> int:
@@ -75,26 +91,48 @@ def _check_gpus() -> None:
 
 
 def check_processes(config: TrainConfig, num_processes: int, kind: DistributedType) -> None:
-    """Refuse a batch that the processes can't share equally, and sharding, which the trainer doesn't do."""
-    if config.batch_size % num_processes:
+    """Refuse fewer clips than processes, sharding by one process, and what accelerate shards in other ways.
+
+    Raises:
+        VideoJamError: says which of these.
+    """
+    if config.batch_size < num_processes:
         raise VideoJamError(
-            expected=f"batch_size to be a multiple of the {num_processes} processes",
+            expected=f"batch_size of at least {num_processes}, a clip for each process",
             found=f"{config.batch_size}",
             where="batch_size",
-            fix="Change it or the number of processes; it counts the clips of all processes together.",
+            fix="Raise it, or start fewer processes; it counts the clips of all processes together.",
         )
-    if kind not in REPLICATED:
+    if kind not in KNOWN:
         raise VideoJamError(
-            expected="processes that each hold the whole model (accelerate's multi-GPU or multi-CPU, DDP)",
+            expected="processes that hold the whole model each (DDP), or FSDP2",
             found=f"{kind.value}",
             where="accelerate's config",
-            fix="Launch without it, or shard in your own loop: docs/ecosystem.md.",
+            fix="Launch with torchrun or `accelerate launch --multi_gpu`, and set parallel.kind in the recipe.",
+        )
+    if kind == DistributedType.FSDP and config.parallel.kind != "fsdp":
+        raise VideoJamError(
+            expected="parallel.kind: fsdp in the recipe, as accelerate's config shards the model",
+            found=f"parallel.kind: {config.parallel.kind}",
+            where="accelerate's config",
+            fix="Set parallel.kind: fsdp; the recipe's keys decide how, not accelerate's plugin.",
         )
 
 
-def replicated(accelerator: Accelerator, transformer: Any) -> Any:
-    """Return the transformer as each process calls it, with what the families ask it for: DDP hides that."""
+def spread(config: TrainConfig, accelerator: Accelerator, transformer: Any) -> Any:
+    """Return the transformer as each process calls it; with FSDP2 it is cut in place, so optimizers come after it.
+
+    Args:
+        config: The recipe.
+        accelerator: Processes and device.
+        transformer: With everything that is trained marked.
+    """
+    if accelerator.num_processes > 1 and config.parallel.kind == "fsdp":
+        kind = accelerator.device.type
+        return shard(
+            transformer, kind, bf16=config.precision == "bf16", cpu_offload=config.parallel.cpu_offload
+        )
     prepared = accelerator.prepare(transformer)
-    if prepared is not transformer:
+    if prepared is not transformer:  # what the families ask of the transformer, which DDP hides
         prepared.config, prepared.dtype = transformer.config, transformer.dtype
     return prepared

@@ -14,25 +14,32 @@ from pydantic import ValidationError
 from videojam.data.encode import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.files import write_text
-from videojam.training.checkpoint import checkpoints, load_checkpoint, read_state
+from videojam.training.checkpoint import STATE_NAME, checkpoints, read_state
 from videojam.training.config import TrainConfig
+from videojam.training.facts import versions
+from videojam.training.saving import load_checkpoint
 from videojam.training.state import TrainState
+from videojam.training.votes import Votes
 
 MAY_CHANGE = (
     "num_steps", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every", "save_dtype", "compile",
+    "bad_steps", "resume", "max_minutes", "parallel",
     "out", "data.cache", "data.source.path",  # renamed folders; the clips themselves are compared
 )  # fmt: skip
 CLIPS_NAME = "clips.json"
 
 
-def check_resume(config: TrainConfig) -> None:
+def check_resume(config: TrainConfig) -> list[str]:
     """Refuse to go on with a run by another recipe, or with fewer steps than it has done.
 
+    Returns:
+        Lines about packages whose version is not that of the checkpoint.
+
     Raises:
-        VideoJamError: names the first field that differs; or no checkpoint can be read.
+        VideoJamError: names the fields that differ; no checkpoint can be read; or `resume` says never and there is one.
     """
     problem = None
-    for folder in checkpoints(config.out):
+    for folder in candidates(config):
         try:
             saved = read_state(folder)
         except VideoJamError as error:
@@ -46,38 +53,88 @@ def check_resume(config: TrainConfig) -> None:
                 where=str(folder),
                 fix="Raise num_steps to go on, or choose another out folder for a shorter run.",
             )
-        return
+        return _changed_versions(saved.get("versions", {}), folder)
     if problem is not None:
         raise problem
+    return []
 
 
-def resume(state: TrainState, out: Path) -> tuple[Path | None, list[Path]]:
-    """Put the newest whole checkpoint into a run's state, in place.
+def candidates(config: TrainConfig) -> list[Path]:
+    """Return the checkpoints that a run may go on from, in the order in which they are tried.
+
+    `resume: PATH` of the run's own folder takes the run back to that step; of another folder, it is where a run begins
+    that has no checkpoint of its own yet, so that the same command goes on with what it began.
+
+    Raises:
+        VideoJamError: `resume` says never and there is a checkpoint, or names none.
+    """
+    own = checkpoints(config.out)
+    if config.resume == "auto":
+        return own
+    if config.resume == "never":
+        if own:
+            raise VideoJamError(
+                expected="an out folder without checkpoints, as resume: never says",
+                found=f"{len(own)}, the newest one {own[0].name}",
+                where=str(config.out),
+                fix="Choose another out folder, remove the checkpoints, or set resume: auto to go on from them.",
+            )
+        return []
+    named = Path(config.resume)
+    if not (named / STATE_NAME).is_file():
+        raise VideoJamError(
+            expected=f"the folder of a checkpoint, with {STATE_NAME} in it",
+            found="no such file" if named.is_dir() else "no such folder",
+            where=f"resume: {named}",
+            fix="Name a folder checkpoints/step_N of a run, or write auto or never.",
+        )
+    mine = [folder for folder in own if folder.resolve() == named.resolve()]
+    return mine or own or [named]
+
+
+def resume(state: TrainState, config: TrainConfig, votes: Votes) -> tuple[Path | None, list[Path]]:
+    """Put the newest whole checkpoint into a run's state, in place; all processes take the same one.
 
     Returns:
-        The checkpoint, None where the run has none, and the newer ones that are damaged.
+        The checkpoint, None where the run has none, and those before it that are damaged.
 
     Raises:
         VideoJamError: there are checkpoints, and none of them is whole.
     """
     problem = None
-    newer: list[Path] = []
-    for folder in checkpoints(out):
+    passed_over: list[Path] = []
+    for folder in candidates(config):
         try:
-            load_checkpoint(state, folder)
+            load_checkpoint(state, folder, votes)
         except VideoJamError as error:
             problem = problem or error
-            newer.append(folder)
+            passed_over.append(folder)
         else:
-            return folder, newer
+            return folder, passed_over
     if problem is not None:
         raise problem
     return None, []
 
 
-def set_aside(folder: Path) -> Path:
-    """Rename a damaged checkpoint, so that it isn't counted among those that are kept."""
-    aside = folder.with_name(f"damaged_{folder.name}")
+def set_aside_later(out: Path, chosen: Path) -> list[Path]:
+    """Rename the checkpoints after the one that `resume` takes a run back to, and return their new names.
+
+    Args:
+        out: Folder of the run.
+        chosen: One of its checkpoints, or another run's.
+    """
+    later = [folder for folder in checkpoints(out) if folder.name > chosen.name]
+    return [set_aside(folder, "later") for folder in later] if chosen.parent == out / "checkpoints" else []
+
+
+def set_aside(folder: Path, why: str = "damaged") -> Path:
+    """Rename a checkpoint, so that it isn't counted among those that are kept.
+
+    Args:
+        folder: The checkpoint.
+        why: First word of its new name.
+    """
+    aside = folder.with_name(f"{why}_{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     os.replace(folder, aside)
     return aside
@@ -142,14 +199,32 @@ def _check_same_clips(before: dict[str, dict[str, str]], now: dict[str, dict[str
 def _check_same_config(saved: dict[str, Any], config: TrainConfig, where: str) -> None:
     with suppress(ValidationError):  # fills in keys that a newer version has
         saved = TrainConfig.model_validate(saved).model_dump(mode="json")
-    for key, (before, now) in _differences(saved, config.model_dump(mode="json")).items():
-        if not any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE):
-            raise VideoJamError(
-                expected=f"{key} = {before!r}, with which this run began",
-                found=f"{key} = {now!r}",
-                where=where,
-                fix="Give the first value back to resume, or choose another out folder for a new run.",
-            )
+    changed = {
+        key: values
+        for key, values in _differences(saved, config.model_dump(mode="json")).items()
+        if not any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE)
+    }
+    if changed:
+        raise VideoJamError(
+            expected="; ".join(f"{key} = {before!r}" for key, (before, _) in changed.items())
+            + ", with which this run began",
+            found="; ".join(f"{key} = {now!r}" for key, (_, now) in changed.items()),
+            where=where,
+            fix="Give the first values back to resume, or choose another out folder for a new run.",
+        )
+
+
+def _changed_versions(saved: dict[str, str], folder: Path) -> list[str]:
+    """Say which packages are of another version than when a checkpoint was written."""
+    now = versions()
+    changed = [
+        f"{name} {saved[name]} → {now[name]}" for name in now if saved.get(name, now[name]) != now[name]
+    ]
+    if not changed:
+        return []
+    return [
+        f"{folder.name} was written with other versions: {', '.join(changed)}; numbers may differ a little"
+    ]
 
 
 def _differences(before: Any, now: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:

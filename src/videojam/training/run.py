@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
+from torch import Tensor
 
 from videojam.data.config import PreparedSource, prepared_facts
 from videojam.files import require_replaceable
@@ -21,20 +23,23 @@ from videojam.training.batches import split_heldout
 from videojam.training.checkpoint import checkpoints
 from videojam.training.config import TrainConfig
 from videojam.training.facts import write_facts
-from videojam.training.finish import finish, motion_record
+from videojam.training.finish import finish, motion_record, whole_transformer
 from videojam.training.log import Line, Log
 from videojam.training.loop import train_steps
-from videojam.training.processes import replicated, start_processes
+from videojam.training.processes import spread, start_processes
 from videojam.training.recipe import load_recipe
-from videojam.training.resume import check_resume, record_clips, resume, set_aside
+from videojam.training.resume import check_resume, record_clips, resume, set_aside, set_aside_later
+from videojam.training.sharding import local_like
+from videojam.training.speed import Meter
 from videojam.training.start import Listener, Start, begin
 from videojam.training.state import TrainRun, TrainState
-from videojam.training.stop import StopRequest
+from videojam.training.stop import StopRequest, TimeIsUp, usr1_stops
 from videojam.training.trainable import (
     build_state,
     mark_trainable,
     set_up_steps,
 )
+from videojam.training.votes import Votes
 
 
 def train(
@@ -55,16 +60,19 @@ def train(
     Raises:
         VideoJamError: anything that the user can correct; nothing that was saved before is lost.
     """
+    began = time.monotonic()
     config = recipe if isinstance(recipe, TrainConfig) else load_recipe(recipe, overrides)
     config = with_motion_of_base(config)
     check_resume(config)
     require_replaceable(config.out / "model", FINGERPRINT_NAME)
     accelerator = start_processes(config)
+    votes = Votes(config.parallel.timeout_s)
     say = listen if listen and accelerator.is_main_process else (lambda kind, content: None)
-    with _owned(config.out, accelerator):
-        check_resume(config)  # again, as another run may have ended in between
-        start = begin(config, accelerator.device, accelerator.main_process_first, say)
-        return _train(config, accelerator, start, say)
+    with usr1_stops(), _owned(config.out, votes):
+        for note in check_resume(config):  # again, as another run may have ended in between
+            say("note", note)
+        start = begin(config, accelerator.device, votes.first, say)
+        return _train(config, accelerator, votes, start, say, StopRequest(config.max_minutes, began))
 
 
 def with_motion_of_base(config: TrainConfig) -> TrainConfig:
@@ -84,19 +92,26 @@ def with_motion_of_base(config: TrainConfig) -> TrainConfig:
 
 
 @contextmanager
-def _owned(out: Path, accelerator: Accelerator) -> Iterator[None]:
+def _owned(out: Path, votes: Votes) -> Iterator[None]:
     """Hold the run's folder against other runs, and remove what a killed one left half-written."""
     with ExitStack() as stack:
-        if accelerator.is_main_process:
+        if votes.rank == 0:
             stack.enter_context(locked(out))
             for folder in (out, out / "checkpoints"):
                 for unfinished in folder.glob(".*.tmp-*"):
                     shutil.rmtree(unfinished, ignore_errors=True)
-        accelerator.wait_for_everyone()
+        votes.wait()
         yield
 
 
-def _train(config: TrainConfig, accelerator: Accelerator, start: Start, say: Listener) -> VerifyReport:
+def _train(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    votes: Votes,
+    start: Start,
+    say: Listener,
+    stop: StopRequest,
+) -> VerifyReport:
     """Run the steps from where the run's folder stands, and export what they gave."""
     data, transformer = start.data, start.denoiser.transformer
     clips, heldout = split_heldout(data.clips, config.data.num_heldout_of(len(data.clips)))
@@ -107,33 +122,54 @@ def _train(config: TrainConfig, accelerator: Accelerator, start: Start, say: Lis
 
     projections = mark_trainable(transformer, start.denoiser.family, config.lora, config.seed)
     set_up_steps(config, transformer)
+    model = spread(config, accelerator, transformer)
     state = build_state(config, transformer)
-    _go_on(config, accelerator, state, say)
-    denoiser = replace(start.denoiser, transformer=replicated(accelerator, transformer))
-    run = TrainRun(config, accelerator, denoiser, state, start.masks, clips, heldout)
-    with StopRequest() as stop:
-        train_steps(run, _writer(run, say), stop)
+    _go_on(config, votes, state, say)
+    masks = {name: local_like(mask, state.parameters[name]) for name, mask in start.masks.items()}
+    meter = _meter(config, accelerator)
+    denoiser = replace(
+        start.denoiser, transformer=model, null_text=_on(accelerator, start.denoiser.null_text)
+    )
+    run = TrainRun(config, accelerator, denoiser, state, masks, clips, heldout, votes, meter)
+    with stop:
+        ended = train_steps(run, _writer(run, say), stop)
+    if ended == "time":
+        raise TimeIsUp
     if state.step < config.num_steps:  # another process was stopped, so this one stops too
         raise KeyboardInterrupt
 
+    plain = whole_transformer(config, start.denoiser, state, votes)
     report = None
-    if accelerator.is_main_process:
+    if plain is not None:
         say("note", f"writing {config.out / 'model'}, and loading it again to compare")
         record = motion_record(config, start.base, data) if denoiser.is_joint else None
-        report = finish(config, transformer, start.component, state, projections, record)
-    accelerator.wait_for_everyone()
+        report = finish(config, plain, start.component, projections, record)
+    votes.wait()
     return report or verify(config.out / "model")
 
 
-def _go_on(config: TrainConfig, accelerator: Accelerator, state: TrainState, say: Listener) -> None:
+def _on(accelerator: Accelerator, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put tensors on the device once, and not in each step."""
+    return {name: tensor.to(accelerator.device) for name, tensor in tensors.items()}
+
+
+def _meter(config: TrainConfig, accelerator: Accelerator) -> Meter:
+    """Return what measures a run's speed, with the rate that its device reaches in the recipe's precision."""
+    return Meter(accelerator.device, accelerator.num_processes)
+
+
+def _go_on(config: TrainConfig, votes: Votes, state: TrainState, say: Listener) -> None:
     """Put the newest whole checkpoint into the state, and say which one and what was passed over."""
-    checkpoint, damaged = resume(state, config.out)
-    accelerator.wait_for_everyone()  # all have read before one renames
-    if accelerator.is_main_process:
+    checkpoint, damaged = resume(state, config, votes)
+    votes.wait()  # all have read before one renames
+    if votes.rank == 0 and checkpoint is not None:
         for folder in damaged:
             say("note", f"{folder.name} is damaged, and kept as {set_aside(folder).name}")
+        for folder in set_aside_later(config.out, checkpoint):
+            say("note", f"a later checkpoint is kept as {folder.name}")
     if checkpoint is not None:
-        say("note", f"resuming from {checkpoint.name}")
+        said = checkpoint.name if checkpoint.parent == config.out / "checkpoints" else checkpoint
+        say("note", f"resuming from {said}")
 
 
 def _writer(run: TrainRun, say: Listener) -> Callable[[Line], None]:

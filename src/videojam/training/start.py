@@ -73,7 +73,8 @@ def begin(
         say("note", f"{config.base} was not converted yet: {words}")
     transformer = load_trained(config, folder, component)
     check_finite_weights({component: transformer}, config.base)
-    transformer.to(device)
+    if config.parallel.kind != "fsdp":  # which moves a block at a time, to cut it
+        transformer.to(device)
     is_joint = config.method == "videojam"
     masks = new_entries(transformer, base.family) if is_joint else {}
     sigma_range = base.family.sigma_range(base.pipeline, component)

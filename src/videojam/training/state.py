@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 from videojam.data.encode import EncodedClip
 from videojam.objective.denoiser import Denoiser
 from videojam.training.config import TrainConfig
+from videojam.training.speed import Meter
+from videojam.training.votes import Votes
+from videojam.training.window import Window
 
 
 @dataclass
@@ -20,10 +23,12 @@ class TrainState:
 
     Attributes:
         step: Steps done.
-        parameters: Trained parameters by name (fp32 master weights).
+        parameters: Trained parameters by name (fp32 master weights); with FSDP2, this process's part of each.
         ema: Their running average, by name; empty without averaging.
         optimizers: Optimizers, each over a part of `parameters`.
-        counts: Running counts for the log (clipped steps).
+        counts: Running counts for the log: steps, clipped and bad ones.
+        window: Steps since the last log line.
+        heldout: Held-out loss at this step, where it was measured.
     """
 
     step: int
@@ -31,6 +36,21 @@ class TrainState:
     ema: dict[str, Tensor]
     optimizers: list[torch.optim.Optimizer]
     counts: dict[str, int]
+    window: Window = field(default_factory=Window)
+    heldout: float | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors of the state under the names that they have in a checkpoint."""
+        moments = {
+            f"optimizer/{name}/{key}": value
+            for name, parameter in self.parameters.items()
+            for optimizer in self.optimizers
+            for key, value in optimizer.state.get(parameter, {}).items()
+        }
+        parts = (("parameters", self.parameters), ("ema", self.ema))
+        return {
+            f"{part}/{name}": t.detach() for part, tensors in parts for name, t in tensors.items()
+        } | moments
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,8 @@ class TrainRun:
         masks: New entries of the widened projections, by parameter name; empty for the control.
         clips: Training clips.
         heldout: Clips of the held-out losses.
+        votes: What the processes agree on.
+        meter: How fast it is.
     """
 
     config: TrainConfig
@@ -54,6 +76,8 @@ class TrainRun:
     masks: dict[str, Tensor]
     clips: list[EncodedClip]
     heldout: list[EncodedClip]
+    votes: Votes = field(default_factory=Votes)
+    meter: Meter = field(default_factory=Meter)
 
     @cached_property
     def buckets(self) -> tuple[str, ...]:

@@ -1,15 +1,38 @@
-"""Ctrl-C and SIGTERM while steps run: the step at hand is finished and saved, then the process stops."""
+"""Ctrl-C, SIGTERM, SIGUSR1 and the end of the time: the step at hand is finished and saved, then the process stops."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""A cluster sends SIGUSR1 some time before it ends a job, if asked: Slurm's `--signal=USR1@300`."""
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """The time of a run is over (`max_minutes`, or SIGUSR1 of a cluster); what was done is saved."""
+
+
+@contextmanager
+def usr1_stops() -> Iterator[None]:
+    """Let SIGUSR1 stop the process while there is no step to finish; without it, the signal would kill the process."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeIsUp
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 class StopRequest:
@@ -17,9 +40,15 @@ class StopRequest:
 
     When the block ends, a signal that was held back has the effect that it would have had without the block. A
     SIGTERM that follows is no second wish: torchrun sends one after Ctrl-C.
+
+    Args:
+        max_minutes: How long the process may run; None is without end.
+        began: When it began, by `time.monotonic`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_minutes: float | None = None, began: float = 0.0) -> None:
+        self.deadline = None if max_minutes is None else began + 60 * max_minutes
+        self.time_is_up = False
         self.number: int | None = None
         self.before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
 
@@ -27,6 +56,15 @@ class StopRequest:
     def asked(self) -> bool:
         """Whether a signal came."""
         return self.number is not None
+
+    def is_time_over(self, needed_s: float) -> bool:
+        """Whether a cluster said that the time is over, or it will be before what is still needed is done.
+
+        Args:
+            needed_s: Seconds that the next step and a checkpoint take.
+        """
+        is_late = self.deadline is not None and time.monotonic() + needed_s >= self.deadline
+        return self.time_is_up or is_late
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # only there can signals be handled
@@ -45,7 +83,9 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _hold(self, number: int, frame: FrameType | None) -> None:
-        if self.number is None:
+        if number == signal.SIGUSR1:
+            self.time_is_up = True
+        elif self.number is None:
             self.number = number
             with suppress(OSError):  # not print, which may be what the signal interrupted
                 os.write(

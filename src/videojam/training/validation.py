@@ -6,8 +6,10 @@ import math
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from videojam.data.encode import read_batch
+from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import fixed_draws
 from videojam.training.batches import batches_of_one_size
 from videojam.training.ema import averaged
@@ -20,25 +22,44 @@ from videojam.training.state import TrainRun
 def validate(run: TrainRun) -> Line:
     """Measure held-out losses, appearance and motion apart, at each time of `validate_t`.
 
+    The processes share out the batches. One that has none left measures the first once more, for nothing: every
+    process calls the model equally often, since with FSDP2 and DDP a call is one of all of them.
+
     Raises:
         VideoJamError: a loss is NaN or infinite; says whether a clip, the weights or the training is the cause.
     """
-    config, device = run.config, run.accelerator.device
     denoiser = replace(run.denoiser, moving=None)  # held-out losses of all methods compare
-    line: Line = {"step": run.state.step}
     halves = ("appearance", "motion") if denoiser.is_joint else ("appearance",)
+    low, high = denoiser.sigma_range
+    times = [t for t in run.config.validate_t if low <= 1 - t <= high]
     with averaged(run.state):
-        low, high = denoiser.sigma_range
-        for t in (t for t in config.validate_t if low <= 1 - t <= high):
-            sums = torch.zeros(len(halves))
-            for start, clips in batches_of_one_size(run.heldout, config.batch_size):
-                batch = read_batch(clips, device)
-                draws = fixed_draws(start, len(batch.x), t, batch.x.shape[1:]).to(device)
-                with run.autocast():
-                    losses = denoiser.losses(batch, draws)
-                sums += torch.stack([loss.sum().cpu() for loss in losses])
-            for half, total in zip(halves, sums.tolist(), strict=True):
-                if not math.isfinite(total):
-                    raise non_finite(run, f"held-out loss {total} at t = {t:g}", run.heldout)
-                line[f"heldout_{half}@{t:g}"] = round(total / len(run.heldout), 6)
+        sums = (
+            torch.stack([_sums_at(run, denoiser, t) for t in times]) if times else torch.zeros(0, len(halves))
+        )
+    line: Line = {"step": run.state.step}
+    means = []
+    for t, totals in zip(times, run.votes.add(sums.cpu()).tolist(), strict=True):
+        for half, total in zip(halves, totals, strict=True):
+            if not math.isfinite(total):
+                found = f"held-out loss {total} at t = {t:g}"
+                raise non_finite(run, found, run.heldout, run.state.step)
+            means.append(total / len(run.heldout))
+            line[f"heldout_{half}@{t:g}"] = round(means[-1], 6)
+    run.state.heldout = sum(means) / len(means) if means else None
     return line
+
+
+def _sums_at(run: TrainRun, denoiser: Denoiser, t: float) -> Tensor:
+    """Return the sum of each half's losses over this process's share of the held-out clips, on the device."""
+    device, votes = run.accelerator.device, run.votes
+    batches = list(batches_of_one_size(run.heldout, run.config.batch_size))
+    sums = torch.zeros(1 + denoiser.is_joint, device=device)
+    for number in range(votes.rank, math.ceil(len(batches) / votes.num) * votes.num, votes.num):
+        start, clips = batches[number if number < len(batches) else 0]
+        batch = read_batch(clips, device)
+        draws = fixed_draws(start, len(batch.x), t, batch.x.shape[1:]).to(device)
+        with run.autocast():
+            losses = denoiser.losses(batch, draws)
+        if number < len(batches):
+            sums += torch.stack([loss.sum() for loss in losses])
+    return sums

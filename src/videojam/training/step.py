@@ -1,0 +1,122 @@
+"""One optimizer step of Eq. 6 over the processes' shares of a batch; nothing in it waits for the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from videojam.data.encode import read_batch
+from videojam.objective.draws import Draws, draw
+from videojam.objective.loss import half_means, joint_loss
+from videojam.training.batches import clips_of_step
+from videojam.training.ema import move_average
+from videojam.training.guard import is_bad, take_step
+from videojam.training.new_rate import scaled_updates
+from videojam.training.schedule import motion_weight
+from videojam.training.sharding import whole
+from videojam.training.state import TrainRun
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process does in one forward and backward.
+
+    Attributes:
+        rows: Its rows of the batch.
+        counts: Whether they count; a process with fewer rows than others goes along, so that none waits for it.
+        is_last: Whether the gradient is summed over the processes after it.
+    """
+
+    rows: list[int]
+    counts: bool
+    is_last: bool
+
+
+def parts_of(num_rows: int, accumulation: int, rank: int, num_ranks: int) -> Iterator[Part]:
+    """Deal the rows of a batch to a process, in parts of which every process has the same number.
+
+    Args:
+        num_rows: Clips of the batch; a multiple of the processes or not.
+        accumulation: Parts that each process splits its share into, if the share has as many rows.
+        rank: Number of the process.
+        num_ranks: How many there are.
+    """
+    share = list(range(rank, num_rows, num_ranks))
+    largest = math.ceil(num_rows / num_ranks)
+    size = math.ceil(largest / accumulation)
+    starts = range(0, largest, size)
+    for start in starts:
+        rows = share[start : start + size]
+        yield Part(rows or [0], bool(rows), start == starts[-1])
+
+
+def step(run: TrainRun, rate: float) -> None:
+    """Take one step, and add its numbers to the state's window.
+
+    Args:
+        run: Its state is changed in place.
+        rate: Learning rate.
+
+    Raises:
+        VideoJamError: a clip of the batch can't be read.
+    """
+    config, state = run.config, run.state
+    for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
+        group["lr"] = rate
+    weight = motion_weight(config.objective, state.step, config.num_steps)
+    losses = _backward(run, weight)
+    limit = config.optimizer.clip_norm or math.inf
+    norm = whole(torch.nn.utils.clip_grad_norm_(state.parameters.values(), limit)).to(losses.device)
+    bad = is_bad(config, norm)
+    with scaled_updates(state.parameters, run.masks, config.optimizer.new_rate_factor):
+        take_step(state.optimizers, bad)
+    move_average(state, config.ema_decay)
+    state.step += 1
+    state.heldout = None
+    state.window.add(state.step, weight, losses, norm, bad)
+
+
+def _backward(run: TrainRun, weight: float) -> Tensor:
+    """Accumulate the gradients of one step over this process's share, and return the losses over all of them.
+
+    Args:
+        run: What is trained.
+        weight: λ of Eq. 6.
+    """
+    config, accelerator, number = run.config, run.accelerator, run.state.step
+    numbers = clips_of_step(run.buckets, config.batch_size, config.seed, number)
+    rank, num_ranks = accelerator.process_index, accelerator.num_processes
+    # The gradient is averaged over the processes, so each divides by the mean number of rows.
+    num_clips = len(numbers) / num_ranks
+    totals = torch.zeros(1 + run.denoiser.is_joint, dtype=torch.float64, device=accelerator.device)
+    draws: Draws | None = None
+    for part in parts_of(len(numbers), config.accumulation, rank, num_ranks):
+        with run.meter.waiting():
+            batch = read_batch([run.clips[numbers[row]] for row in part.rows], accelerator.device)
+        if draws is None:
+            shape, sigma_range = tuple(batch.x.shape[1:]), run.denoiser.sigma_range
+            draws = draw(config.objective, config.seed, number, len(numbers), shape, sigma_range)
+        with _summed(run, part):
+            with run.autocast():
+                halves = run.denoiser.losses(batch, draws.rows(part.rows).to(accelerator.device))
+            loss = joint_loss(halves, weight, num_clips)
+            accelerator.backward(loss if part.counts else loss * 0)
+        if part.counts:
+            totals += torch.stack([mean.detach() for mean in half_means(halves, num_clips)])
+    run.meter.saw(len(numbers))
+    if num_ranks > 1:
+        totals = accelerator.reduce(totals, "mean")
+    return totals
+
+
+def _summed(run: TrainRun, part: Part) -> AbstractContextManager[None]:
+    """Sum the gradient over the processes after the last part only, where each holds the whole model."""
+    model = run.denoiser.transformer
+    is_early = isinstance(model, DistributedDataParallel) and not part.is_last
+    return run.accelerator.no_sync(model) if is_early else nullcontext()
