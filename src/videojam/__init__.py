@@ -20,6 +20,7 @@ _HOMES = {
     "sample": "videojam.sampling.sample",
     "generate": "videojam.sampling.generate",
     "verify": "videojam.sampling.verify",
+    "export": "videojam.training.outcome.export",
     "read_motion": "videojam.sampling.read_motion",
     "SampleSettings": "videojam.sampling.settings",
     "Guidance": "videojam.guidance.config",

@@ -11,6 +11,7 @@ from videojam.sampling.read_motion import read_motion as read_motion
 from videojam.sampling.sample import sample as sample
 from videojam.sampling.settings import SampleSettings as SampleSettings
 from videojam.sampling.verify import verify as verify
+from videojam.training.outcome.export import export as export
 from videojam.training.run import train as train
 
 __version__: str

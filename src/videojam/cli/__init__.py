@@ -23,6 +23,7 @@ from videojam.cli.common import (
 )
 from videojam.cli.data import data_app
 from videojam.cli.demo import demo_app
+from videojam.cli.export import export_app
 from videojam.cli.generate import generate_app
 from videojam.cli.judges import judges_app
 from videojam.cli.models import models_app
@@ -53,7 +54,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # its tables cut the names of flags at 80 columns
 )
-for verbs in (demo_app, models_app, train_app, generate_app, verify_app):
+for verbs in (demo_app, models_app, train_app, generate_app, verify_app, export_app):
     app.add_typer(verbs)
 app.add_typer(data_app, name="data")
 app.add_typer(world_app, name="world")

@@ -25,6 +25,14 @@ from videojam.families.pipeline_adapter import call_default
 from videojam.families.projections import Layout
 from videojam.families.stock import Autoencoder, Config, Pipeline, Transformer
 
+ORIGINAL_NAMES = (
+    (r"^proj_in\.", "patchify_proj."),
+    (r"^time_embed\.", "adaln_single."),
+    (r"\.norm_([qk])\.", r".\1_norm."),
+    (r"^", "model.diffusion_model."),
+)
+"""From the names of diffusers to those of Lightricks' checkpoints, which ComfyUI reads too."""
+
 
 @dataclass(frozen=True)
 class LTXFamily(Family):
@@ -45,6 +53,7 @@ class LTXFamily(Family):
     output_layout: Layout = "c_outer"
     checkpoints: str = "LTX-Video 0.9 to 0.9.8 (2B, 13B)"
     image_pipelines: tuple[str, ...] = ("LTXImageToVideoPipeline",)
+    original_names: tuple[tuple[str, str], ...] = ORIGINAL_NAMES
     channel_dim: int = 2
     batched_cfg: bool = True
     size_unit: int = 32
@@ -65,6 +74,10 @@ class LTXFamily(Family):
     def num_positions(self, config: Config) -> int:
         """Return 1: the config's channels count a whole patch."""
         return 1
+
+    def original_config(self, config: Config) -> dict[str, Any]:
+        """Return the config, whose keys are those of the original code."""
+        return {key: value for key, value in config.items() if not key.startswith("_")}
 
     # --- latents ---
 

@@ -28,6 +28,8 @@ class Projections:
         out_key: Config key of the channels out.
         doubled_blocks: Blocks of C input channels, from the first on, that get C motion channels behind them.
         channel_dim: Axis of the channels in the network's hidden states; latents elsewhere are `[B, C, ...]`.
+        original_names: Regular expressions and what takes their place, applied in this order, which make the name
+            that the original code gives to a parameter of the diffusers name; empty where they are not known.
     """
 
     transformer_class: str
@@ -41,6 +43,7 @@ class Projections:
     out_key: str = "out_channels"
     doubled_blocks: int = 1
     channel_dim: int = 1
+    original_names: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_trained(self) -> bool:
@@ -116,6 +119,10 @@ class Projections:
         """Whether a transformer is a joint one: it predicts twice the channels of the pipeline's autoencoder."""
         num_channels = self.vae_channels(vae_config)
         return num_channels is not None and self.latent_channels(config) == 2 * num_channels
+
+    def original_config(self, config: Config) -> dict[str, Any]:
+        """Return a transformer's config in the keys of the original code; empty where they are not known."""
+        return {}
 
     def num_doubled(self, config: Config) -> int:
         """Return how many blocks of C input channels get motion channels behind them."""

@@ -17,7 +17,33 @@ from videojam.families.denoising import Conditioning, Generators
 from videojam.families.first_frame import FIRST, token_times, with_first_frame
 from videojam.families.latent_codec import channel_statistics
 from videojam.families.projections import Layout
-from videojam.families.stock import Autoencoder, Pipeline, Transformer
+from videojam.families.stock import Autoencoder, Config, Pipeline, Transformer
+
+ORIGINAL_NAMES = (
+    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
+    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
+    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
+    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
+    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
+    (r"^condition_embedder\.image_embedder\.norm1\.", "img_emb.proj.0."),
+    (r"^condition_embedder\.image_embedder\.ff\.net\.0\.proj\.", "img_emb.proj.1."),
+    (r"^condition_embedder\.image_embedder\.ff\.net\.2\.", "img_emb.proj.3."),
+    (r"^condition_embedder\.image_embedder\.norm2\.", "img_emb.proj.4."),
+    (r"^condition_embedder\.image_embedder\.pos_embed$", "img_emb.emb_pos"),
+    (r"^scale_shift_table$", "head.modulation"),
+    (r"^proj_out\.", "head.head."),
+    (r"\.scale_shift_table$", ".modulation"),
+    (r"\.attn1\.", ".self_attn."),
+    (r"\.attn2\.", ".cross_attn."),
+    (r"\.to_([qkv])\.", r".\1."),
+    (r"\.to_out\.0\.", ".o."),
+    (r"\.add_([kv])_proj\.", r".\1_img."),
+    (r"\.norm_added_k\.", ".norm_k_img."),
+    (r"\.ffn\.net\.0\.proj\.", ".ffn.0."),
+    (r"\.ffn\.net\.2\.", ".ffn.2."),
+    (r"\.norm2\.", ".norm3."),  # that of the cross-attention, the only one with weights
+)
+"""From the names of diffusers to those of the Wan team's code, which ComfyUI reads too."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +63,22 @@ class WanFamily(Family):
     output_layout: Layout = "c_inner"
     checkpoints: str = "Wan 2.1 T2V and I2V (1.3B, 14B), Wan 2.2 A14B and TI2V-5B"
     image_pipelines: tuple[str, ...] = ("WanImageToVideoPipeline",)
+    original_names: tuple[tuple[str, str], ...] = ORIGINAL_NAMES
     per_token_timestep: bool = False
 
     def for_pipeline(self, pipe: Pipeline) -> WanFamily:
         """Read from the pipeline's config whether it spreads the timestep over tokens."""
         per_token = bool(pipe.config.get("expand_timesteps", False))
         return replace(self, per_token_timestep=per_token, fps=24.0 if per_token else 16.0)
+
+    def original_config(self, config: Config) -> dict[str, Any]:
+        """Return what the weights' shapes do not say, or say only where a head has the published width of 128."""
+        return {
+            "num_heads": config["num_attention_heads"],
+            "freq_dim": config["freq_dim"],
+            "text_dim": config["text_dim"],
+            "eps": config["eps"],
+        }
 
     def image_pipeline(self, pipe: Pipeline) -> Pipeline | None:
         """Return TI2V-5B's image-to-video pipeline; the other models' have transformers of their own."""

@@ -1,11 +1,11 @@
-"""Rewriting a safetensors file with some tensors changed, in memory of one tensor at a time."""
+"""Rewriting safetensors files with some tensors changed or renamed, in memory of one tensor at a time."""
 
 from __future__ import annotations
 
 import json
 import os
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,9 +55,7 @@ def rewrite(
             new_header[name] = {"dtype": entries[name].dtype, "shape": shape, "data_offsets": offsets}
             offset += size
         with target.open("wb") as writer:
-            encoded = json.dumps(new_header, separators=(",", ":")).encode()
-            encoded += b" " * (-len(encoded) % 8)  # the data begins aligned
-            writer.write(struct.pack("<Q", len(encoded)) + encoded)
+            _write_header(writer, new_header)
             for name in ordered:
                 if name in changed:
                     _check_finite(changed[name], name, source.path)
@@ -67,6 +65,42 @@ def rewrite(
             writer.flush()
             os.fsync(writer.fileno())
     return added
+
+
+def merge(
+    sources: Sequence[Header], target: Path, names: Mapping[str, str], metadata: Mapping[str, str]
+) -> None:
+    """Write the tensors of some files (the shards of a model) into one file, byte by byte, under other names.
+
+    Args:
+        sources: Headers of the files to read.
+        target: File to write.
+        names: New name of each tensor, by its name in the files.
+        metadata: Words for the header.
+
+    Raises:
+        VideoJamError: a tensor holds NaN or infinity.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for source in sources:
+        for name, entry in source.entries.items():
+            offsets = [offset, offset := offset + entry.end - entry.start]
+            header[names[name]] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": offsets}
+    with target.open("wb") as writer:
+        _write_header(writer, header)
+        for source in sources:
+            with source.path.open("rb") as reader:
+                for name in source.entries:
+                    _copy(reader, writer, source, name)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _write_header(writer: BinaryIO, header: dict[str, Any]) -> None:
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # the data begins aligned
+    writer.write(struct.pack("<Q", len(encoded)) + encoded)
 
 
 def read_tensor(reader: BinaryIO, source: Header, entry: Entry) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 
@@ -15,19 +17,35 @@ from videojam.models.load import LoadedModel
 from videojam.models.record import FINGERPRINT_NAME, RECORD_NAME, MotionRecord, save_record
 from videojam.models.resolve import resolve
 from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
-from videojam.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where trained weights go, and in what.
+
+    Attributes:
+        base: Pipeline whose other parts the folder gets.
+        folder: Folder to write.
+        save_dtype: Type of the weights.
+        output_init: How the motion rows of experts that the run did not train start.
+    """
+
+    base: str
+    folder: Path
+    save_dtype: Literal["bf16", "fp32"]
+    output_init: OutputInit = "zero"
 
 
 def export_model(
-    config: TrainConfig, transformer: Any, component: str, record: MotionRecord | None
+    destination: Destination, transformer: Any, component: str, record: MotionRecord | None
 ) -> VerifyReport:
-    """Write `out/model`, a stock pipeline folder, and prove that loading it gives what was trained.
+    """Write a stock pipeline folder, and prove that loading it gives what was trained.
 
-    The weights are rounded to the recipe's `save_dtype` first; the fingerprint of the model in memory is
-    stored, the folder is loaded through the public path, and the same seed must give the same latents.
+    The weights are rounded to `save_dtype` first; the fingerprint of the model in memory is stored, the folder is
+    loaded through the public path, and the same seed must give the same latents.
 
     Args:
-        config: The recipe.
+        destination: Where to.
         transformer: Trained transformer; adapters fused.
         component: Its name in the pipeline.
         record: Motion record; None for the control.
@@ -40,8 +58,8 @@ def export_model(
     from videojam.families import family_of
     from videojam.models.record import load_defaults
 
-    folder, out = resolve(config.base), config.out / "model"
-    dtype = torch.bfloat16 if config.save_dtype == "bf16" else torch.float32
+    folder, out = resolve(destination.base), destination.folder
+    dtype = torch.bfloat16 if destination.save_dtype == "bf16" else torch.float32
     fix = "Free space and start again: the last checkpoint stands."
     with written_whole(out, fix, replaces=FINGERPRINT_NAME) as temporary:
         # DiffusionPipeline would ignore a component that is given; the folder's own class does not
@@ -50,7 +68,7 @@ def export_model(
         pipe = pipeline_class.from_pretrained(folder, **parts)
         written = {component: transformer}
         if record is not None:
-            written |= _widened_others(pipe, component, config.output_init)
+            written |= _widened_others(pipe, component, destination.output_init)
         for module in written.values():
             for parameter in module.parameters():
                 parameter.data = parameter.data.to(dtype).float()

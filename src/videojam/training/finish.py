@@ -10,12 +10,12 @@ from torch.distributed.tensor import DTensor
 
 from videojam.data.encode import EncodedData, read_latents
 from videojam.models.load import LoadedModel
-from videojam.models.record import MotionRecord
+from videojam.models.record import MotionRecord, save_record
 from videojam.objective.denoiser import Denoiser
 from videojam.sampling.verify import VerifyReport
 from videojam.training.config import TrainConfig
 from videojam.training.ema import averaged, put_average
-from videojam.training.export import export_model
+from videojam.training.export import Destination, export_model
 from videojam.training.lora import export_lora
 from videojam.training.sharding import whole
 from videojam.training.state import TrainState
@@ -26,16 +26,29 @@ from videojam.training.votes import Votes
 def motion_record(config: TrainConfig, base: LoadedModel, data: EncodedData) -> MotionRecord:
     """Record what sampling must know; the deviation of d is measured on the first 64 clips."""
     d = torch.cat([read_latents(clip, ("d",))["d"].float().flatten() for clip in data.clips[:64]])
-    before = base.record
+    return record_after(config, base.record, config.num_steps, float(d.std()))
+
+
+def record_after(
+    config: TrainConfig, before: MotionRecord | None, num_steps: int, motion_std: float | None
+) -> MotionRecord:
+    """Return the record of a model after steps of a run.
+
+    Args:
+        config: The recipe.
+        before: The base's record; None of a base that was not joint.
+        num_steps: Steps done.
+        motion_std: Deviation of the clean motion latents; None if it is not known.
+    """
     return MotionRecord(
         motion=config.motion,
         text_dropout=config.objective.text_dropout,
         motion_dropout=config.objective.motion_dropout,
-        num_train_steps=(before.num_train_steps if before else 0) + config.num_steps,
+        num_train_steps=(before.num_train_steps if before else 0) + num_steps,
         base=before.base if before else config.base,
         revision=before.revision if before else None,
         output_init=before.output_init if before else config.output_init,
-        motion_std=float(d.std()),
+        motion_std=motion_std,
     )
 
 
@@ -86,11 +99,14 @@ def finish(
     if config.lora is not None:
         parameters = dict(transformer.named_parameters())
         export_lora(transformer, {name: parameters[name] for name in projections}, config.out)
-    merged = _plain_copy(transformer, fuse=config.lora is not None)
-    return export_model(config, merged, component, record)
+        if record is not None:
+            save_record(record, config.out / "lora")  # for who has only the adapters and a base
+    merged = plain_copy(transformer, fuse=config.lora is not None)
+    destination = Destination(config.base, config.out / "model", config.save_dtype, config.output_init)
+    return export_model(destination, merged, component, record)
 
 
-def _plain_copy(transformer: Any, fuse: bool) -> Any:
+def plain_copy(transformer: Any, fuse: bool) -> Any:
     """Return a fresh stock instance with the current weights, adapters fused into them."""
     if fuse:
         transformer.fuse_lora()

@@ -32,6 +32,18 @@ class Log:
             file.write(json.dumps(line) + "\n")
 
 
+def read_lines(path: Path) -> list[Line]:
+    """Read a log; a torn line is passed over, and no file is an empty log.
+
+    Args:
+        path: `log.jsonl`.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(errors="replace").splitlines()
+    return [json.loads(line) for line in lines if _step_of(line) is not None]
+
+
 def _step_of(line: str) -> int | None:
     """Return the step of a line; None where it is torn."""
     try:

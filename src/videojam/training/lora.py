@@ -18,6 +18,8 @@ from videojam.training.config import LoraConfig
 
 ADAPTERS_NAME = "pytorch_lora_weights.safetensors"
 PROJECTIONS_NAME = "projections.safetensors"
+PEFT_NAME = "adapter_model.safetensors"
+"""What `PeftModel.from_pretrained` looks for, with `base_model.model.` before each key."""
 PREFIX = "transformer"
 """What `pipeline.load_lora_weights` looks for before a key; without it, it loads nothing and only warns."""
 ADAPTED = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Conv3d)
@@ -58,8 +60,8 @@ def add_adapters(transformer: Any, lora: LoraConfig, seed: int) -> None:
 def export_lora(transformer: Any, projections: dict[str, Tensor], out: Path) -> None:
     """Write `out/lora`: the adapters, the two projections beside them, and the transformer's config.
 
-    `pipeline.load_lora_weights` of stock diffusers loads the adapters; `load_lora` puts adapters and projections
-    on a converted base.
+    `pipeline.load_lora_weights` of stock diffusers loads the adapters, and so does `PeftModel.from_pretrained`, from
+    files of its own names; `load_lora` puts adapters and projections on a converted base.
     """
     from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
     from peft import get_peft_model_state_dict
@@ -74,6 +76,9 @@ def export_lora(transformer: Any, projections: dict[str, Tensor], out: Path) -> 
     named = {f"{PREFIX}.{key}": tensor for key, tensor in layers.items()}
     write_tensors(folder / ADAPTERS_NAME, _cpu(named), metadata)
     write_tensors(folder / PROJECTIONS_NAME, _cpu(projections))
+    of_peft = {f"base_model.model.{key}": tensor for key, tensor in layers.items()}
+    write_tensors(folder / PEFT_NAME, _cpu(of_peft), {"format": "pt"})
+    transformer.peft_config["default"].save_pretrained(folder)
     transformer.save_config(folder)  # by which another base is refused
 
 
