@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -11,9 +13,16 @@ from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.keyvalue import apply_pairs, split_pair, value_of
 from videojam.models.load import load_model
+from videojam.models.record import SamplingDefaults
 from videojam.sampling.checks import upright
 from videojam.sampling.sample import sample
-from videojam.sampling.settings import SampleSettings, read_settings, resolve, settings_of
+from videojam.sampling.settings import (
+    SampleSettings,
+    guidance_of_folder,
+    read_settings,
+    resolve,
+    settings_of,
+)
 
 SIZE = {"num_frames": 5, "height": 32, "width": 32, "max_sequence_length": 8, "num_steps": 1}
 
@@ -39,6 +48,24 @@ def test_grammar():
     for bad in ("a=[1,", "optimizer.name.x=1"):
         with pytest.raises(VideoJamError):
             apply_pairs(content, [bad])
+
+
+def test_weights_and_window_of_the_folder_are_taken_and_said(models):
+    """What the user gives goes before what the folder has; what nothing would read isn't spoken of."""
+    own = SamplingDefaults(w_motion=1.0, window="t:0-0.4", guidance_from="a probe")
+    joint = replace(models["joint"], defaults=own)
+    words = "w2 1.0, window t:0-0.4: the model's own (videojam_sampling.json, chosen by a probe)"
+    assert resolve(joint).guidance.window == Window(unit="t", end=0.4)
+    assert guidance_of_folder(joint, SampleSettings()) == words
+    given = SampleSettings(w_motion=2.0, window="all")
+    assert resolve(joint, given).guidance == GuidanceConfig(w_text=5.0, w_motion=2.0, window=Window(end=1.0))
+    assert guidance_of_folder(joint, given) is None
+    assert "window" not in guidance_of_folder(joint, SampleSettings(preset="paper"))
+    assert resolve(joint, SampleSettings(preset="paper")).guidance.window == Window()
+    assert guidance_of_folder(joint, SampleSettings(mode="cfg")) is None
+    assert guidance_of_folder(models["joint"], SampleSettings()) is None
+    with pytest.raises(VideoJamError, match="window"):
+        resolve(replace(joint, defaults=SamplingDefaults(window="sometimes")))
 
 
 def test_text_becomes_what_its_field_is():

@@ -69,7 +69,7 @@ def generate(
     device = start(f"Generating {_clips(len(texts))} with {model}", load.device, load.dtype)
     from videojam.cli.progress import ProgressDisplay
     from videojam.sampling.generate import generate as generate_files
-    from videojam.sampling.settings import read_settings
+    from videojam.sampling.settings import guidance_of_folder, read_settings
 
     asked = read_settings(settings.content(), "the flags")
     first_frame = None if clips.image is None else _open_image(clips.image)
@@ -78,6 +78,9 @@ def generate(
     follow = _Follow(len(texts))
     with stoppable(follow.how_to_go_on), memory_explained(f"{_clips(clips.batch_size)} at once", lower):
         loaded = load.load(model, device)
+        own = guidance_of_folder(loaded, asked)
+        if own is not None:
+            say(own)
         with ProgressDisplay("generating", "steps") as follow.progress:
             manifest = generate_files(
                 loaded,

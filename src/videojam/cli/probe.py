@@ -102,6 +102,18 @@ class ReadFlags(SizeFlags):
 
 
 @dataclass(frozen=True)
+class WriteFlags:
+    """Flags of what becomes of a guidance probe's advice."""
+
+    write_defaults: Annotated[
+        bool,
+        typer.Option(
+            "--write-defaults", help="Write w1, w2 and the window into the model's folder, for generate."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
 class ResampleFlags(GuidanceFlags):
     """Flags of the noising probe's sampling; None is the model's own."""
 
@@ -175,7 +187,9 @@ def probe_noising(
 
 @probe_app.command("guidance")
 @grouped
-def probe_guidance(model: Model, data: Data, probe: ProbeFlags, read: ReadFlags, load: LoadFlags) -> None:
+def probe_guidance(
+    model: Model, data: Data, probe: ProbeFlags, read: ReadFlags, load: LoadFlags, write: WriteFlags
+) -> None:
     """Does guidance by text and by motion point towards the data: w*, the best scale for the error, against t.
 
     An ideal model has w* = 0; below 0 guidance goes away from the data. Use clips that the model has not been
@@ -185,6 +199,9 @@ def probe_guidance(model: Model, data: Data, probe: ProbeFlags, read: ReadFlags,
     device = start(f"Guidance probe of {model} on {data}", load.device, load.dtype)
     from videojam.evaluation.probes.direction import advice
     from videojam.evaluation.probes.guidance import GuidanceProbeConfig, guidance_probe
+    from videojam.evaluation.probes.keep_advice import folder_to_keep, keep_advice
+
+    own_folder = folder_to_keep(model) if write.write_defaults else None
 
     config = build(GuidanceProbeConfig, "the probe", **_config(probe))
     path = probe.out or _default_out("guidance", model)
@@ -194,6 +211,8 @@ def probe_guidance(model: Model, data: Data, probe: ProbeFlags, read: ReadFlags,
     for line in result["summary"]:
         typer.echo(f"{line['condition']:<6}  t {line['t']:.2f}  w* {_interval(line['w_star'])}")
     typer.echo(advice(result["summary"]))
+    if own_folder is not None:
+        say(keep_advice(own_folder, result["summary"], data))
     _finish(path, result, probe.plot)
 
 

@@ -54,6 +54,10 @@ class SamplingDefaults(Strict):
     negative_prompt: str | None = Field(None, description="Null text of guidance.")
     w_text: float | None = Field(None, ge=0, description="Text guidance w1.")
     w_motion: float | None = Field(None, ge=0, description="Motion guidance w2.")
+    window: str | None = Field(
+        None, description="When motion guides: all, half, steps:0-50, t:0-0.4 or share:0-0.5."
+    )
+    guidance_from: str | None = Field(None, description="What w1, w2 and the window were chosen by.")
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

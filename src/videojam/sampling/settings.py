@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field, model_validator
 from videojam.errors import VideoJamError
 from videojam.guidance.config import PRESETS, Guidance, Mode, MotionOn, Weight
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT, rule_of
-from videojam.guidance.window import AsWindow, Window
+from videojam.guidance.window import AsWindow, Window, parse_window
 from videojam.keyvalue import explained, fitted
 from videojam.models.load import LoadedModel
+from videojam.models.record import DEFAULTS_NAME
 from videojam.sampling.schedule import Schedule
 from videojam.strict import Strict
 
@@ -178,6 +179,27 @@ def default_guidance(model: LoadedModel) -> Guidance:
     return resolve(model).guidance
 
 
+def guidance_of_folder(model: LoadedModel, settings: SampleSettings) -> str | None:
+    """Say which of w1, w2 and the window come from the model's folder, and what they were chosen by; None if none do.
+
+    Args:
+        model: Base or joint model.
+        settings: What the user asks for.
+    """
+    guidance = resolve(model, settings).guidance
+    names = {"w_text": "w1", "w_motion": "w2", "window": "window"}
+    unused = unread(guidance.mode, guidance.drop_motion) | settings.given.keys() | settings.of_preset.keys()
+    taken = [
+        f"{word} {getattr(model.defaults, name)}"
+        for name, word in names.items()
+        if name not in unused and getattr(model.defaults, name) is not None
+    ]
+    if not taken:
+        return None
+    by = f", chosen by {model.defaults.guidance_from}" if model.defaults.guidance_from else ""
+    return f"{', '.join(taken)}: the model's own ({DEFAULTS_NAME}{by})"
+
+
 def unread(mode: str, drop_motion: bool = False) -> set[str]:
     """Return the fields of guidance that a rule doesn't read."""
     rule = rule_of(mode)
@@ -197,6 +219,8 @@ def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> Guidance:
     given = {name: value for name, value in weights.items() if value is not None}
     if rule_of(mode).needs_weaker:
         given["window"] = Window(end=1.0)  # half the steps is the paper's, for motion
+    elif model.defaults.window is not None:
+        given["window"] = parse_window(model.defaults.window)
     try:
         return Guidance(**{**given, **settings.of_preset, **asked, "mode": mode})
     except ValueError as error:

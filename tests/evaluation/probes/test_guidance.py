@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from typer.testing import CliRunner
 
 from videojam import cli
 from videojam.data.config import WorldSource
-from videojam.evaluation.probes.direction import advice, best_scale, window_of
+from videojam.evaluation.probes.direction import Advice, advice, advised, best_scale, window_of
 from videojam.evaluation.probes.forward import ForwardConfig
 from videojam.evaluation.probes.guidance import GuidanceProbeConfig, condition_products, guidance_probe
 from videojam.evaluation.probes.plot import plot_probes
 from videojam.families.wan import WanFamily
 from videojam.joint.batch import Batch
 from videojam.models.load import load_model
+from videojam.models.record import load_defaults
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import Draws
 from videojam.world import WorldConfig
@@ -113,9 +115,13 @@ def test_motion_that_nothing_reads_has_no_scale_and_a_base_has_no_motion(tiny_wa
         (tiny_wan, 0, "no motion half"),
     ):
         out = tmp_path / f"{of_motion}.json"
-        command = ["probe", "guidance", str(model), "world:2", *small, "--out", str(out)]
+        mine = shutil.copytree(model, tmp_path / f"model-{of_motion}")
+        command = ["probe", "guidance", str(mine), "world:2", *small, "--out", str(out), "--write-defaults"]
         done = runner.invoke(cli.app, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
+        kept = load_defaults(mine)
+        assert (kept.w_motion, kept.window) == ((0.0, None) if of_motion else (None, None))
+        assert kept.guidance_from.startswith("videojam probe guidance on world:2, 20")
         lines = done.stdout.splitlines()
         assert len(lines) == 1 + of_motion + 2
         assert words in lines[-2]
@@ -152,6 +158,33 @@ def test_advice(ends, window, words):
     lines = [line(t, *end) for t, end in zip((0.1, 0.3, 0.9), ends, strict=True)]
     assert window_of(lines) == window
     assert words in advice(lines)
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([(-0.1, 0.1)] * 3, Advice(None, 1.0, "t:0-1")),
+        ([(0.1, 0.3), (0, 0.1), (-0.1, 0)], Advice(None, 3.0, "t:0-1")),
+        ([(-0.1, 0.1), (-0.1, 0), (-0.6, -0.4)], Advice(None, 1.0, "t:0-0.6")),
+        ([(-0.1, 0), (-0.6, -0.4), (0.1, 0.2)], Advice(None, 1.0, "t:0-0.2")),  # towards it only outside
+        ([(-0.6, -0.4)] * 3, Advice(None, 0.0, None)),
+    ],
+)
+def test_what_is_written_of_an_advice(ends, expected):
+    """3 where some t of the window is clearly towards the data, 1 where none is; w1 stays while text does no harm."""
+    motion = [line(t, *end) for t, end in zip((0.1, 0.3, 0.9), ends, strict=True)]
+    text = [{**line(0.5, -0.2, 0.1), "condition": "text"}]
+    assert advised(text + motion) == expected
+    away = [{**line(0.5, -0.9, -0.8), "condition": "text"}]
+    assert advised(away + motion) == expected._replace(w_text=0.0)
+    assert advised(text) == Advice(None, None, None)
+
+
+@pytest.mark.parametrize("model", ["tiny:videojam", "owner/name"])
+def test_defaults_of_a_model_that_is_not_the_users_are_not_written(model):
+    command = ["probe", "guidance", model, "world:2", "--write-defaults", "--device", "cpu"]
+    refused = CliRunner().invoke(cli.app, command).exception
+    assert refused.fix == f"Copy it first: videojam export {model} --out DIR"
 
 
 def test_one_clip_has_a_scale_and_no_interval():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -113,6 +113,42 @@ def advice(summary: Sequence[dict[str, Any]]) -> str:
         f"{line['t']:g}" for line, fine in zip(lines, towards_times(lines), strict=True) if not fine
     )
     return f"Inner-Guidance points away from the data at t = {away}: {flags}, beside --w-motion 0."
+
+
+class Advice(NamedTuple):
+    """What a guidance probe would have a model sampled with, unless the user says otherwise.
+
+    Attributes:
+        w_text: w1; None: what it is.
+        w_motion: w2; None: the model has no motion half.
+        window: When motion guides, as users write it; None: what it is.
+    """
+
+    w_text: float | None
+    w_motion: float | None
+    window: str | None
+
+
+def advised(summary: Sequence[dict[str, Any]]) -> Advice:
+    """Return the weights and the window that follow from w*, cautiously: w* does not give the scale that looks best.
+
+    w2 is the paper's 3 where guidance by motion points clearly towards the data at some t, 1 where it only points
+    nowhere away, in the window of t without a time at which it points away; 0 where there is no such window. w1 is 0
+    where guidance by text points away from the data at every t, or changes nothing, and else stays.
+
+    Args:
+        summary: Of the guidance probe.
+    """
+    text, motion = ([line for line in summary if line["condition"] == name] for name in ("text", "motion"))
+    w_text = 0.0 if text and window_of(text) is None else None
+    if not motion:
+        return Advice(w_text, None, None)
+    window = window_of(motion)
+    if window is None:
+        return Advice(w_text, 0.0, None)
+    inside = [line for line in motion if window[0] <= line["t"] <= window[1]]
+    clearly = any(_end(line["w_star"], "low") > NEUTRAL for line in inside)
+    return Advice(w_text, SCALES_TO_TRY[1 if clearly else 0], f"t:{window[0]:g}-{window[1]:g}")
 
 
 def _end(interval: dict[str, Any], end: str) -> float:
