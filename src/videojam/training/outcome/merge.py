@@ -8,7 +8,9 @@ from typing import cast
 import torch
 
 from videojam.errors import VideoJamError
+from videojam.families import family_of
 from videojam.joint.widen import widen_transformer
+from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel, load_model
 from videojam.models.record import FINGERPRINT_NAME, RECORD_NAME, MotionRecord, load_record
 from videojam.models.resolve import resolve
@@ -18,7 +20,7 @@ from videojam.training.lora import load_lora
 from videojam.training.outcome.run_facts import RunFacts
 from videojam.training.outcome.settings import ExportSettings
 from videojam.training.resume import resume
-from videojam.training.trainable import build_state, chosen_component, mark_trainable, trained_transformer
+from videojam.training.trainable import build_state, chosen_component, load_trained, mark_trainable
 
 
 def whole_model(source: str | Path, run: RunFacts | None, settings: ExportSettings, parts: Path) -> Path:
@@ -55,10 +57,11 @@ def whole_model(source: str | Path, run: RunFacts | None, settings: ExportSettin
 def _from_checkpoint(run: RunFacts, settings: ExportSettings, parts: Path) -> Path:
     """Write the model of a run's newest whole checkpoint, as the end of the run would."""
     config = run.config.model_copy(update={"out": parts})
-    base = load_model(config.base, torch_dtype=torch.float32)
+    base = open_folder(resolve(config.base))
     component = chosen_component(config, base)
-    transformer = trained_transformer(config, base, component)
-    projections = mark_trainable(transformer, base.family, config.lora, config.seed)
+    transformer = load_trained(config, base, component)
+    family = family_of(base.transformers[component].family.transformer_class)
+    projections = mark_trainable(transformer, family, config.lora, config.seed)
     state = build_state(config, transformer)
     checkpoint, _ = resume(state, run.folder)
     if checkpoint is None:
