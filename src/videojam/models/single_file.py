@@ -7,23 +7,32 @@ import re
 from pathlib import Path
 
 import torch
+from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, Projections
 from videojam.models.folder import TransformerFolder
-from videojam.models.header import Header
+from videojam.models.header import Header, read_header
 from videojam.models.record import MotionRecord
 from videojam.models.stream import merge
 from videojam.models.tensors import WEIGHTS_STEM, check_every_tensor
+from videojam.strict import Strict
 
-RECORD_KEY = "videojam"
-"""Where a single file's header holds the motion record, as JSON."""
+OUR_KEY = "videojam"
+"""Where a single file's header holds what `SingleFile` says, as JSON."""
 CONFIG_KEY = "config"
 """Where Lightricks' files hold the transformer's config, and where ComfyUI looks for it."""
 BYTES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Types in which two tensors are equal only if their bits are."""
+
+
+class SingleFile(Strict):
+    """What the header of a single file says beside its tensors."""
+
+    record: MotionRecord | None = Field(description="Motion record; None of a base.")
+    num_channels: int = Field(ge=1, description="C, the channels of the appearance latent.")
 
 
 def original_name(name: str, family: Projections) -> str:
@@ -73,9 +82,9 @@ def write_single_file(transformer: TransformerFolder, target: Path, record: Moti
     headers = default_variant(transformer)
     names = {name: original_name(name, transformer.family) for header in headers for name in header.entries}
     config = {"transformer": transformer.family.original_config(transformer.config)}
-    metadata = {"format": "pt", CONFIG_KEY: json.dumps(config)}
-    if record is not None:
-        metadata[RECORD_KEY] = record.model_dump_json()
+    num_channels = transformer.family.latent_channels(transformer.config) // (1 if record is None else 2)
+    ours = SingleFile(record=record, num_channels=num_channels)
+    metadata = {"format": "pt", CONFIG_KEY: json.dumps(config), OUR_KEY: ours.model_dump_json()}
     merge(headers, target, names, metadata)
     check_single_file(transformer, target)
 
@@ -124,29 +133,26 @@ def check_single_file(transformer: TransformerFolder, file: Path) -> None:
         raise _not_returned(next(iter(converted)), file)
 
 
-def read_single_record(file: str | Path) -> MotionRecord | None:
-    """Return the motion record in a single file's header; None if there is none.
+def read_single_file(file: str | Path) -> SingleFile:
+    """Return what the header of a single file says.
 
     Args:
         file: Single file.
 
     Raises:
-        VideoJamError: it is no safetensors file, or its record can't be read.
+        VideoJamError: it is no safetensors file, or none that videojam wrote; tools that change weights drop its words.
     """
-    from videojam.models.header import read_header
-
-    text = (read_header(Path(file)).metadata or {}).get(RECORD_KEY)
-    if text is None:
-        return None
+    text = (read_header(Path(file)).metadata or {}).get(OUR_KEY)
     try:
-        return MotionRecord.model_validate_json(text)
+        return SingleFile.model_validate_json(text or "")
     except ValueError as error:
-        raise VideoJamError(
-            expected="a motion record that this version reads",
-            found=str(error).splitlines()[0],
-            where=str(file),
-            fix="Update videojam, or export the model again: videojam export MODEL --single-file --out DIR",
-        ) from None
+        found = str(error).splitlines()[0] if text else "a header without its words"
+    raise VideoJamError(
+        expected="a file that `videojam export MODEL --single-file` wrote",
+        found=found,
+        where=str(file),
+        fix="Export the model again: videojam export MODEL --single-file --out DIR",
+    )
 
 
 def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from videojam.models.load import LoadedModel
-from videojam.motion.animation import write_webp
+from videojam.motion.animation import write_animation
 from videojam.motion.video import write_video
 from videojam.sampling.sample import sample
 from videojam.sampling.settings import SampleSettings
@@ -69,7 +69,7 @@ def make_samples(
         if output.motion_video is not None:
             write_video(out / f"{stem}.motion.mp4", output.motion_video[0], fps)
             shown = torch.cat([shown, output.motion_video[0]], dim=3)
-        write_webp(out / f"{stem}.webp", shown, fps)
+        write_animation(out / f"{stem}.webp", shown, fps)
         guidance = output.settings.guidance
         how = f"guidance {guidance.mode}, w1 {guidance.w_text:g}"
         if output.window is not None:
