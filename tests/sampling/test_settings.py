@@ -58,7 +58,7 @@ def test_weights_and_window_of_the_folder_are_taken_and_said(models):
     assert resolve(joint).guidance.window == Window(unit="t", end=0.4)
     assert guidance_of_folder(joint, SampleSettings()) == words
     given = SampleSettings(w_motion=2.0, window="all")
-    assert resolve(joint, given).guidance == GuidanceConfig(w_text=5.0, w_motion=2.0, window=Window(end=1.0))
+    assert resolve(joint, given).guidance == Guidance(w_text=5.0, w_motion=2.0, window=Window(end=1.0))
     assert guidance_of_folder(joint, given) is None
     assert "window" not in guidance_of_folder(joint, SampleSettings(preset="paper"))
     assert resolve(joint, SampleSettings(preset="paper")).guidance.window == Window()

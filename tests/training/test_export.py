@@ -119,7 +119,8 @@ def test_an_unfinished_run_is_exported_from_its_newest_checkpoint(lora_run, expo
 
 def test_the_weights_of_the_last_step_in_place_of_the_average(lora_run, exported, tmp_path):
     export(lora_run, tmp_path / "last", ExportSettings(weights="last"))
-    trained = load_file(checkpoints(lora_run)[0] / "parameters.safetensors")["proj_out.bias"]
+    (stored,) = checkpoints(lora_run)[0].glob("*.safetensors")
+    trained = load_file(stored)["parameters/proj_out.bias"]
     assert torch.equal(load_file(tmp_path / "last" / WEIGHTS)["proj_out.bias"], trained.to(torch.bfloat16))
     assert not torch.equal(load_file(exported / WEIGHTS)["proj_out.bias"], trained.to(torch.bfloat16))
 

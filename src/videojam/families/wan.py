@@ -72,9 +72,12 @@ class WanFamily(Family):
         return replace(self, per_token_timestep=per_token, fps=24.0 if per_token else 16.0)
 
     def original_config(self, config: Config) -> dict[str, Any]:
-        """Return what the weights' shapes do not say, or say only where a head has the published width of 128."""
+        """Return what shapes say only of the published sizes: patches of 1×2×2, heads of 128, time in 256 waves."""
         return {
             "num_heads": config["num_attention_heads"],
+            "patch_size": list(config["patch_size"]),
+            "in_dim": config["in_channels"],
+            "out_dim": config["out_channels"],
             "freq_dim": config["freq_dim"],
             "text_dim": config["text_dim"],
             "eps": config["eps"],

@@ -14,6 +14,7 @@ from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel, load_model
 from videojam.models.record import FINGERPRINT_NAME, RECORD_NAME, MotionRecord, load_record
 from videojam.models.resolve import resolve
+from videojam.training.ema import put_average
 from videojam.training.export import Destination, export_model
 from videojam.training.finish import finish, plain_copy, record_after
 from videojam.training.lora import load_lora
@@ -21,6 +22,7 @@ from videojam.training.outcome.run_facts import RunFacts
 from videojam.training.outcome.settings import ExportSettings
 from videojam.training.resume import resume
 from videojam.training.trainable import build_state, chosen_component, load_trained, mark_trainable
+from videojam.training.votes import Votes
 
 
 def whole_model(source: str | Path, run: RunFacts | None, settings: ExportSettings, parts: Path) -> Path:
@@ -63,7 +65,8 @@ def _from_checkpoint(run: RunFacts, settings: ExportSettings, parts: Path) -> Pa
     family = family_of(base.transformers[component].family.transformer_class)
     projections = mark_trainable(transformer, family, config.lora, config.seed)
     state = build_state(config, transformer)
-    checkpoint, _ = resume(state, run.folder)
+    where = config.model_copy(update={"out": run.folder, "resume": "auto"})
+    checkpoint, _ = resume(state, where, Votes())
     if checkpoint is None:
         raise VideoJamError(
             expected="a checkpoint, or the model of a finished run",
@@ -71,13 +74,13 @@ def _from_checkpoint(run: RunFacts, settings: ExportSettings, parts: Path) -> Pa
             where=str(run.folder),
             fix="Let the run go on until its first checkpoint.",
         )
-    if settings.weights == "last":
-        state.ema = {}
+    if settings.weights == "average":
+        put_average(state)
     earlier = load_record(run.folder / "model")
     record = None
     if config.method == "videojam":
         record = record_after(config, base.record, state.step, earlier.motion_std if earlier else None)
-    finish(config, transformer, component, state, projections, record)
+    finish(config, transformer.eval(), component, projections, record)
     return parts / "model"
 
 
