@@ -16,10 +16,10 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
+from videojam.training.batches import parts_of
 from videojam.training.config import ParallelConfig, TrainConfig
 from videojam.training.processes import check_processes, start_processes
 from videojam.training.run import train
-from videojam.training.step import parts_of
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
 

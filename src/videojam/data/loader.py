@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -55,7 +55,7 @@ class LoaderConfig:
 
 def read_ahead(
     clips: Sequence[EncodedClip], orders: Iterable[Order], config: LoaderConfig, device: torch.device | str
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield a batch for each order, float32, in their order.
 
     Args:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 
 import torch
 
 from videojam.data.encode import EncodedClip
+from videojam.data.loader import Order
 from videojam.objective.draws import HELDOUT_SEED, generator_of
+from videojam.training.config import TrainConfig
 
 
 def split_heldout(clips: list[EncodedClip], num_heldout: int) -> tuple[list[EncodedClip], list[EncodedClip]]:
@@ -40,6 +45,57 @@ def clips_of_step(buckets: tuple[str, ...], batch_size: int, seed: int, step: in
         _epoch_order(num_clips, seed, position // num_clips)[position % num_clips]
         for position in range(step * batch_size, (step + 1) * batch_size)
     ]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process does in one forward and backward.
+
+    Attributes:
+        rows: Its rows of the batch.
+        counts: Whether they count; a process with fewer rows than others goes along, so that none waits for it.
+        is_last: Whether the gradient is summed over the processes after it.
+    """
+
+    rows: list[int]
+    counts: bool
+    is_last: bool
+
+
+def parts_of(num_rows: int, accumulation: int, rank: int, num_ranks: int) -> Iterator[Part]:
+    """Deal the rows of a batch to a process, in parts of which every process has the same number.
+
+    Args:
+        num_rows: Clips of the batch; a multiple of the processes or not.
+        accumulation: Parts that each process splits its share into, if the share has as many rows.
+        rank: Number of the process.
+        num_ranks: How many there are.
+    """
+    share = list(range(rank, num_rows, num_ranks))
+    largest = math.ceil(num_rows / num_ranks)
+    size = math.ceil(largest / accumulation)
+    starts = range(0, largest, size)
+    for start in starts:
+        rows = share[start : start + size]
+        yield Part(rows or [0], bool(rows), start == starts[-1])
+
+
+def orders_of(
+    buckets: tuple[str, ...], config: TrainConfig, first_step: int, rank: int, num_ranks: int
+) -> Iterator[Order]:
+    """Yield without end what a process reads: for each step, its rows of the batch in parts.
+
+    Args:
+        buckets: Size of each clip.
+        config: Batch size, accumulation and seed.
+        first_step: Steps done before.
+        rank: Number of the process.
+        num_ranks: How many there are.
+    """
+    for step in count(first_step):
+        numbers = clips_of_step(buckets, config.batch_size, config.seed, step)
+        for part in parts_of(len(numbers), config.accumulation, rank, num_ranks):
+            yield Order(step, tuple(part.rows), tuple(numbers[row] for row in part.rows))
 
 
 def batches_of_one_size(clips: list[EncodedClip], batch_size: int) -> Iterator[tuple[int, list[EncodedClip]]]:

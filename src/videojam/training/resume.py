@@ -24,7 +24,7 @@ from videojam.training.votes import Votes
 MAY_CHANGE = (
     "num_steps", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every", "save_dtype", "compile",
     "bad_steps", "resume", "max_minutes", "parallel",
-    "out", "data.cache", "data.source.path",  # renamed folders; the clips themselves are compared
+    "out", "data.cache", "data.source.path", "data.workers",  # renamed folders; the clips themselves are compared
 )  # fmt: skip
 CLIPS_NAME = "clips.json"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,7 +131,7 @@ def _train(
         start.denoiser, transformer=model, null_text=_on(accelerator, start.denoiser.null_text)
     )
     run = TrainRun(config, accelerator, denoiser, state, masks, clips, heldout, votes, meter)
-    with stop:
+    with stop, closing(run.batches):
         ended = train_steps(run, _writer(run, say), stop)
     if ended == "time":
         raise TimeIsUp

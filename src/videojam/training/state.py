@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +11,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from videojam.data.encode import EncodedClip
+from videojam.data.loader import LoaderConfig, read_ahead
+from videojam.joint.batch import Batch
 from videojam.objective.denoiser import Denoiser
+from videojam.training.batches import orders_of
 from videojam.training.config import TrainConfig
 from videojam.training.speed import Meter
 from videojam.training.votes import Votes
@@ -83,6 +87,15 @@ class TrainRun:
     def buckets(self) -> tuple[str, ...]:
         """The size of each training clip; only clips of one size are batched."""
         return tuple(clip.bucket for clip in self.clips)
+
+    @cached_property
+    def batches(self) -> Generator[Batch, None, None]:
+        """This process's batches from the state's step on, read ahead; a part of a step's rows each."""
+        config, accelerator = self.config, self.accelerator
+        rank, num_ranks = accelerator.process_index, accelerator.num_processes
+        orders = orders_of(self.buckets, config, self.state.step, rank, num_ranks)
+        how = LoaderConfig(config.data.workers, config.data.draw, config.seed)
+        return read_ahead(self.clips, orders, how, accelerator.device)
 
     def autocast(self) -> torch.autocast:
         """Compute in bf16 where the recipe says so; the weights stay fp32."""

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from videojam.data.encode import read_batch
 from videojam.objective.draws import Draws, draw
 from videojam.objective.loss import half_means, joint_loss
-from videojam.training.batches import clips_of_step
+from videojam.training.batches import Part, clips_of_step, parts_of
 from videojam.training.ema import move_average
 from videojam.training.guard import is_bad, take_step
 from videojam.training.new_rate import scaled_updates
 from videojam.training.schedule import motion_weight
 from videojam.training.sharding import whole
 from videojam.training.state import TrainRun
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one process does in one forward and backward.
-
-    Attributes:
-        rows: Its rows of the batch.
-        counts: Whether they count; a process with fewer rows than others goes along, so that none waits for it.
-        is_last: Whether the gradient is summed over the processes after it.
-    """
-
-    rows: list[int]
-    counts: bool
-    is_last: bool
-
-
-def parts_of(num_rows: int, accumulation: int, rank: int, num_ranks: int) -> Iterator[Part]:
-    """Deal the rows of a batch to a process, in parts of which every process has the same number.
-
-    Args:
-        num_rows: Clips of the batch; a multiple of the processes or not.
-        accumulation: Parts that each process splits its share into, if the share has as many rows.
-        rank: Number of the process.
-        num_ranks: How many there are.
-    """
-    share = list(range(rank, num_rows, num_ranks))
-    largest = math.ceil(num_rows / num_ranks)
-    size = math.ceil(largest / accumulation)
-    starts = range(0, largest, size)
-    for start in starts:
-        rows = share[start : start + size]
-        yield Part(rows or [0], bool(rows), start == starts[-1])
 
 
 def step(run: TrainRun, rate: float) -> None:
@@ -98,7 +62,7 @@ def _backward(run: TrainRun, weight: float) -> Tensor:
     draws: Draws | None = None
     for part in parts_of(len(numbers), config.accumulation, rank, num_ranks):
         with run.meter.waiting():
-            batch = read_batch([run.clips[numbers[row]] for row in part.rows], accelerator.device)
+            batch = next(run.batches)
         if draws is None:
             shape, sigma_range = tuple(batch.x.shape[1:]), run.denoiser.sigma_range
             draws = draw(config.objective, config.seed, number, len(numbers), shape, sigma_range)
