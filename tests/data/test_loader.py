@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
@@ -94,6 +95,14 @@ def test_processes_read_the_rows_of_one_batch_each_once(clips, draw):
         (part,) = islice(read_ahead(clips, orders(rank=rank, num_ranks=2), config, "cpu"), 1)
         assert torch.equal(part.x, whole.x[rank::2])
         assert torch.equal(part.d, whole.d[rank::2])
+
+
+def test_many_threads_read_one_file_at_once(clips):
+    """Parquet's reader isn't safe for two threads, so each has its own."""
+    with ThreadPoolExecutor(8) as pool:
+        batches = list(pool.map(lambda i: read_batch([clips[i % NUM_CLIPS]], "cpu"), range(200)))
+    firsts = [read_batch([clip], "cpu") for clip in clips]
+    assert all(same(batch, firsts[i % NUM_CLIPS]) for i, batch in enumerate(batches))
 
 
 def test_a_batch_is_that_of_read_batch(clips):

@@ -8,6 +8,7 @@ Tensors are `x_mean`, `x_std`, `d_mean`, `d_std`, `text.*` and `image.*`. Metada
 from __future__ import annotations
 
 import json
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -196,14 +197,14 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 @lru_cache(maxsize=OPEN_FILES)
-def _opened(path: Path, stamp: tuple[int, int]) -> parquet.ParquetFile:
-    return parquet.ParquetFile(path, memory_map=True)
+def _opened(path: Path, stamp: tuple[int, int], thread: int) -> parquet.ParquetFile:
+    return parquet.ParquetFile(path, memory_map=True)  # not safe for two threads at once
 
 
 def _open(path: Path) -> parquet.ParquetFile:
     with _explained(path):
         stat = path.stat()
-        return _opened(path, (stat.st_size, stat.st_mtime_ns))
+        return _opened(path, (stat.st_size, stat.st_mtime_ns), threading.get_ident())
 
 
 def _schema(names: list[str]) -> pa.Schema:
