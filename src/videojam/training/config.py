@@ -14,11 +14,13 @@ from videojam.strict import Strict
 
 
 class OptimizerConfig(Strict):
-    """AdamW or Muon, warm-up, and the rate of what is new."""
+    """The optimizer, warm-up, and the rate of what is new."""
 
-    name: Literal["adamw", "muon"] = Field(
+    name: Literal["adamw", "muon", "adafactor", "adamw_8bit"] = Field(
         "adamw",
-        description="muon: Muon for the matrices of the blocks, AdamW for the rest; for training from scratch.",
+        description="muon: Muon for the matrices of the blocks, AdamW for the rest; for training from scratch. "
+        "adafactor: torch's, whose second moments are a row and a column. adamw_8bit: moments of 8 bits "
+        "(bitsandbytes, the extra `8bit`).",
     )
     learning_rate: float = Field(5e-6, description="Rate of the pretrained weights [paper: 5e-6].", gt=0)
     new_rate_factor: float = Field(
@@ -47,6 +49,11 @@ class LoraConfig(Strict):
     alpha: int | None = Field(None, description="Scale; default: the rank.", ge=1)
     target_modules: tuple[str, ...] = Field(
         ("to_q", "to_k", "to_v", "to_out.0"), description="Layers that get an adapter.", min_length=1
+    )
+    base_weights: Literal["fp32", "bf16", "fp8", "int8"] | None = Field(
+        None,
+        description="Type in which the frozen matrices are held; fp8 and int8 have a scale for each row (torchao, the "
+        "extra `8bit`). Adapters, projections, norms and biases are fp32. Default: as precision.",
     )
 
 
@@ -107,12 +114,23 @@ class TrainConfig(Strict):
     num_steps: int = Field(description="Optimizer steps.", ge=1)
     batch_size: int = Field(1, description="Clips of a step, over all processes.", ge=1)
     accumulation: int = Field(1, description="Parts that each process splits its batch into.", ge=1)
-    precision: Literal["bf16", "fp32"] = Field("bf16", description="Compute; master weights are fp32 always.")
+    precision: Literal["bf16", "fp32"] = Field("bf16", description="Compute.")
+    master_weights: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="Of a full fine-tune: type in which the trained matrices are held. bf16: rounded stochastically "
+        "after each step, 12 bytes a parameter instead of 16 (without the average).",
+    )
     save_dtype: Literal["bf16", "fp32"] = Field("bf16", description="Type of the weights in out/model.")
     ema_decay: float = Field(
         0.999, description="Decay of the averaged weights that are saved; 0: no average.", ge=0, lt=1
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
+    offload_blocks: int | None = Field(
+        None,
+        description="Of a LoRA: keep the frozen blocks in the host's memory, and so many of them on the device while "
+        "they run; needs gradient_checkpointing.",
+        ge=1,
+    )
     compile: Literal["none", "blocks", "whole"] = Field(
         "none",
         description="torch.compile each transformer block (quick to compile), or the whole transformer "
@@ -158,6 +176,34 @@ class TrainConfig(Strict):
                 f"objective.moving_weight {self.objective.moving_weight:g} weights the loss of method plain, and "
                 f"method is {self.method}: set method: plain, or leave moving_weight out"
             )
+        self._consistent_memory()
         if any(not 0 < t < 1 for t in self.validate_t):
             raise ValueError("validate_t: every time lies between 0 and 1")
         return self
+
+    def _consistent_memory(self) -> None:
+        """Refuse types of the weights that don't go together."""
+        lora = self.lora
+        if self.precision == "fp32" and lora is not None and lora.base_weights not in (None, "fp32"):
+            raise ValueError(f"lora.base_weights {lora.base_weights} needs precision: bf16")
+        if self.master_weights == "bf16":
+            if lora is not None:
+                raise ValueError("master_weights bf16 is of a full fine-tune: set lora.base_weights instead")
+            if self.precision == "fp32":
+                raise ValueError("master_weights bf16 needs precision: bf16")
+            if self.optimizer.name != "adamw":
+                raise ValueError(
+                    f"master_weights bf16 needs optimizer.name: adamw, which rounds stochastically, and not "
+                    f"{self.optimizer.name}"
+                )
+        small = self.master_weights == "bf16" or (lora is not None and lora.base_weights not in (None, "fp32"))
+        if self.parallel.kind == "fsdp" and (small or self.offload_blocks is not None):
+            raise ValueError(
+                "parallel.kind fsdp holds fp32 parts: leave out lora.base_weights, master_weights and offload_blocks"
+            )
+        if self.offload_blocks is not None and (lora is None or not self.gradient_checkpointing):
+            raise ValueError("offload_blocks needs lora and gradient_checkpointing: true")
+        if self.offload_blocks is not None and lora is not None and lora.base_weights in ("fp8", "int8"):
+            raise ValueError(
+                f"offload_blocks moves bf16 and fp32 weights, not the 8-bit ones of {lora.base_weights}"
+            )

@@ -17,8 +17,12 @@ def move_average(state: TrainState, decay: float) -> None:
     """Move the average towards the weights, faster in the first steps: decay ≤ (1 + n) / (10 + n)."""
     if state.ema:
         decay = min(decay, (1 + state.step) / (10 + state.step))
-        average = [local(tensor) for tensor in state.ema.values()]
-        torch._foreach_lerp_(average, [local(p.detach()) for p in state.parameters.values()], 1 - decay)
+        pairs = [(local(state.ema[name]), local(p.detach())) for name, p in state.parameters.items()]
+        same = [(average, weight) for average, weight in pairs if average.dtype == weight.dtype]
+        torch._foreach_lerp_([average for average, _ in same], [weight for _, weight in same], 1 - decay)
+        for average, weight in pairs:
+            if average.dtype != weight.dtype:  # bf16 weights, one float32 copy at a time
+                average.lerp_(weight.float(), 1 - decay)
 
 
 @contextmanager

@@ -9,17 +9,20 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from videojam.data.encode import EncodedData, read_latents
+from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel
 from videojam.models.record import MotionRecord, save_record
+from videojam.models.resolve import resolve
 from videojam.objective.denoiser import Denoiser
 from videojam.sampling.verify import VerifyReport
+from videojam.training.base_weights import stored_type, thaw
 from videojam.training.config import TrainConfig
 from videojam.training.ema import averaged, put_average
 from videojam.training.export import Destination, export_model
 from videojam.training.lora import export_lora
 from videojam.training.sharding import whole
 from videojam.training.state import TrainState
-from videojam.training.trainable import mark_trainable
+from videojam.training.trainable import base_in_float32, mark_trainable
 from videojam.training.votes import Votes
 
 
@@ -101,6 +104,8 @@ def finish(
         export_lora(transformer, {name: parameters[name] for name in projections}, config.out)
         if record is not None:
             save_record(record, config.out / "lora")  # for who has only the adapters and a base
+        if stored_type(config) != "fp32":  # adapters are fused into the base as it is stored
+            thaw(transformer, base_in_float32(config, open_folder(resolve(config.base)), component))
     merged = plain_copy(transformer, fuse=config.lora is not None)
     destination = Destination(config.base, config.out / "model", config.save_dtype, config.output_init)
     return export_model(destination, merged, component, record)

@@ -14,6 +14,7 @@ from torch import Tensor
 from videojam.errors import VideoJamError
 from videojam.files import write_tensors
 from videojam.models.check import read_json
+from videojam.training.base_weights import as_float32
 from videojam.training.config import LoraConfig
 
 ADAPTERS_NAME = "pytorch_lora_weights.safetensors"
@@ -52,7 +53,7 @@ def add_adapters(transformer: Any, lora: LoraConfig, seed: int) -> None:
     transformer.requires_grad_(False)
     targets = list(lora.target_modules)
     adapters = PeftConfig(r=lora.rank, lora_alpha=lora.alpha or lora.rank, target_modules=targets)
-    with torch.random.fork_rng():  # and not of what the process has drawn before
+    with torch.random.fork_rng(), as_float32(transformer):  # and not of what the process has drawn before
         torch.manual_seed(seed)
         transformer.add_adapter(adapters)
 

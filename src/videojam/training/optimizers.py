@@ -1,58 +1,98 @@
-"""The optimizers of a run: AdamW, or Muon for the matrices of the blocks with AdamW for the rest."""
+"""The optimizers of a run: AdamW, Muon for the matrices of the blocks, Adafactor, or AdamW with moments of 8 bits."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.training.config import OptimizerConfig
+from videojam.training.stochastic import StochasticAdamW
 
 
-def build_optimizers(config: OptimizerConfig, parameters: dict[str, Tensor]) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    config: OptimizerConfig, parameters: dict[str, Tensor], seed: int = 0
+) -> list[torch.optim.Optimizer]:
     """Build the optimizers that share out a run's parameters.
 
     Muon (Jordan et al. 2024) makes a matrix's momentum orthogonal; its update is scaled to the size of AdamW's
-    (0.2·√max(rows, columns), Liu et al. 2025, arXiv 2502.16982), so one learning rate serves both.
+    (0.2·√max(rows, columns), Liu et al. 2025, arXiv 2502.16982), so one learning rate serves both. Parameters in bf16
+    are AdamW's, rounded stochastically.
 
     Args:
         config: Recipe's optimizer.
         parameters: Trained parameters by name; matrices under a `…blocks.` list go to Muon.
+        seed: Of the stochastic rounding.
 
     Raises:
-        VideoJamError: this torch has no Muon.
+        VideoJamError: this torch has no Muon, or bitsandbytes is missing.
     """
-    matrices: dict[str, Tensor] = {}
-    if config.name == "muon":
-        if not hasattr(torch.optim, "Muon"):
-            raise VideoJamError(
-                expected="torch 2.9 or newer, which has Muon",
-                found=f"torch {torch.__version__}",
-                where="optimizer.name: muon",
-                fix="Upgrade torch, or train with optimizer.name: adamw.",
-            )
-        matrices = {name: p for name, p in parameters.items() if p.ndim == 2 and "blocks." in name}
+    rest = dict(parameters)
     optimizers: list[torch.optim.Optimizer] = []
-    if matrices:
-        optimizers.append(
-            torch.optim.Muon(
-                list(matrices.values()),
-                lr=config.learning_rate,
-                weight_decay=config.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
-    rest = [p for name, p in parameters.items() if name not in matrices]
+    rounded = [rest.pop(name) for name, p in parameters.items() if p.dtype == torch.bfloat16]
+    if rounded:
+        adam = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
+        optimizers.append(StochasticAdamW(rounded, **adam, seed=seed))
+    if config.name == "muon":
+        optimizers += _muon(config, rest)
     if rest:
-        on_gpu = all(p.device.type == "cuda" for p in rest)
-        # Fused AdamW is faster there, and leaves a bad step out without the host's knowledge (guard.py).
-        optimizers.append(
-            torch.optim.AdamW(
-                rest,
-                lr=config.learning_rate,
-                betas=config.betas,
-                weight_decay=config.weight_decay,
-                fused=on_gpu or None,
-            )
-        )
+        optimizers.append(_of_all(config, list(rest.values())))
     return optimizers
+
+
+def _muon(config: OptimizerConfig, rest: dict[str, Tensor]) -> list[torch.optim.Optimizer]:
+    """Take the blocks' matrices out of the parameters, and return Muon over them."""
+    if not hasattr(torch.optim, "Muon"):
+        raise VideoJamError(
+            expected="torch 2.9 or newer, which has Muon",
+            found=f"torch {torch.__version__}",
+            where="optimizer.name: muon",
+            fix="Upgrade torch, or train with optimizer.name: adamw.",
+        )
+    matrices = [rest.pop(name) for name, p in list(rest.items()) if p.ndim == 2 and "blocks." in name]
+    if not matrices:
+        return []
+    options: dict[str, Any] = {"weight_decay": config.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
+    return [torch.optim.Muon(matrices, lr=config.learning_rate, **options)]
+
+
+def _of_all(config: OptimizerConfig, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    if config.name == "adafactor":
+        return torch.optim.Adafactor(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    adam: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": config.betas,
+        "weight_decay": config.weight_decay,
+    }
+    if config.name == "adamw_8bit":
+        return _adamw_8bit(parameters, adam)
+    on_gpu = all(parameter.device.type == "cuda" for parameter in parameters)
+    # Fused AdamW is faster there, and leaves a bad step out without the host's knowledge (guard.py).
+    return torch.optim.AdamW(parameters, **adam, fused=on_gpu or None)
+
+
+def _adamw_8bit(parameters: list[Tensor], options: dict[str, Any]) -> torch.optim.Optimizer:
+    """Return bitsandbytes' AdamW, whose count of steps is a tensor between steps, as checkpoints ask."""
+    try:
+        import bitsandbytes
+    except ImportError as error:
+        raise VideoJamError(
+            expected="bitsandbytes, which keeps moments in 8 bits",
+            found=str(error),
+            where="optimizer.name: adamw_8bit",
+            fix="Install it with `pip install 'videojam[8bit]'`, or set optimizer.name: adamw.",
+        ) from error
+
+    class AdamW8bit(bitsandbytes.optim.AdamW8bit):  # type: ignore[misc,name-defined]
+        def step(self, closure: Any = None) -> Any:
+            for state in self.state.values():
+                state["step"] = int(state.get("step", 0))
+            result = super().step(closure)
+            for state in self.state.values():
+                state["step"] = torch.tensor(float(state["step"]))
+            return result
+
+    optimizer: torch.optim.Optimizer = AdamW8bit(parameters, **options)
+    return optimizer

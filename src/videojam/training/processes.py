@@ -132,7 +132,8 @@ def spread(config: TrainConfig, accelerator: Accelerator, transformer: Any) -> A
         return shard(
             transformer, kind, bf16=config.precision == "bf16", cpu_offload=config.parallel.cpu_offload
         )
-    prepared = accelerator.prepare(transformer)
+    # an offloaded transformer is in two places, and stays there
+    prepared = accelerator.prepare(transformer, device_placement=[config.offload_blocks is None])
     if prepared is not transformer:  # what the families ask of the transformer, which DDP hides
         prepared.config, prepared.dtype = transformer.config, transformer.dtype
     return prepared

@@ -21,6 +21,7 @@ from videojam.objective.moving import MovingWeight
 from videojam.training.config import TrainConfig
 from videojam.training.finite import check_finite_weights
 from videojam.training.new_rate import new_entries
+from videojam.training.offload import place
 from videojam.training.trainable import chosen_component, load_trained
 
 Listener = Callable[[str, Any], None]
@@ -74,7 +75,7 @@ def begin(
     transformer = load_trained(config, folder, component)
     check_finite_weights({component: transformer}, config.base)
     if config.parallel.kind != "fsdp":  # which moves a block at a time, to cut it
-        transformer.to(device)
+        place(transformer, device, keep_blocks=config.offload_blocks is not None)
     is_joint = config.method == "videojam"
     masks = new_entries(transformer, base.family) if is_joint else {}
     sigma_range = base.family.sigma_range(base.pipeline, component)

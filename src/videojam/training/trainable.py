@@ -12,8 +12,10 @@ from videojam.families import Family
 from videojam.joint.widen import widened_tensor
 from videojam.models.folder import ModelFolder
 from videojam.models.transformer import empty_transformer, float_buffers_to, load_transformer
+from videojam.training.base_weights import matrices_of, quantise, stored_type
 from videojam.training.config import LoraConfig, TrainConfig
 from videojam.training.lora import add_adapters, check_targets
+from videojam.training.offload import offload_blocks
 from videojam.training.optimizers import build_optimizers
 from videojam.training.state import TrainState
 
@@ -61,14 +63,30 @@ def load_trained(config: TrainConfig, folder: ModelFolder, component: str) -> An
     widen = config.method == "videojam" and not folder.is_joint()
     joint = family.joint_config(stored.config) if widen else stored.config
 
+    small = set(matrices_of(empty_transformer(joint), family)) if stored_type(config) != "fp32" else set()
+
     def change(name: str, tensor: Tensor) -> Tensor:
         if widen:
             tensor = widened_tensor(name, tensor, family, stored.config, config.output_init)
-        return tensor.float() if tensor.is_floating_point() else tensor
+        if not tensor.is_floating_point():
+            return tensor
+        return tensor.to(torch.bfloat16 if name in small else torch.float32)
 
     transformer = load_transformer(stored, joint, change)
     float_buffers_to(transformer, torch.float32)
     return transformer
+
+
+def base_in_float32(config: TrainConfig, folder: ModelFolder, component: str) -> dict[str, Tensor]:
+    """Read the weights of the joint base again, in float32, by their names without adapters.
+
+    Args:
+        config: The recipe.
+        folder: The base.
+        component: Name of the transformer.
+    """
+    full = config.model_copy(update={"lora": None, "master_weights": "fp32"})
+    return dict(load_trained(full, folder, component).state_dict())
 
 
 def mark_trainable(transformer: Any, family: Family, lora: LoraConfig | None, seed: int = 0) -> list[str]:
@@ -85,10 +103,13 @@ def mark_trainable(transformer: Any, family: Family, lora: LoraConfig | None, se
 
 
 def set_up_steps(config: TrainConfig, transformer: Any) -> None:
-    """Switch a transformer to training, with the recipe's checkpointing of activations and compilation."""
+    """Switch a transformer to training: 8-bit base, checkpointing of activations, offload and compilation."""
     transformer.train()
+    quantise(transformer, stored_type(config))
     if config.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
+    if config.offload_blocks is not None:
+        offload_blocks(transformer, config.offload_blocks)
     if config.compile == "blocks":
         transformer.compile_repeated_blocks()
     elif config.compile == "whole":
@@ -98,5 +119,5 @@ def set_up_steps(config: TrainConfig, transformer: Any) -> None:
 def build_state(config: TrainConfig, transformer: Any) -> TrainState:
     """Return the state of a run before its first step."""
     parameters = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
-    ema = {name: p.detach().clone() for name, p in parameters.items()} if config.ema_decay else {}
-    return TrainState(0, parameters, ema, build_optimizers(config.optimizer, parameters), {})
+    ema = {name: p.detach().float().clone() for name, p in parameters.items()} if config.ema_decay else {}
+    return TrainState(0, parameters, ema, build_optimizers(config.optimizer, parameters, config.seed), {})
