@@ -141,6 +141,7 @@ def test_ablate_runs_table_3(joint_wan, tmp_path):
     assert told["no-text-guidance"] == ("inner", 0, 3, False)
     assert told["no-inner-guidance"][0] == "cfg"
     assert told["no-optical-flow"][::3] == ("cfg", True)
+    assert told["no-optical-flow"][1] == told["full"][1]  # at the w1 of the full model
     assert told["ip2p-guidance"] == ("ip2p", 5, 3, False)
     assert results["against"] == "full"
     # Of an untrained joint model the motion half says nothing, so three rows are CFG of scale 1 + w1; IP2P is CFG of

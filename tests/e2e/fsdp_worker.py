@@ -34,7 +34,7 @@ def batch() -> tuple[Batch, Draws]:
     x, d, eps_x, eps_d = (torch.randn(NUM_CLIPS, 4, 2, 4, 4, generator=generator) for _ in range(4))
     text = {"encoder_hidden_states": torch.randn(NUM_CLIPS, 8, 16, generator=generator)}
     sigma, never = torch.rand(NUM_CLIPS, generator=generator), torch.zeros(NUM_CLIPS, dtype=torch.bool)
-    return Batch(x, d, text), Draws(sigma, eps_x, eps_d, never, never)
+    return Batch(x, d, text), Draws(sigma, eps_x, eps_d, never, never, sigma)
 
 
 def train(transformer: WanTransformer3DModel, rows: list[int], clip: float = 1.0) -> None:

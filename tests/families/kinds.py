@@ -120,13 +120,18 @@ def run(case, model, **options):
 def trained(case):
     """The joint model with random numbers for the new entries, as if it had been trained."""
     model = load_model(case.joint)
+    fill_new_entries(model)
+    return model
+
+
+def fill_new_entries(model):
+    """Put random numbers into the new entries, as if they had been trained."""
     generator = torch.Generator().manual_seed(1)
     for transformer in model.family.transformers(model.pipeline).values():
         for name, mask in new_entries(transformer, model.family).items():
             parameter = transformer.get_parameter(name)
             noise = 0.3 * torch.randn(parameter.shape, generator=generator)
             parameter.data.copy_(torch.where(mask, noise, parameter))
-    return model
 
 
 def clean_latents(case, model):

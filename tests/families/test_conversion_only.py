@@ -236,6 +236,48 @@ def test_appearance_half_equals_the_base_after_conversion_on_disk(name, tmp_path
         assert torch.equal(one, other)
 
 
+TIED = (
+    "LatteTransformer3DModel",
+    "EasyAnimateTransformer3DModel",
+    "Kandinsky5Transformer3DModel visual_cond",
+)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_noise_level_of_motions_own_is_one_channel_behind_it(name):
+    """Identity 1 with 2C + 1 channels in; classes that tie channels in and out say so."""
+    row, base = ROWS[name], build(name)
+    family = projections_of(base).at_noise("own")
+    if name in TIED:
+        with pytest.raises(VideoJamError, match="ties its channels in and out") as caught:
+            widen_transformer(base, noise="own")
+        assert "motion.noise: same" in caught.value.fix
+        return
+    joint, dim = widen_transformer(base, noise="own"), family.channel_dim
+    assert family.base_config(dict(joint.config)) == dict(base.config)
+
+    def block(num_channels, scale=1.0):
+        shape = list(row.shape)
+        shape[dim] = num_channels
+        return scale * noise(*shape)
+
+    narrow = [block(num) for num, _ in row.blocks]
+    wide = [
+        part
+        for x, (num, doubled) in zip(narrow, row.blocks, strict=True)
+        for part in ((x, block(num, -3.0)) if doubled else (x,))
+    ]
+    wide.insert(2, torch.full_like(block(1), 0.7))
+    expected, *_ = call(base, torch.cat(narrow, dim=dim), row.inputs)
+    both, *_ = call(joint, torch.cat(wide, dim=dim), row.inputs)
+    halves = both.chunk(2 * row.out_blocks, dim=dim)
+    assert same_as_the_base(torch.cat(halves[::2], dim=dim), expected)
+    mask = new_entries(joint, family)[f"{family.input_projection}.weight"]
+    num_in = family.num_inputs(dict(base.config))
+    num_new = family.num_doubled(dict(base.config)) * family.latent_channels(dict(base.config)) + 1
+    assert mask.float().mean().item() == pytest.approx(num_new / (num_in + num_new))
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_the_joint_config_leads_back_to_the_base(name):
     transformer = build(name)

@@ -11,16 +11,20 @@ from family_kinds import (
     PROMPTS,
     clean_latents,
     conditions,
+    fill_new_entries,
     run,
     trained,
 )
 
 from exactness import same_as_the_base
+from videojam.errors import VideoJamError
 from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
+from videojam.joint.convert import convert
 from videojam.joint.latents import join, split
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import load_model
+from videojam.motion.code import MotionCode
 from videojam.sampling.sample import sample
 from videojam.sampling.twin import sample_twin
 
@@ -145,6 +149,32 @@ def test_pipeline_under_the_hook_equals_the_explicit_loop(case, guidance):
     assert torch.allclose(out.latents, twin, atol=1e-3, rtol=1e-3)
     plain = run(case, model, guidance=Guidance(mode="none"), num_steps=2)
     assert (out.latents - plain.latents).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("lead", [1.0, 3.0])
+def test_motion_with_its_own_noise_level(case, lead, tmp_path):
+    """Identities 1 and 2 with one more input channel, and the hook against the loop where motion says something."""
+    code = MotionCode(estimator="exact", noise="own")
+    model = load_model(convert(case.base, tmp_path / "own", motion=code))
+    if lead != 1 and not model.family.prediction.startswith("flow"):
+        with pytest.raises(VideoJamError, match="not a flow model"):
+            run(case, model, guidance=Guidance(lead=lead))
+        return
+    family, config = model.family, model.pipeline.transformer.config
+    same = load_model(case.joint).pipeline.transformer
+    assert config[family.in_key] == same.config[family.in_key] + 1
+    assert config[family.out_key] == same.config[family.out_key]
+    assert type(model.pipeline.transformer) is type(same)
+    guidance = Guidance(w_text=2.0, w_motion=3.0, window=ALL, lead=lead)
+    expected = run(case, load_model(case.base), guidance=Guidance(mode="cfg", w_text=2.0)).latents
+    x, _ = split(run(case, model, guidance=guidance).latents)
+    assert (x - expected).abs().max() <= case.kind.batch_atol or same_as_the_base(x, expected)
+
+    fill_new_entries(model)
+    out = run(case, model, guidance=guidance, num_steps=2)
+    twin = sample_twin(model, PROMPTS, guidance=guidance, seeds=[3, 9], num_steps=2, **case.kind.options)
+    assert torch.allclose(out.latents, twin, atol=1e-3, rtol=1e-3)
+    assert (out.latents[:, : x.shape[1]] - expected).abs().max() > 1e-2
 
 
 def test_decoding_equals_the_stock_call(case):

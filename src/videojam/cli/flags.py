@@ -96,6 +96,10 @@ class GuidanceFlags:
         ),
     ] = None
     drop_motion: Annotated[bool, flag("No optical flow in any forward.", HOW, "--drop-motion")] = False
+    lead: Annotated[
+        float | None,
+        flag("How far motion is ahead, of a model with motion.noise: own. (default: 1)", HOW, metavar="L"),
+    ] = None
 
     def content(self) -> dict[str, Any]:
         """Return keys and values of `SampleSettings`."""

@@ -39,6 +39,9 @@ class MotionFlags:
     padding: Annotated[
         Literal["first", "last"], typer.Option(help="Which flow is doubled to have one for each frame.")
     ] = "first"
+    noise: Annotated[
+        Literal["same", "own"], typer.Option(help="Noise level of motion: that of the picture, or its own.")
+    ] = "same"
 
 
 @models_app.command()

@@ -296,7 +296,7 @@ def _cache_folder(encoders: Encoders, data: DataConfig, code: MotionCode, estima
     pipe = outline.pipeline
     facts = {
         "cache_version": CACHE_VERSION,
-        "motion": code.model_dump(mode="json"),
+        "motion": code.of_latents(),
         "estimator": estimator,
         "autoencoder": encoders.fingerprint("vae"),
         "text_encoders": [encoders.fingerprint(name) for name in ("text_encoder", "text_encoder_2")],

@@ -82,8 +82,9 @@ def open_prepared(
             length made; names the field.
     """
     facts = prepared_facts(folder)
-    stored: dict[str, Any] = {"motion": facts["motion"]}
-    asked: dict[str, Any] = {"motion": code.model_dump(mode="json")}
+    stored: dict[str, Any] = {"motion": {**facts["motion"]}}
+    stored["motion"].pop("noise", None)  # it doesn't change the latents
+    asked: dict[str, Any] = {"motion": code.of_latents()}
     if facts["max_sequence_length"] is not None and max_sequence_length is not None:
         stored["max_sequence_length"] = facts["max_sequence_length"]
         asked["max_sequence_length"] = max_sequence_length

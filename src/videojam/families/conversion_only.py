@@ -22,6 +22,10 @@ class Kandinsky5Projections(Projections):
         width = int(config[self.in_key])
         return 2 * width + 1 if config.get("visual_cond") else width
 
+    def ties_channels(self, config: Config) -> bool:
+        """With a condition the layer reads 2·in + 1 channels, so that one more can't be stated."""
+        return bool(config.get("visual_cond"))
+
 
 @dataclass(frozen=True)
 class CosmosProjections(Projections):
@@ -34,7 +38,12 @@ class CosmosProjections(Projections):
 
 @dataclass(frozen=True)
 class LatteProjections(Projections):
-    """The network may predict a variance too, `[ε, variance]`; the joint one, `[ε_x, ε_d, both variances]`."""
+    """The network may predict a variance too, `[ε, variance]`; the joint one, `[ε_x, ε_d, both variances]`.
+
+    That it does is known from the channels out being twice those in, which ties them.
+    """
+
+    is_tied: bool = True
 
     def latent_channels(self, config: Config) -> int:
         """Return the channels in; those out may be twice as many."""
@@ -46,6 +55,7 @@ class LatteProjections(Projections):
 
     def joint_config(self, config: Config) -> dict[str, Any]:
         """Return the config with all channels doubled."""
+        self._require_untied(config)
         return {**config, self.in_key: 2 * config[self.in_key], self.out_key: 2 * self.num_outputs(config)}
 
     def base_config(self, config: Config) -> dict[str, Any]:
@@ -69,7 +79,9 @@ CONVERSION_ONLY: tuple[Projections, ...] = (
     LatteProjections(
         "LatteTransformer3DModel", "pos_embed.proj", "proj_out", "c_inner", "Latte-1", SCHEDULER
     ),
-    Projections("EasyAnimateTransformer3DModel", "proj", "proj_out", "c_outer", "EasyAnimate V5.1"),
+    Projections(
+        "EasyAnimateTransformer3DModel", "proj", "proj_out", "c_outer", "EasyAnimate V5.1", is_tied=True
+    ),
     Projections("MotifVideoTransformer3DModel", "x_embedder.proj", "proj_out", "c_outer", "Motif-Video"),
     Kandinsky5Projections(
         "Kandinsky5Transformer3DModel",

@@ -55,7 +55,7 @@ class Denoising(Projections, ABC):
 
         Args:
             transformer: Base or joint transformer.
-            xd_sigma: Noised latents `[B, C or 2C, F, H, W]`.
+            xd_sigma: Noised latents `[B, C or 2C, F, H, W]`; 2C + 1 with d's noise level behind d.
             sigma: Noise level in 0..1 (the paper's time is t = 1 − σ).
             cond: Output of `encode_prompts` and `encode_image`, one row for each sample.
         """

@@ -86,9 +86,10 @@ class HunyuanVideo15Family(Family):
         """Call HunyuanVideo15Transformer3DModel without an image at timestep 1000σ; returns ε − x (and ε − d)."""
         dtype, config = transformer.dtype, transformer.config
         hidden = xd_sigma.to(dtype)
-        no_image = torch.zeros_like(hidden), torch.zeros_like(hidden[:, :1])
+        # condition and mask, in all that follows the latents
+        no_image = hidden.new_zeros(len(hidden), config.in_channels - hidden.shape[1], *hidden.shape[2:])
         return transformer(
-            hidden_states=torch.cat([hidden, *no_image], dim=1),
+            hidden_states=torch.cat([hidden, no_image], dim=1),
             # as many tokens as the stock pipeline's, all zero, which the network masks
             image_embeds=hidden.new_zeros(len(hidden), 729, config.image_embed_dim),
             timestep=(sigma * self.num_train_timesteps).to(dtype),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
+from videojam.errors import VideoJamError
 from videojam.families.stock import Config, Pipeline, Transformer
+from videojam.motion.code import Noise
 
+_Self = TypeVar("_Self", bound="Projections")
 Layout = Literal["c_inner", "c_outer"]
 
 
@@ -27,6 +30,8 @@ class Projections:
         in_key: Config key of the channels in.
         out_key: Config key of the channels out.
         doubled_blocks: Blocks of C input channels, from the first on, that get C motion channels behind them.
+        is_tied: Whether the class takes its channels out for as many as those in.
+        has_level: Whether the joint input has one more channel, right behind d: d's own noise level.
         channel_dim: Axis of the channels in the network's hidden states; latents elsewhere are `[B, C, ...]`.
         original_names: Regular expressions and what takes their place, applied in this order, which make the name
             that the original code gives to a parameter of the diffusers name; empty where they are not known.
@@ -44,6 +49,8 @@ class Projections:
     doubled_blocks: int = 1
     channel_dim: int = 1
     original_names: tuple[tuple[str, str], ...] = ()
+    is_tied: bool = False
+    has_level: bool = False
 
     @property
     def is_trained(self) -> bool:
@@ -100,16 +107,38 @@ class Projections:
         return int(config.get(self.out_key) or config[self.in_key])
 
     def joint_config(self, config: Config) -> dict[str, Any]:
-        """Return the config of the joint transformer: C channels more, in and out."""
+        """Return the config of the joint transformer: C channels more, in and out, and one more in for d's level.
+
+        Raises:
+            VideoJamError: the class ties its channels in and out, so that it can't read d's level.
+        """
+        self._require_untied(config)
         num_channels = self.latent_channels(config)
-        num_in = config[self.in_key] + self.doubled_blocks * num_channels
+        num_in = config[self.in_key] + self.doubled_blocks * num_channels + self.has_level
         return {**config, self.in_key: num_in, self.out_key: 2 * num_channels}
+
+    def _require_untied(self, config: Config) -> None:
+        if self.has_level and self.ties_channels(config):
+            raise VideoJamError(
+                expected="a transformer that can read one channel more than it predicts, for motion.noise: own",
+                found=f"{self.transformer_class}, which ties its channels in and out",
+                where="motion.noise",
+                fix="Use motion.noise: same, or a base of another class.",
+            )
 
     def base_config(self, config: Config) -> dict[str, Any]:
         """Invert `joint_config`."""
         num_channels = self.latent_channels(config) // 2
-        num_in = config[self.in_key] - self.doubled_blocks * num_channels
+        num_in = config[self.in_key] - self.doubled_blocks * num_channels - self.has_level
         return {**config, self.in_key: num_in, self.out_key: num_channels}
+
+    def at_noise(self: _Self, noise: Noise) -> _Self:
+        """Return the family of joint models whose motion has this noise level: that of x, or its own."""
+        return replace(self, has_level=noise == "own")
+
+    def ties_channels(self, config: Config) -> bool:
+        """Whether the class can't read one channel more without predicting more, or its config can't state it."""
+        return self.is_tied
 
     def vae_channels(self, config: Config) -> int | None:
         """Return the latent channels that an autoencoder's config states, if it does."""

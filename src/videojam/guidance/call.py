@@ -10,6 +10,7 @@ from videojam.families import Family
 from videojam.families.stock import Pipeline, Transformer
 from videojam.guidance.config import Guidance
 from videojam.guidance.halves import Halves
+from videojam.guidance.lead import motion_time
 from videojam.guidance.reuse import DeltaReuse
 from videojam.guidance.rules.rule import Pass, Predictions
 from videojam.guidance.trace import GuidanceTrace
@@ -29,7 +30,10 @@ class GuidedCall:
         self.config, self.rule = config, config.rule
         self.timesteps = pipe.scheduler.timesteps
         times = family.paper_times(pipe.scheduler).tolist()
-        self.trace = GuidanceTrace(times=times, mixtures=[family.mixture(1 - t) for t in times])
+        self.motion_times = [motion_time(t, config.lead) for t in times]
+        """Where d is at the start of each step."""
+        mixtures = [family.mixture(1 - t_d) for t_d in self.motion_times]
+        self.trace = GuidanceTrace(times=times, mixtures=mixtures)
         self.stacked = family.batched_cfg and scale > 1
         """Whether a pass carries the batch [unconditional, conditional]."""
         self.reuse = DeltaReuse(config.reuse_every)
@@ -64,6 +68,11 @@ class GuidedCall:
         d = halves.motion(hidden)
         d = d[d != 0].float()  # where the first frame is given, d is null there and not noise
         self.trace.std_d.append(d.std().item() if d.numel() > 1 else math.nan)
+
+    @property
+    def motion_time(self) -> float:
+        """Where d is in the step at hand, in the paper's time."""
+        return self.motion_times[self._step]
 
     def count(self, num_rows: int) -> None:
         """Count a forward of a batch with so many rows."""

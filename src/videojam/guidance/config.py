@@ -56,6 +56,13 @@ class Guidance(Strict):
         description="Compute what text and motion guidance add on every n-th step, and reuse it on the others, "
         "which cost one forward each; 1: on every step.",
     )
+    lead: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="How far d is ahead of x, of a model with motion.noise: own: 1 − t_d = (1 − t)^lead. 1: at the "
+        "same level.",
+    )
     drop_motion: bool = Field(
         False,
         description="Ablation 'w/o optical flow': d = 0 in every forward, so there is no motion branch.",

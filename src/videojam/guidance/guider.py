@@ -5,19 +5,20 @@ Guiders are experimental in diffusers and say so when one is built; the hook (`g
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.guiders.guider_utils import BaseGuidance, GuiderOutput
 
-from videojam.families import projections_of
+from videojam.families import family_of
 from videojam.families.stock import Transformer
 from videojam.guidance.config import Guidance
+from videojam.guidance.halves import Halves
 from videojam.guidance.rules.inner import RULE
 from videojam.guidance.rules.rule import Predictions
 from videojam.guidance.window import Window
-from videojam.joint.latents import null_motion
 
 TEXT, NULL_TEXT, NULL_MOTION = "pred_cond", "pred_uncond", "pred_null_motion"
 
@@ -26,7 +27,8 @@ class InnerGuidance(BaseGuidance):
     """Inner-Guidance (Eq. 8 of arXiv 2502.02492), a thin adapter of `guidance.rules.inner`.
 
     A guider's batches carry only text inputs, so the pass with null motion gets a hook on the transformer that
-    zeroes the motion channels of its input, as diffusers' `SkipLayerGuidance` does with its own hook.
+    zeroes the motion channels of its input, as diffusers' `SkipLayerGuidance` does with its own hook. A model whose
+    motion has a noise level of its own gets that of x as its level.
 
     Args:
         w_text: w1 ≥ 0; a diffusers guidance_scale is 1 + w1.
@@ -80,10 +82,11 @@ class InnerGuidance(BaseGuidance):
         return len(self.passes)
 
     def prepare_models(self, denoiser: torch.nn.Module) -> None:
-        """Begin a pass; before the one with null motion, hook the transformer."""
+        """Begin a pass: hook the transformer, whose input gets d's noise level, or null motion."""
         super().prepare_models(denoiser)
-        if self.passes[self._count_prepared - 1] == NULL_MOTION:
-            self._hook = denoiser.register_forward_pre_hook(_zero_motion, with_kwargs=True)
+        is_null = self.passes[self._count_prepared - 1] == NULL_MOTION
+        hook = partial(_joint_input, is_null=is_null)
+        self._hook = denoiser.register_forward_pre_hook(hook, with_kwargs=True)
 
     def cleanup_models(self, denoiser: torch.nn.Module) -> None:
         """End a pass."""
@@ -120,9 +123,12 @@ class InnerGuidance(BaseGuidance):
         return GuiderOutput(pred=guided, pred_cond=pred_cond, pred_uncond=pred_uncond)
 
 
-def _zero_motion(module: Transformer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Zero the motion channels of a joint transformer's input."""
-    family = projections_of(module)
-    num_channels = family.latent_channels(module.config) // 2
-    hidden = null_motion(kwargs["hidden_states"], num_channels, family.channel_dim)
-    return args, {**kwargs, "hidden_states": hidden}
+def _joint_input(module: Transformer, args: tuple[Any, ...], kwargs: dict[str, Any], is_null: bool) -> Any:
+    """Give a joint transformer null motion, or d's noise level where it reads one channel more than it got."""
+    family, hidden = family_of(module), kwargs["hidden_states"]
+    has_level = module.config[family.in_key] == hidden.shape[family.channel_dim] + 1
+    halves = Halves.of(family.at_noise("own" if has_level else "same"), module)
+    if has_level:
+        t = 1 - family.sigma_of(kwargs["timestep"].flatten()[0].float())
+        hidden = halves.input_at(hidden, float(t))
+    return args, {**kwargs, "hidden_states": halves.null(hidden) if is_null else hidden}

@@ -22,6 +22,7 @@ from videojam.families.stock import Pipeline, Transformer
 from videojam.guidance.call import GuidedCall
 from videojam.guidance.config import Guidance
 from videojam.guidance.halves import Halves
+from videojam.guidance.lead import leading, require_own_noise
 from videojam.guidance.rules.rule import Pass
 from videojam.guidance.trace import GuidanceTrace
 
@@ -57,10 +58,12 @@ def guided(
     Yields:
         The traces of the pipeline's calls, one each, filled while they run.
     """
+    require_own_noise(config.lead, family)
     hook = _Hook(pipe, family, config, is_joint)
     if config.rule.needs_weaker:
         hook.weaker = _beside(family.transformers(pipe), weaker)
     with ExitStack() as stack:
+        stack.enter_context(leading(pipe, config.lead, family.channel_dim))
         for transformer in family.transformers(pipe).values():
             stack.enter_context(hook.attached(transformer))
         yield hook.traces
@@ -155,8 +158,9 @@ class _Hook:
             call.begin_step(
                 module, scale_in_use(self.pipe, self.family, module, self.config), conditional, halves
             )
-        if self.config.drop_motion and halves is not None:
-            hidden = halves.null(hidden)
+        if halves is not None:
+            hidden = halves.input_at(hidden, call.motion_time)
+            hidden = halves.null(hidden) if self.config.drop_motion else hidden
         kwargs = {**kwargs, "hidden_states": hidden}
         if not call.reuse.fresh:
             kwargs = {key: _rows(value, "cond", call.stacked) for key, value in kwargs.items()}

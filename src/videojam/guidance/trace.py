@@ -16,7 +16,7 @@ class GuidanceTrace:
         num_evaluations: Evaluations of the network for each clip, batched or not: the cost of guidance. Plain
             CFG has two a step; 0 for a base (no hook).
         std_d: Standard deviation of the noised motion latent at the start of each step.
-        mixtures: (a, b) of x_σ = a·x + b·ε at the start of each step.
+        mixtures: (a, b) of d_σ = a·d + b·ε at the start of each step.
     """
 
     times: list[float] = field(default_factory=list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from videojam.errors import VideoJamError
@@ -45,7 +46,8 @@ def convert(
         progress: Called with a line for each file.
 
     Raises:
-        VideoJamError: base missing, broken, unknown or already joint; out exists; no room or permission.
+        VideoJamError: base missing, broken, unknown or already joint; a class that can't read d's own noise level;
+            out exists; no room or permission.
     """
     out = Path(out)
     require_new(out)
@@ -61,7 +63,8 @@ def convert(
     with written_whole(out) as temporary:
         copy_rest(folder, temporary, skip=[transformer.path for transformer in model.transformers.values()])
         for name, transformer in model.transformers.items():
-            _widen_folder(transformer, temporary / name, output_init, progress or (lambda line: None))
+            wide = replace(transformer, family=transformer.family.at_noise(record.motion.noise))
+            _widen_folder(wide, temporary / name, output_init, progress or (lambda line: None))
         save_record(record, temporary)
     return out
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from videojam.families import Projections, projections_of
 from videojam.families.projections import Layout
+from videojam.motion.code import Noise
 
 OutputInit = Literal["zero", "copy"]
 Transformer = TypeVar("Transformer", bound=torch.nn.Module)
@@ -20,6 +21,7 @@ def widen_input(
     layout: Layout = "c_outer",
     num_positions: int = 1,
     num_blocks: int = 1,
+    has_level: bool = False,
 ) -> Tensor:
     """Insert C zero columns for d right after the C columns of x; what follows (image-to-video) stays behind.
 
@@ -29,6 +31,7 @@ def widen_input(
         layout: Order of a linear layer's columns: (c, p) or (p, c).
         num_positions: P of a linear layer.
         num_blocks: Blocks of C channels, from the first on, that get zero columns behind them.
+        has_level: Whether one more zero column follows d's, for its own noise level.
     """
     kernel = weight.shape[2:]
     num_positions = num_positions if weight.ndim == 2 else kernel.numel()
@@ -37,6 +40,8 @@ def widen_input(
     columns = weight.reshape(-1, *((num_in, num_positions) if dim == 1 else (num_positions, num_in)))
     *blocks, rest = columns.split([num_channels] * num_blocks + [num_in - num_blocks * num_channels], dim=dim)
     doubled = [part for block in blocks for part in (block, torch.zeros_like(block))]
+    if has_level:
+        doubled.insert(2, torch.zeros_like(blocks[0].narrow(dim, 0, 1)))
     wide = torch.cat([*doubled, rest], dim=dim).flatten(1)
     return wide.reshape(len(weight), -1, *kernel)
 
@@ -67,15 +72,18 @@ def widened_tensor(
     num_channels = family.latent_channels(config)
     if name == family.input_weight:
         num_positions = family.num_positions(config)
+        num_blocks = family.num_doubled(config)
         return widen_input(
-            tensor, num_channels, family.input_layout, num_positions, family.num_doubled(config)
+            tensor, num_channels, family.input_layout, num_positions, num_blocks, family.has_level
         )
     if name in family.output_parameters:
         return widen_output(tensor, num_channels, family.output_layout, init)
     return tensor
 
 
-def widen_transformer(transformer: Transformer, output_init: OutputInit = "zero") -> Transformer:
+def widen_transformer(
+    transformer: Transformer, output_init: OutputInit = "zero", noise: Noise = "same"
+) -> Transformer:
     """Return the joint transformer of a base one: a new instance of the same stock class, with 2C channels.
 
     The appearance half of its output equals the base's exactly, whatever the (finite) motion input.
@@ -83,8 +91,12 @@ def widen_transformer(transformer: Transformer, output_init: OutputInit = "zero"
     Args:
         transformer: Base transformer in memory; it isn't changed and shares no memory with the result.
         output_init: How the motion rows of the output projection start.
+        noise: Noise level of d; with its own the class reads 2C + 1 channels and predicts 2C.
+
+    Raises:
+        VideoJamError: the class can't read d's own noise level.
     """
-    family = projections_of(transformer)
+    family = projections_of(transformer).at_noise(noise)
     config: dict[str, Any] = dict(transformer.config)  # type: ignore[arg-type]
     joint = type(transformer).from_config(family.joint_config(config))  # type: ignore[attr-defined]
     state = {

@@ -6,7 +6,7 @@ import gc
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +16,10 @@ from accelerate import init_empty_weights
 
 from videojam import fingerprints
 from videojam.errors import VideoJamError
-from videojam.families import FAMILIES, family_of
+from videojam.families import FAMILIES
 from videojam.models.check import read_json, require_pipeline
 from videojam.models.folder import open_folder
-from videojam.models.load import LoadedModel, with_image
+from videojam.models.load import LoadedModel, family_at, with_image
 from videojam.models.record import load_defaults, load_record
 from videojam.models.resolve import resolve
 
@@ -214,8 +214,8 @@ def _load(source: str | Path, part: Part, configs_only: bool = False) -> LoadedM
     pipe: Any = _from_pretrained(folder, part, [name for name in components if name not in transformers])
     for name, class_name in transformers.items():
         setattr(pipe, name, _config_only(folder / name, class_name))
-    model = LoadedModel(pipe, family_of(pipe), load_record(folder), load_defaults(folder), str(source))
-    return replace(model, family=family_of(pipe))
+    record = load_record(folder)
+    return LoadedModel(pipe, family_at(pipe, record), record, load_defaults(folder), str(source))
 
 
 def _from_pretrained(folder: Path, part: Part, names: list[str]) -> Any:

@@ -115,10 +115,9 @@ def open_folder(folder: Path, *, configs_only: bool = False) -> ModelFolder:
             where=str(folder),
             fix="Give the folder in diffusers' layout that holds one of the two; " + COPY_AGAIN,
         )
-    headers = () if configs_only else read_headers(folder)
-    return ModelFolder(
-        folder, None, {"": _transformer(folder, headers, configs_only)}, {}, None, load_record(folder)
-    )
+    headers, record = () if configs_only else read_headers(folder), load_record(folder)
+    transformer = _transformer(folder, headers, configs_only, record)
+    return ModelFolder(folder, None, {"": transformer}, {}, None, record)
 
 
 def _open_pipeline(folder: Path, configs_only: bool) -> ModelFolder:
@@ -130,20 +129,25 @@ def _open_pipeline(folder: Path, configs_only: bool) -> ModelFolder:
         projections_of(
             components[denoisers[0]] if denoisers else "no transformer"
         )  # raises, listing known classes
-    vae = folder / "vae" / "config.json"
+    vae, record = folder / "vae" / "config.json", load_record(folder)
     return ModelFolder(
         path=folder,
         pipeline_class=read_json(folder / "model_index.json").get("_class_name"),
-        transformers={name: _transformer(folder / name, headers[name], configs_only) for name in names},
+        transformers={
+            name: _transformer(folder / name, headers[name], configs_only, record) for name in names
+        },
         others={name: found for name, found in headers.items() if name not in names},
         vae_config=read_json(vae) if vae.is_file() else None,
-        record=load_record(folder),
+        record=record,
     )
 
 
-def _transformer(path: Path, headers: tuple[Header, ...], configs_only: bool) -> TransformerFolder:
+def _transformer(
+    path: Path, headers: tuple[Header, ...], configs_only: bool, record: MotionRecord | None
+) -> TransformerFolder:
     config = read_json(path / "config.json")
     family = projections_of(str(config.get("_class_name", "no _class_name")))
+    family = family.at_noise("same" if record is None else record.motion.noise)
     _check_config(config, family, path / "config.json")
     if "quantization_config" in config:
         raise quantised(path, "a quantised checkpoint")

@@ -88,8 +88,8 @@ def load_model(
     opened.is_joint()  # refuses a mixture before anything is loaded
     dtype = torch_dtype or (torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16)
     pipe = _load_pipeline(folder, dtype)
-    family = family_of(pipe)
     record = opened.record
+    family = family_at(pipe, record)
     _check_whole(pipe, opened)
     _check_record(pipe, family, record, folder)
     if record is not None:
@@ -161,7 +161,12 @@ def with_image(model: LoadedModel) -> LoadedModel:
             where=model.source,
             fix="Leave the image out, or take an image-to-video base.",
         )
-    return replace(model, pipeline=pipe, family=family_of(pipe))
+    return replace(model, pipeline=pipe, family=family_at(pipe, model.record))
+
+
+def family_at(pipe: Pipeline, record: MotionRecord | None) -> Family:
+    """Return a pipeline's family, as its motion record says whether d has a noise level of its own."""
+    return family_of(pipe).at_noise("same" if record is None else record.motion.noise)
 
 
 def _check_record(pipe: Pipeline, family: Family, record: MotionRecord | None, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from videojam.motion.colours import STYLES
 from videojam.strict import Strict
+
+Noise = Literal["same", "own"]
+"""Noise level of d: that of x, or one of its own."""
 
 
 class MotionCode(Strict):
@@ -41,6 +44,11 @@ class MotionCode(Strict):
     )
     gain: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Factor on the motion's latents; the paper's is 1."
+    )
+    noise: Noise = Field(
+        "same",
+        description="Noise level of d: same as x's (paper), or its own, drawn apart in training, which the network "
+        "reads as one more input channel.",
     )
 
     def full_scale_px(self, height: int, width: int) -> float:
@@ -89,6 +97,10 @@ class MotionCode(Strict):
         """
         return self.draw(torch.zeros(1, 2, height, width))[:1]
 
+    def of_latents(self) -> dict[str, Any]:
+        """Return what of the code decides a clip's latents: everything except the noise level."""
+        return self.model_dump(mode="json", exclude={"noise"})
+
     @property
     def blend(self) -> str:
         """CSS blend mode in which a motion video over its clip leaves what is still unchanged."""
@@ -96,4 +108,5 @@ class MotionCode(Strict):
 
     def __str__(self) -> str:
         """Say in words how flow is measured and drawn."""
-        return f"flow by {self.estimator}, style {self.style}, scale {self.scale:g}, curve {self.curve}"
+        own = "" if self.noise == "same" else ", noise level of its own"
+        return f"flow by {self.estimator}, style {self.style}, scale {self.scale:g}, curve {self.curve}{own}"

@@ -10,7 +10,7 @@ from torch import Tensor
 from videojam.families import Conditioning, Family
 from videojam.families.stock import Transformer
 from videojam.joint.batch import Batch
-from videojam.joint.latents import join, null_motion
+from videojam.joint.latents import join, null_motion, with_level
 from videojam.objective.draws import Draws
 from videojam.objective.loss import half_losses
 from videojam.objective.moving import MovingWeight
@@ -39,25 +39,36 @@ class Denoiser:
     def losses(self, batch: Batch, draws: Draws) -> list[Tensor]:
         """Return [appearance loss] or [appearance loss, motion loss], each `[B]`.
 
-        Both halves share the time; their noises are independent. Where motion is dropped, the network's
-        motion input is zeros (not a noised zero), and both targets stay. Frames that are given (timestep 0) are
-        outside both losses.
+        Both halves share the time, unless d has a noise level of its own; their noises are independent. Where
+        motion is dropped, the network's motion input is zeros (not a noised zero), and both targets stay. Frames
+        that are given (timestep 0) are outside both losses.
         """
         family = self.family
         text = self.replace_text(batch.text, draws.drop_text)
         num_given = family.num_given_frames(text)
-        x_noised = family.noised(batch.x, draws.eps_x, draws.sigma)
         target = family.target(batch.x, draws.eps_x, draws.sigma)
         if not self.is_joint:
-            prediction = family.denoise(self.transformer, x_noised, draws.sigma, text)
+            prediction = family.denoise(self.transformer, self.noised(batch, draws), draws.sigma, text)
             weight = None if self.moving is None else self.moving.of(batch.d)[:, :, num_given:]
             return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 1, weight=weight)
-        xd = join(x_noised, family.noised(batch.d, draws.eps_d, draws.sigma))
+        target = join(target, family.target(batch.d, draws.eps_d, self._sigma_d(draws)))
+        prediction = family.denoise(self.transformer, self.noised(batch, draws), draws.sigma, text)
+        return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 2)
+
+    def noised(self, batch: Batch, draws: Draws) -> Tensor:
+        """Return what the network reads: x_t; of a joint model [x_t, d_t], with t_d behind if d has its own level."""
+        family = self.family
+        x = family.noised(batch.x, draws.eps_x, draws.sigma)
+        if not self.is_joint:
+            return x
+        sigma_d = self._sigma_d(draws)
+        xd = join(x, family.noised(batch.d, draws.eps_d, sigma_d))
         dropped = draws.drop_motion.reshape(-1, *[1] * (xd.ndim - 1))
         xd = torch.where(dropped, null_motion(xd), xd)
-        target = join(target, family.target(batch.d, draws.eps_d, draws.sigma))
-        prediction = family.denoise(self.transformer, xd, draws.sigma, text)
-        return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 2)
+        return with_level(xd, 1 - sigma_d) if family.has_level else xd
+
+    def _sigma_d(self, draws: Draws) -> Tensor:
+        return draws.sigma_d if self.family.has_level else draws.sigma
 
     def replace_text(self, text: Conditioning, dropped: Tensor) -> Conditioning:
         """Put the null text into the dropped rows; an image condition has no null and stays."""

@@ -25,6 +25,7 @@ class Draws:
         eps_d: Noise of the motion latents, independent of it.
         drop_text: Samples whose text is null.
         drop_motion: Samples whose motion input is null.
+        sigma_d: Noise levels of d, for a model whose motion has its own.
     """
 
     sigma: Float[Tensor, " b"]
@@ -32,6 +33,7 @@ class Draws:
     eps_d: Float[Tensor, " b *shape"]
     drop_text: Bool[Tensor, " b"]
     drop_motion: Bool[Tensor, " b"]
+    sigma_d: Float[Tensor, " b"]
 
     def rows(self, rows: list[int]) -> Draws:
         """Return some samples' share."""
@@ -78,6 +80,7 @@ def draw(
         eps_d=noise("eps_d"),
         drop_text=rand("text") < config.text_dropout,
         drop_motion=rand("motion") < config.motion_dropout,
+        sigma_d=rand("t_d"),  # uniform, as sampling is long at d's clean end where d leads
     )
 
 
@@ -120,11 +123,11 @@ def sample_t_within(
 
 
 def fixed_draws(first: int, num: int, t: float, shape: tuple[int, ...]) -> Draws:
-    """Return noise that depends only on the clip's number, at one time, with nothing dropped."""
+    """Return noise that depends only on the clip's number, at one time for both halves, with nothing dropped."""
 
     def noise(name: str) -> Tensor:
         rows = [torch.randn(shape, generator=generator_of(HELDOUT_SEED, first + i, name)) for i in range(num)]
         return torch.stack(rows)
 
-    never = torch.zeros(num, dtype=torch.bool)
-    return Draws(torch.full((num,), 1 - t), noise("heldout_x"), noise("heldout_d"), never, never)
+    never, sigma = torch.zeros(num, dtype=torch.bool), torch.full((num,), 1 - t)
+    return Draws(sigma, noise("heldout_x"), noise("heldout_d"), never, never, sigma)

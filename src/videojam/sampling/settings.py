@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from videojam.errors import VideoJamError
 from videojam.guidance.config import PRESETS, Guidance, Mode, MotionOn, Weight
+from videojam.guidance.lead import require_own_noise
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT, rule_of
 from videojam.guidance.window import AsWindow, Window, parse_window
 from videojam.keyvalue import explained, fitted
@@ -20,7 +21,7 @@ SHORT_NAMES = {"steps": "num_steps", "frames": "num_frames"}
 """Keys as the command line and the arms of a bench write them."""
 OF_MOTION = ("w_motion", "motion_on", "window", "batched", "preset")
 """Fields of guidance that only a rule with a branch of its own reads."""
-OF_GUIDANCE = ("mode", "w_text", "w_auto", *OF_MOTION[:-1], "reuse_every", "drop_motion")
+OF_GUIDANCE = ("mode", "w_text", "w_auto", *OF_MOTION[:-1], "reuse_every", "lead", "drop_motion")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -49,6 +50,10 @@ class SampleSettings(Strict):
     )
     motion_on: MotionOn | None = Field(None, description="What w2 guides: both halves or only appearance.")
     drop_motion: bool | None = Field(None, description="No optical flow in any forward.")
+    lead: Positive | None = Field(
+        None,
+        description="How far d is ahead of x, where motion.noise is own: 1 − t_d = (1 − t)^lead.",
+    )
     reuse_every: Count | None = Field(None, description="Compute what guidance adds on every n-th step only.")
     batched: bool | None = Field(None, description="Run the null-motion branch in one batch with its pass.")
     num_steps: Count | None = Field(None, description="Sampling steps.")
@@ -204,7 +209,8 @@ def unread(mode: str, drop_motion: bool = False) -> set[str]:
     """Return the fields of guidance that a rule doesn't read."""
     rule = rule_of(mode)
     has_branch = rule.needs_weaker or (rule.branch is not None and not drop_motion)
-    return {"w_text", "w_motion", "w_auto"} - set(rule.weights) | (set() if has_branch else set(OF_MOTION))
+    fields = {"w_text", "w_motion", "w_auto"} - set(rule.weights) | (set() if has_branch else set(OF_MOTION))
+    return fields | {"lead"} if drop_motion else fields
 
 
 def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> Guidance:
@@ -214,6 +220,7 @@ def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> Guidance:
     mode = settings.mode or (JOINT_DEFAULT if has_motion else BASE_DEFAULT)
     _refuse_motion_of_base(model, mode, asked | settings.of_preset)
     _refuse_unread(model, mode, asked | preset)
+    require_own_noise(settings.lead or 1.0, model.family, model.source)
     weights = {name: getattr(model.defaults, name) for name in ("w_text", "w_motion")}
     weights["w_text"] = model.family.default_w_text if weights["w_text"] is None else weights["w_text"]
     given = {name: value for name, value in weights.items() if value is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from videojam.families import Conditioning, Family
+from videojam.families.denoising import Generators
 from videojam.families.first_frame import restarted, video_of_image
 from videojam.guidance.config import Guidance
+from videojam.guidance.lead import motion_scheduler, motion_time
 from videojam.guidance.reuse import DeltaReuse
 from videojam.guidance.rules.rule import Predictions
-from videojam.joint.latents import join, null_motion, split
+from videojam.joint.latents import join, null_motion, split, with_level
 from videojam.models.load import LoadedModel, with_image
 from videojam.sampling.checks import upright
 from videojam.sampling.request import build_request
@@ -67,23 +69,26 @@ def sample_twin(
         text, null_text = {**text, **condition}, {**null_text, **condition}
     with scheduled(pipe, resolved.schedule, resolved.shift):
         family.set_timesteps(pipe, resolved.num_steps, latents)
-        take_step = family.stepper(pipe.scheduler, request.generators)
+        take_step = _stepper(model, request.generators, guidance.lead)
         times = family.paper_times(pipe.scheduler).tolist()
         motion_steps = guidance.window.steps(times)
         reuse = DeltaReuse(guidance.reuse_every)
         first = 0 if start is None else start.step
         if start is not None and first > 0:
-            latents = _noised_to(family, start.clean.to(latents), latents, times, first)
+            latents = _noised_to(family, start.clean.to(latents), latents, times, first, guidance.lead)
         for step, timestep in enumerate(pipe.scheduler.timesteps):
             if step < first:
                 continue
             transformer = family.transformer_at(pipe, float(timestep))
             sigma = family.sigma_of(timestep).expand(len(latents))
 
+            t_d = motion_time(times[step], guidance.lead)
+
             def predict(
-                latents: Tensor, cond: Any, model: Any = transformer, sigma: Tensor = sigma
+                latents: Tensor, cond: Any, model: Any = transformer, sigma: Tensor = sigma, t_d: float = t_d
             ) -> Tensor:
-                return family.denoise(model, latents, sigma, cond)
+                seen = with_level(latents, t_d) if family.has_level else latents
+                return family.denoise(model, seen, sigma, cond)
 
             name = next(n for n, module in family.transformers(pipe).items() if module is transformer)
             predict_weaker = partial(predict, model=weaker.get(name))
@@ -100,12 +105,36 @@ def sample_twin(
     return family.finished(latents, condition)
 
 
-def _noised_to(family: Family, clean: Tensor, noise: Tensor, times: list[float], step: int) -> Tensor:
+def _stepper(
+    model: LoadedModel, generators: Generators, lead: float
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return a function of (prediction, timestep, latents) that takes one step, d's at its own level if it leads."""
+    pipe, family = model.pipeline, model.family.for_sampling()
+    step_x = family.stepper(pipe.scheduler, generators)
+    if lead == 1:
+        return step_x
+    step_d = family.stepper(motion_scheduler(pipe.scheduler, lead), generators)
+
+    def step(prediction: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+        (u_x, u_d), (x, d) = split(prediction), split(latents)
+        return join(step_x(u_x, timestep, x), step_d(u_d, timestep, d))
+
+    return step
+
+
+def _noised_to(
+    family: Family, clean: Tensor, noise: Tensor, times: list[float], step: int, lead: float
+) -> Tensor:
     """Noise clean latents to the time at which a step starts; after the last step nothing is left to noise."""
     if step >= len(times):
         return clean
-    sigma = torch.full((len(clean),), 1 - times[step], device=clean.device)
-    return family.noised(clean, noise, sigma)
+    t = times[step]
+    sigma = torch.full((len(clean),), 1 - t, device=clean.device)
+    if lead == 1:
+        return family.noised(clean, noise, sigma)
+    (x, d), (eps_x, eps_d) = split(clean), split(noise)
+    sigma_d = torch.full_like(sigma, 1 - motion_time(t, lead))
+    return join(family.noised(x, eps_x, sigma), family.noised(d, eps_d, sigma_d))
 
 
 def guided_velocity(

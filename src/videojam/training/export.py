@@ -13,9 +13,10 @@ from videojam.files import written_whole
 from videojam.joint.convert import copy_rest
 from videojam.joint.widen import OutputInit, widen_transformer
 from videojam.models.check import read_json
-from videojam.models.load import LoadedModel
+from videojam.models.load import LoadedModel, family_at
 from videojam.models.record import FINGERPRINT_NAME, RECORD_NAME, MotionRecord, save_record
 from videojam.models.resolve import resolve
+from videojam.motion.code import Noise
 from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
 
 
@@ -55,7 +56,6 @@ def export_model(
     """
     import diffusers
 
-    from videojam.families import family_of
     from videojam.models.record import load_defaults
 
     folder, out = resolve(destination.base), destination.folder
@@ -68,13 +68,13 @@ def export_model(
         pipe = pipeline_class.from_pretrained(folder, **parts)
         written = {component: transformer}
         if record is not None:
-            written |= _widened_others(pipe, component, destination.output_init)
+            written |= _widened_others(pipe, component, destination.output_init, record.motion.noise)
         for module in written.values():
             for parameter in module.parameters():
                 parameter.data = parameter.data.to(dtype).float()
         copy_rest(folder, temporary, skip=[folder / name for name in written])
         (temporary / RECORD_NAME).unlink(missing_ok=True)
-        model = LoadedModel(pipe, family_of(pipe), record, load_defaults(folder), str(out))
+        model = LoadedModel(pipe, family_at(pipe, record), record, load_defaults(folder), str(out))
         save_fingerprint(model, temporary)
         for name, module in written.items():
             module.to(dtype).save_pretrained(temporary / name)
@@ -91,13 +91,13 @@ def export_model(
     return report
 
 
-def _widened_others(pipe: Any, component: str, output_init: OutputInit) -> dict[str, Any]:
+def _widened_others(pipe: Any, component: str, output_init: OutputInit, noise: Noise) -> dict[str, Any]:
     """Convert the experts that the run didn't train, in the pipeline, where they are still the base's."""
     from videojam.families import family_of
 
     family = family_of(pipe)
     others = {
-        name: widen_transformer(cast(torch.nn.Module, module), output_init)
+        name: widen_transformer(cast(torch.nn.Module, module), output_init, noise)
         for name, module in family.transformers(pipe).items()
         if name != component and not family.is_joint(module.config, pipe.vae.config)
     }

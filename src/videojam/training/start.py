@@ -77,9 +77,10 @@ def begin(
     if config.parallel.kind != "fsdp":  # which moves a block at a time, to cut it
         place(transformer, device, keep_blocks=config.offload_blocks is not None)
     is_joint = config.method == "videojam"
-    masks = new_entries(transformer, base.family) if is_joint else {}
-    sigma_range = base.family.sigma_range(base.pipeline, component)
-    denoiser = Denoiser(transformer, base.family, is_joint, data.null_text, sigma_range, moving)
+    family = base.family.at_noise(config.motion.noise) if is_joint else base.family
+    masks = new_entries(transformer, family) if is_joint else {}
+    sigma_range = family.sigma_range(base.pipeline, component)
+    denoiser = Denoiser(transformer, family, is_joint, data.null_text, sigma_range, moving)
     return Start(base, component, denoiser, masks, data)
 
 

@@ -56,10 +56,10 @@ def load_trained(config: TrainConfig, folder: ModelFolder, component: str) -> An
         component: Name of the transformer.
 
     Raises:
-        VideoJamError: a tensor is missing.
+        VideoJamError: a tensor is missing, or the class can't read d's own noise level.
     """
     stored = folder.transformers[component]
-    family = stored.family
+    family = stored.family.at_noise(config.motion.noise)
     widen = config.method == "videojam" and not folder.is_joint()
     joint = family.joint_config(stored.config) if widen else stored.config
 

@@ -58,7 +58,7 @@ def test_w_star_of_a_model_whose_lack_is_known(tiny_wan, a, b, of_motion, of_tex
     x = torch.randn(4, 4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     text = {"encoder_hidden_states": torch.ones(4, 5, 6)}
     zeros, never = torch.zeros_like(x), torch.zeros(4, dtype=torch.bool)
-    draws = Draws(torch.full((4,), SIGMA), zeros, zeros, never, never)
+    draws = Draws(torch.full((4,), SIGMA), zeros, zeros, never, never, torch.full((4,), SIGMA))
     null = {"encoder_hidden_states": torch.zeros(1, 5, 6)}
     found = condition_products(Denoiser(transformer, family, True, null), Batch(x, x, text), draws)
     for name, push, expected in (("motion", a, of_motion), ("text", b, of_text)):

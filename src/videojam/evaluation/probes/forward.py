@@ -55,4 +55,4 @@ def draws_of(clips: list[ProbeClip], x: Tensor, t: float, seed: int) -> Draws:
 
     never = torch.zeros(len(clips), dtype=torch.bool)
     sigma = torch.full((len(clips),), 1 - t)
-    return Draws(sigma, noise("eps_x"), noise("eps_d"), never, never).to(x.device)
+    return Draws(sigma, noise("eps_x"), noise("eps_d"), never, never, sigma).to(x.device)

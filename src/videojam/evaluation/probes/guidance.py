@@ -18,7 +18,7 @@ from videojam.evaluation.probes.record import Row, check_finite
 from videojam.evaluation.probes.run import Probe, Progress
 from videojam.families import Conditioning
 from videojam.joint.batch import Batch
-from videojam.joint.latents import join, null_motion, split
+from videojam.joint.latents import null_motion, split
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
 from videojam.objective.denoiser import Denoiser
@@ -117,9 +117,7 @@ def condition_products(
     """
     family, sigma = denoiser.family, draws.sigma
     given = family.num_given_frames(batch.text)
-    latents = family.noised(batch.x, draws.eps_x, sigma)
-    if denoiser.is_joint:
-        latents = join(latents, family.noised(batch.d, draws.eps_d, sigma))
+    latents = denoiser.noised(batch, draws)
 
     def appearance(latents: torch.Tensor, text: Conditioning) -> torch.Tensor:
         prediction = family.denoise(denoiser.transformer, latents, sigma, text).float()
@@ -130,7 +128,8 @@ def condition_products(
     lack = family.target(batch.x, draws.eps_x, sigma)[:, :, given:].float() - u
     pushes = {"text": u - appearance(latents, null)}
     if denoiser.is_joint:
-        pushes["motion"] = u - appearance(null_motion(latents), batch.text)
+        blind = null_motion(latents, has_level=family.has_level)
+        pushes["motion"] = u - appearance(blind, batch.text)
     found = {name: push_products(lack, push) for name, push in pushes.items()}
     return {name: (part.tolist(), whole.tolist()) for name, (part, whole) in found.items()}
 

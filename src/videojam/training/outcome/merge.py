@@ -99,7 +99,7 @@ def _with_lora(source: str | Path, lora: Path, settings: ExportSettings, parts: 
         )
     transformer = cast(torch.nn.Module, transformers[component])
     if not base.is_joint:
-        transformer = widen_transformer(transformer, record.output_init)
+        transformer = widen_transformer(transformer, record.output_init, record.motion.noise)
     load_lora(transformer, lora)
     destination = Destination(str(source), parts / "model", settings.save_dtype, record.output_init)
     export_model(destination, plain_copy(transformer, fuse=True), component, record)
