@@ -32,7 +32,7 @@ def test_shares_of_every_run_are_those_of_its_flags(results):
     for run, result in results.items():
         for name, row in result["coherent"].items():
             arm, _, rule = name.partition(" ")
-            values = coherent(run, arm, rule or "plain", result["noise"])
+            values = coherent(run, arm, rule or "plain", row["noise"])
             assert row["mean"] == round(100 * float(values.mean()), 1), (run, name)
 
 

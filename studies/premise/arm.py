@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from studies.premise.config import ArmConfig
-from studies.premise.model import has_own_noise, is_joint, predict, with_level
+from studies.premise.model import has_own_noise, is_joint, predict
 from studies.premise.muon import StackedMuon
 from studies.premise.testbed import Bed, seed_of
+from videojam.joint.latents import with_level
 
 SUMS = ("appearance", "motion", "clipped")
 
@@ -109,7 +110,7 @@ class Arm:
                 level = sigma_d[:, None, None, None, None]
             noised = torch.cat([noised, d.lerp(eps_d, level) * kept[:, None, None, None, None]], dim=1)
             if self.has_own_noise:
-                noised = with_level(noised, (1 - sigma_d) * kept)
+                noised = with_level(noised, 1 - sigma_d)
         with torch.autocast(
             bed.device.type, torch.bfloat16, enabled=bed.device.type == "cuda", cache_enabled=False
         ):

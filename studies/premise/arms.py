@@ -5,10 +5,10 @@ from __future__ import annotations
 from studies.premise.arm import Arm
 from studies.premise.config import ArmConfig
 from studies.premise.heldout import NUM_CLIPS, make_heldout
-from studies.premise.model import widen
 from studies.premise.rules import Rule
 from studies.premise.run import Run, arguments
 from studies.premise.train import Plan, train_arms
+from videojam.joint.widen import widen_transformer
 
 ARMS: dict[str, dict[str, object]] = {
     "control": {},
@@ -37,7 +37,9 @@ def train_fine_tunes(
     for name in names:
         config = ArmConfig.model_validate({"name": f"{name}.{base}.s{seed}", "seed": seed, **ARMS[name]})
         model = run.model(base).requires_grad_(True)
-        arms.append(Arm(config, run.bed, widen(model, config.noise) if config.kind == "joint" else model))
+        if config.kind == "joint":
+            model = widen_transformer(model, noise=config.noise)
+        arms.append(Arm(config, run.bed, model))
     return train_arms(arms, run.folder, plan, make_heldout(run.bed, num_heldout), compiled)
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from studies.premise.model import is_joint
@@ -37,6 +38,8 @@ JOINT_RULES = (
     Rule(w_text=5.0, w_motion=2.0),
     Rule(w_text=3.0),
     Rule(null_motion=True),
+    Rule(w_text=1.0, null_motion=True),
+    Rule(w_text=3.0, null_motion=True),
     Rule(w_motion=2.0, on="appearance"),
     Rule(w_motion=2.0, window=(0.0, 0.3)),
     Rule(w_motion=2.0, window=(0.3, 1.0)),
@@ -81,13 +84,18 @@ def rules_of(run: Run, name: str) -> tuple[Rule, ...]:
 def sample_model(run: Run, name: str, rules: tuple[Rule, ...], num: int, noise_seed: int) -> None:
     """Sample a model under rules; writes its clips with the judge's flags, and the flags on their own.
 
-    The files are `NAME.nSEED.clips.safetensors` and `NAME.nSEED.flags.safetensors`.
+    The files are `NAME.nSEED.clips.safetensors` and `NAME.nSEED.flags.safetensors`. They are written after each
+    rule, and a rule that is in them is not sampled again.
     """
     model, weaker = run.model(name), run.weaker(name)
     bed = run.bed.with_gain(run.arm(name).gain)
     helper = run.model(weaker) if weaker else None
-    tensors: dict[str, Tensor] = {}
+    clips_path = clips_file(run.folder, name, noise_seed)
+    tensors: dict[str, Tensor] = load_file(clips_path) if clips_path.exists() else {}
     for rule in rules:
+        if f"{rule.name}/coherent" in tensors:
+            run.log(f"{name} {rule.name}: as found")
+            continue
         if rule.w_auto and helper is None:
             run.log(f"{name} {rule.name}: not sampled, no snapshot to lead away from")
             continue
@@ -100,10 +108,15 @@ def sample_model(run: Run, name: str, rules: tuple[Rule, ...], num: int, noise_s
             tensors[f"{rule.name}/motion"] = clips.motion[:NUM_MOTION_KEPT].cpu()
         tensors |= {f"{rule.name}/{key}": flag for key, flag in flags.items()}
         run.log(f"{name} {rule.name}: {_shares(flags)} in {time.monotonic() - started:.1f} s")
-    clips_path = clips_file(run.folder, name, noise_seed)
-    write_tensors(clips_path, {key: value.contiguous() for key, value in tensors.items()})
+        _write(clips_path, {key: value.contiguous() for key, value in tensors.items()})
+
+
+def _write(clips_path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write clips with their flags, and the flags on their own."""
+    write_tensors(clips_path, tensors)
     flags_only = {key: value for key, value in tensors.items() if not key.endswith(("/video", "/motion"))}
-    write_tensors(clips_path.with_name(f"{name}.n{noise_seed}.flags.safetensors"), flags_only)
+    flags_name = clips_path.name.replace(".clips.", ".flags.")
+    write_tensors(clips_path.with_name(flags_name), flags_only)
 
 
 def clips_file(folder: Path, name: str, noise_seed: int) -> Path:
@@ -121,10 +134,16 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", required=True, help="Names without .safetensors.")
     parser.add_argument("--clips", type=int, default=512, help="Clips of each rule.")
     parser.add_argument("--noise", type=int, default=0, help="Seed of the noise.")
+    parser.add_argument(
+        "--rules", nargs="*", metavar="NAME", help="e.g. w1=3_w2=2; a model's others are left out."
+    )
     options = parser.parse_args()
     run = Run(options.out)
     for name in options.models:
-        sample_model(run, name, rules_of(run, name), options.clips, options.noise)
+        rules = rules_of(run, name)
+        if options.rules:
+            rules = tuple(rule for rule in rules if rule.name in options.rules)
+        sample_model(run, name, rules, options.clips, options.noise)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from typing import cast
 import torch
 
 from studies.premise.arm import Arm
+from studies.premise.meter import Marks
 from videojam.families.stock import Transformer
 
 NUM_WARM = 4
+NUM_MARKED = 200
+"""Steps by which the use of the device is measured."""
 
 
 class Runner:
@@ -18,11 +21,13 @@ class Runner:
 
     Attributes:
         how: In words, how the step is run: eager, captured, compiled and captured.
+        marks: On a GPU, begin and end of the first steps, by events.
     """
 
     def __init__(self, arm: Arm, compiled: bool, say: Callable[[str], None] = print) -> None:
         """Warm the step up and capture it; what doesn't work on this machine is said and done without."""
         self.arm, self.how = arm, "eager"
+        self.marks: list[Marks] = []
         model = cast(Transformer, arm.model)
         self._run: Callable[[], None] = arm.step
         if arm.bed.device.type != "cuda":
@@ -60,8 +65,13 @@ class Runner:
             self._run()
         else:
             with torch.cuda.stream(self.stream):
+                begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                begin.record()
                 self.arm.set_step(self.arm.num_steps, rate)
                 self._run()
+                end.record()
+            if len(self.marks) < NUM_MARKED:
+                self.marks.append((begin, end))
         self.arm.num_steps += 1
 
     def _warm(self) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from studies.premise.model import has_own_noise, is_joint, predict, with_level
+from studies.premise.model import has_own_noise, is_joint, predict
 from studies.premise.testbed import Bed, generator_of
 from videojam.evaluation.probes.direction import push_products
+from videojam.joint.latents import with_level
 from videojam.world.grid import Clips
 
 TIMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -113,7 +114,7 @@ def _errors(
         motion = (t * d + (1 - t) * data.eps_d) * (not null_motion)
         latents = torch.cat([latents, motion], dim=1)
     if has_own_noise(model):
-        latents = with_level(latents, (1 - sigma) * (not null_motion))
+        latents = with_level(latents, 1 - sigma)
     prediction = predict(model, latents, sigma, data.text)
     error = (prediction[:, :3] - (data.eps_x - x)).square()
     if not is_joint(model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from diffusers.models import WanTransformer3DModel
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from studies.premise.config import ModelConfig
 from videojam.families.stock import Transformer
-from videojam.joint.widen import widen_transformer
 
 NUM_CHANNELS = 3
 
@@ -41,35 +40,6 @@ def make_base(config: ModelConfig, seed: int) -> WanTransformer3DModel:
         for block in model.blocks:
             block.scale_shift_table.zero_()
     return model
-
-
-def widen(base: torch.nn.Module, noise: Literal["same", "own"]) -> torch.nn.Module:
-    """Return the joint model of a base: 2C channels in and out.
-
-    With noise of d's own one more channel comes in, behind d: t_d, with zero weights at the start.
-    """
-    joint = cast(WanTransformer3DModel, widen_transformer(base))
-    if noise == "same":
-        return joint
-    own = WanTransformer3DModel.from_config({**joint.config, "in_channels": 2 * NUM_CHANNELS + 1})
-    state = joint.state_dict()
-    weight = state["patch_embedding.weight"]
-    state["patch_embedding.weight"] = torch.cat([weight, torch.zeros_like(weight[:, :1])], dim=1)
-    own.load_state_dict(state)
-    return own.train(joint.training)
-
-
-def with_level(latents: Tensor, t_d: Tensor) -> Tensor:
-    """Put t_d, d's noise level in the paper's time, behind noised x and d.
-
-    Null motion is zeros in d and in t_d, where 0 is noise: nothing is known of d.
-
-    Args:
-        latents: `[B, 2C, F, H, W]`.
-        t_d: `[B]`, 0 to 1.
-    """
-    shape = (len(latents), 1, *latents.shape[2:])
-    return torch.cat([latents, t_d[:, None, None, None, None].expand(shape)], dim=1)
 
 
 def predict(model: torch.nn.Module, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:

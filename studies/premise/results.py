@@ -45,6 +45,8 @@ SCALES = {
     "joint, w2 = 0": ("plain", "w1=1", "w1=3"),
     "joint, Inner-Guidance": ("w2=1", "w2=2", "w2=4", "w1=1_w2=2", "w1=3_w2=2", "w1=3_w2=4", "w1=5_w2=2"),
 }
+OTHER_NOISE = " °"
+"""Mark of a number measured on the noise on which scales were chosen, in a run that has another for contrasts."""
 Values = NDArray[np.float64]
 
 
@@ -68,22 +70,30 @@ def best(run: str, group: str, noise: int) -> str | None:
     return max(means, key=means.__getitem__) if means else None
 
 
+def measured_on(run: str, *arms: tuple[str, str]) -> int | None:
+    """Return the noise on which arms and their rules are measured: that of contrasts, if all were sampled on it."""
+    for noise in (CONTRAST, CHOICE):
+        if all(coherent(run, arm, rule, noise) is not None for arm, rule in arms):
+            return noise
+    return None
+
+
 def summary(run: str) -> dict[str, object]:
-    """Return shares and contrasts of one run."""
+    """Return shares and contrasts of one run, each with the noise that it was measured on."""
     sampled = [noise for noise in (CHOICE, CONTRAST) if coherent(run, *PRIMARY[0], noise) is not None]
-    noise = sampled[-1]  # a run of one noise has its scales chosen on that of its contrasts
     found = {group: best(run, group, sampled[0]) for group in SCALES}
     chosen = {group: rule for group, rule in found.items() if rule is not None}
     shares = {"base": ("base", "plain")} | {
         f"{arm} {rule}": (arm, rule)
         for arm in ("control", "reweighted", "joint", "gain1", "own")
-        for rule in _rules(run, arm, noise)
+        for rule in _rules(run, arm)
     }
     table = {}
     for name, (arm, rule) in shares.items():
-        values = coherent(run, arm, rule, noise)
+        noise = measured_on(run, (arm, rule))
+        values = None if noise is None else coherent(run, arm, rule, noise)
         if values is not None:
-            table[name] = _numbers(bootstrap_mean(values))
+            table[name] = {"noise": noise} | _numbers(bootstrap_mean(values))
     arms = {group: (group.split(",")[0], rule) for group, rule in chosen.items()}
     pairs = {
         PRIMARY_NAME: PRIMARY,
@@ -112,16 +122,22 @@ def summary(run: str) -> dict[str, object]:
     }
     contrasts = {}
     for name, (first, second) in pairs.items():
+        noise = measured_on(run, first, second)
+        if noise is None:
+            continue
         one, other = coherent(run, *first, noise), coherent(run, *second, noise)
         if one is not None and other is not None:
-            words = {"arms": [" ".join(first), " ".join(second)]}
+            words = {"arms": [" ".join(first), " ".join(second)], "noise": noise}
             contrasts[name] = words | _numbers(paired_difference(one, other))
-    return {"noise": noise, "chosen": chosen, "coherent": table, "contrasts": contrasts}
+    main = sampled[-1]  # a run of one noise has its scales chosen on that of its contrasts
+    return {"noise": main, "chosen": chosen, "coherent": table, "contrasts": contrasts}
 
 
-def _rules(run: str, arm: str, noise: int) -> list[str]:
-    first = next(iter(_flags(run, arm, noise)), {})
-    return [key.removesuffix("/coherent") for key in first if key.endswith("/coherent")]
+def _rules(run: str, arm: str) -> list[str]:
+    """Return the rules under which an arm was sampled, on either noise."""
+    keys = [key for noise in (CONTRAST, CHOICE) for flags in _flags(run, arm, noise)[:1] for key in flags]
+    names = [key.removesuffix("/coherent") for key in keys if key.endswith("/coherent")]
+    return list(dict.fromkeys(names))
 
 
 def _numbers(interval: Interval) -> dict[str, object]:
@@ -173,12 +189,13 @@ def page_tables(results: dict[str, dict]) -> dict[str, str]:
     shares = ["| % coherent (95 %) | " + " | ".join(RUNS.values()) + " |"]
     shares.append("|---" * (len(main) + 1) + "|")
     for name in names:
-        cells = [_cell(run["coherent"].get(name)) for run in main.values()]
+        cells = [_cell(run["coherent"].get(name), noise=run["noise"]) for run in main.values()]
         shares.append(f"| {name} | " + " | ".join(cells) + " |")
     contrasts = ["| contrast, points (95 %) | run | arms | difference |", "|---|---|---|---|"]
     for run, result in main.items():
         for name, row in result["contrasts"].items():
-            contrasts.append(f"| {name} | {run} | {row['arms'][0]} − {row['arms'][1]} | {_cell(row, '+')} |")
+            arms = f"{row['arms'][0]} − {row['arms'][1]}"
+            contrasts.append(f"| {name} | {run} | {arms} | {_cell(row, '+', result['noise'])} |")
     curves = ["| steps | control, w1 = 0 | VideoJAM, w2 = 0 | VideoJAM, w2 = 2 |", "|---|---|---|---|"]
     for plain, joint in zip(curve("long", "control"), curve("long", "joint"), strict=True):
         curves.append(f"| {plain['step']:,} | {plain['plain']} | {joint['plain']} | {joint['w2=2']} |")
@@ -190,10 +207,12 @@ def page_tables(results: dict[str, dict]) -> dict[str, str]:
     }
 
 
-def _cell(row: dict[str, float] | None, sign: str = "") -> str:
+def _cell(row: dict[str, float] | None, sign: str = "", noise: int | None = None) -> str:
+    """Write a number with its interval, marked where it was measured on another noise than its run's."""
     if row is None:
         return "–"
-    return f"{row['mean']:{sign}.1f} ({row['low']:{sign}.1f} to {row['high']:{sign}.1f})"
+    mark = "" if noise in (None, row["noise"]) else OTHER_NOISE
+    return f"{row['mean']:{sign}.1f} ({row['low']:{sign}.1f} to {row['high']:{sign}.1f}){mark}"
 
 
 def all_runs() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from studies.premise.model import is_joint, predict
+from videojam.guidance.lead import motion_time
 from videojam.guidance.rules.cfg import cfg
 from videojam.guidance.rules.inner import inner_guidance
 from videojam.guidance.rules.ip2p import ip2p
@@ -67,7 +68,7 @@ class Rule:
 
     def motion_time(self, t: float) -> float:
         """Return t_d, where d is when x is at t."""
-        return float(1 - (1 - t) ** self.lead)
+        return motion_time(float(t), self.lead)
 
     def _scales(self) -> tuple[tuple[str, float], ...]:
         return ("w1=", self.w_text), ("w2=", self.w_motion), ("auto=", self.w_auto)

@@ -11,8 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from studies.premise.config import ARM_KEY, ArmConfig, StudyConfig, load_config
-from studies.premise.model import NUM_CHANNELS, make_base, widen
+from studies.premise.model import NUM_CHANNELS, make_base
 from studies.premise.testbed import Bed, make_testbed
+from videojam.joint.widen import widen_transformer
 
 STARTED = time.monotonic()
 
@@ -47,7 +48,7 @@ class Run:
         model: torch.nn.Module = make_base(self.config.model, 0)
         num_in = state["patch_embedding.weight"].shape[1]
         if num_in > NUM_CHANNELS:
-            model = widen(model, "same" if num_in == 2 * NUM_CHANNELS else "own")
+            model = widen_transformer(model, noise="same" if num_in == 2 * NUM_CHANNELS else "own")
         model.load_state_dict(state)
         return model.to(self.device).eval().requires_grad_(False)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from studies.premise.model import has_own_noise, is_joint, with_level
+from studies.premise.model import has_own_noise, is_joint
 from studies.premise.rules import Rule, Velocity
 from studies.premise.testbed import Bed, generator_of
+from videojam.joint.latents import with_level
 from videojam.world.grid import judge, to_levels, to_units
 from videojam.world.grid.latents import decode
 
@@ -66,19 +68,44 @@ def sample(
         clips = bed.clips(num, generator_of(bed.device, "oracle", noise_seed))
         true_d, caption = bed.latents(clips)[1], clips.caption
     latents = torch.cat([x, eps_d], dim=1) if is_joint(model) else x
+
+    def true_motion(t_d: float) -> Tensor:
+        return t_d * true_d + (1 - t_d) * eps_d
+
     velocity = Velocity(model, rule, bed.texts[caption], bed.texts[-1], weaker)
-    for step in range(NUM_STEPS):
+    return seen_as(bed, integrate(velocity, latents, motion=true_motion if rule.oracle else None), caption)
+
+
+def integrate(
+    velocity: Velocity, latents: Tensor, first: int = 0, motion: Callable[[float], Tensor] | None = None
+) -> Tensor:
+    """Take Euler steps from the step `first` on to clean latents.
+
+    Args:
+        velocity: Of a model under a rule.
+        latents: Noised to where that step starts, `[N, C or 2C, F, H, W]`.
+        first: Step, of `NUM_STEPS`.
+        motion: The motion half at its time, put in place of the model's own; None leaves that.
+    """
+    own, rule = has_own_noise(velocity.model), velocity.rule
+    for step in range(first, NUM_STEPS):
         t = step / NUM_STEPS
         t_d = rule.motion_time(t) if own else t
-        if rule.oracle:
-            latents[:, 3:] = t_d * true_d + (1 - t_d) * eps_d
-        seen = with_level(latents, torch.full((num,), t_d, device=bed.device)) if own else latents
+        if motion is not None:
+            latents[:, 3:] = motion(t_d)
+        seen = with_level(latents, t_d) if own else latents
         moved = velocity(seen, t, step) / NUM_STEPS
         if own:
             step_d = rule.motion_time((step + 1) / NUM_STEPS) - t_d
             moved[:, 3:] *= step_d * NUM_STEPS  # an Euler step of its own length
         latents = latents - moved
-    motion = to_levels(decode(world, latents[:, 3:]) / bed.config.gain) if is_joint(model) else None
+    return latents
+
+
+def seen_as(bed: Bed, latents: Tensor, caption: Tensor) -> Sampled:
+    """Return clean latents as they are seen."""
+    world = bed.config.world
+    motion = to_levels(decode(world, latents[:, 3:]) / bed.config.gain) if latents.shape[1] > 3 else None
     return Sampled(to_levels(decode(world, latents[:, :3])), motion, caption)
 
 

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from studies.premise.arm import Arm
 from studies.premise.config import ARM_KEY, TrainConfig
-from studies.premise.graph import Runner
+from studies.premise.graph import NUM_MARKED, Runner
 from studies.premise.heldout import TIMES, HeldOut, heldout_losses
+from studies.premise.meter import flops_of_step, measured_rate, use_of_device
 from studies.premise.rules import Rule
 from studies.premise.sample import coherence, sample
 from videojam.files import renamed, write_text
@@ -69,6 +70,8 @@ def train_arms(arms: list[Arm], folder: Path, plan: Plan, data: HeldOut, compile
     folder.mkdir(parents=True, exist_ok=True)
     for arm in arms:
         _resume(arm, folder)
+    on_gpu = arms[0].bed.device.type == "cuda"
+    flops = [flops_of_step(arm) for arm in arms] if on_gpu else []  # eager, so before compiling
     runners = [Runner(arm, compiled, plan.log) for arm in arms]
     plan.log(f"{[f'{r.arm.config.name}: {r.how}' for r in runners]} after {time.monotonic() - started:.0f} s")
     num_steps, timed, saved = plan.num_steps, time.monotonic(), time.monotonic()
@@ -82,6 +85,9 @@ def train_arms(arms: list[Arm], folder: Path, plan: Plan, data: HeldOut, compile
         if step % SYNC_EVERY and step != num_steps and step not in snapshots:
             continue
         _wait(arms[0])
+        if on_gpu and step - first == NUM_MARKED:
+            rate = measured_rate(arms[0].bed.device)
+            plan.log(use_of_device(arms, flops, [runner.marks for runner in runners], rate))
         now = time.monotonic()
         if num_steps is None and step - first >= RATE_STEPS:
             num_steps = _steps_that_fit(plan, first, step, timed, started)

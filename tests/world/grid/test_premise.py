@@ -13,7 +13,7 @@ import torch
 from studies.premise.arm import Arm
 from studies.premise.config import ArmConfig, ModelConfig, StudyConfig, TrainConfig
 from studies.premise.heldout import heldout_losses, make_heldout
-from studies.premise.model import make_base, predict, widen
+from studies.premise.model import make_base, predict
 from studies.premise.muon import StackedMuon
 from studies.premise.rules import Rule, Velocity
 from studies.premise.sample import coherence, sample
@@ -79,7 +79,7 @@ def test_a_joint_model_starts_as_its_base_and_sees_the_control_s_draws(bed: Bed)
     base = make_base(CONFIG.model, 0)
     # at zero the output projection would make every model alike
     torch.nn.init.normal_(base.proj_out.weight, generator=torch.Generator().manual_seed(0))
-    models = {"control": base, "joint": widen(base, "same"), "own": widen(base, "own")}
+    models = {"control": base, "joint": widen_transformer(base), "own": widen_transformer(base, noise="own")}
     losses = []
     for name, model in models.items():
         arm = Arm(ArmConfig(name=name), bed, model)
@@ -89,7 +89,7 @@ def test_a_joint_model_starts_as_its_base_and_sees_the_control_s_draws(bed: Bed)
 
 
 def test_noise_of_d_s_own_is_told_to_the_model_and_null_motion_tells_nothing(bed: Bed) -> None:
-    model = widen(make_base(CONFIG.model, 0), "own")
+    model = widen_transformer(make_base(CONFIG.model, 0), noise="own")
     seen: dict[str, torch.Tensor] = {}
     model.register_forward_pre_hook(
         lambda _, args, kwargs: seen.update(z=args[0], sigma=kwargs["timestep"] / 1000), with_kwargs=True
@@ -135,7 +135,7 @@ def test_a_lead_is_d_s_share_of_the_way_and_needs_noise_of_its_own(bed: Bed) -> 
     rule = Rule(lead=2.0)
     assert [rule.motion_time(t) for t in (0, 0.5, 1)] == [0, 0.75, 1]
     with pytest.raises(ValueError, match="cannot lead"):
-        sample(bed, widen(make_base(CONFIG.model, 0), "same"), rule, 1, 0)
+        sample(bed, widen_transformer(make_base(CONFIG.model, 0)), rule, 1, 0)
 
 
 def test_a_gain_multiplies_d_in_training_and_is_taken_out_of_its_pictures(bed: Bed) -> None:
@@ -145,7 +145,9 @@ def test_a_gain_multiplies_d_in_training_and_is_taken_out_of_its_pictures(bed: B
     )
     assert torch.equal(x, same_x)
     torch.testing.assert_close(tripled, 3 * d)
-    arm = Arm(ArmConfig(name="gain3", gain=3.0), bed, widen(make_base(CONFIG.model, 0), "own"))
+    arm = Arm(
+        ArmConfig(name="gain3", gain=3.0), bed, widen_transformer(make_base(CONFIG.model, 0), noise="own")
+    )
     sampled = sample(arm.bed, arm.average, Rule(oracle=True, lead=5.0), 8, 0)
     assert coherence(arm.bed, sampled)["motion_lawful"].all()
 
