@@ -173,6 +173,33 @@ def test_settings_that_do_not_fit_a_model_are_refused(tiny_wan, tmp_path, settin
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"num_steps": 3}, "num_steps only with prompts"),
+        ({"save_dtype": "fp32"}, "save_dtype only with lora"),
+        ({"expert": "transformer"}, "expert only with lora"),
+        ({"lora": "x", "weights": "last"}, "not both"),
+        ({"seed": -1}, "seed"),
+        ({"license": ""}, "license"),
+        ({"prompt": "x"}, "prompt"),
+    ],
+)
+def test_settings_that_nothing_would_read_are_refused(settings, word):
+    with pytest.raises(ValueError, match=word):
+        ExportSettings(**settings)
+
+
+def test_an_export_into_its_source_and_samples_of_an_image_model_are_refused(tiny_joints, lora_run):
+    for source in (tiny_joints["t2v"], lora_run):
+        error = error_of(source, source / "inside")
+        assert error.found.startswith("one in it")
+        assert not (source / "inside").exists()
+    out = lora_run.parent / "none"
+    assert error_of(tiny_joints["i2v"], out, prompts=("a ball",)).found == "prompts"
+    assert not out.exists()
+
+
 def test_adapters_of_experts_need_the_name_of_theirs(tiny_joints, lora_run, tmp_path):
     error = error_of(tiny_joints["experts"], tmp_path / "out", lora=lora_run / "lora")
     assert "transformer, transformer_2" in error.expected

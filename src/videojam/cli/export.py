@@ -34,9 +34,9 @@ class MergeFlags:
         flag("Of two experts, the one of --lora: transformer or transformer_2.", MERGED, metavar="NAME"),
     ] = None
     save_dtype: Annotated[
-        Literal["bf16", "fp32"],
-        flag("Type of what --lora is merged into.", MERGED, metavar="TYPE", show_default=True),
-    ] = "bf16"
+        Literal["bf16", "fp32"] | None,
+        flag("bf16 or fp32: type of what --lora is merged into. (default: bf16)", MERGED, metavar="TYPE"),
+    ] = None
     single_file: Annotated[
         bool, flag("Only the transformer, with the original names, for ComfyUI.", MERGED, "--single-file")
     ] = False

@@ -52,7 +52,7 @@ def convert(
     out = Path(out)
     require_new(out)
     folder = resolve(base, revision)
-    _require_outside(out, folder)
+    require_outside(out, folder)
     model = open_folder(folder)
     model.require_base()
     for transformer in model.transformers.values():
@@ -69,14 +69,22 @@ def convert(
     return out
 
 
-def _require_outside(out: Path, folder: Path) -> None:
-    """Refuse to write into the folder that is read, which would copy the copy."""
+def require_outside(out: Path, folder: Path) -> None:
+    """Refuse to write into the folder that is read, which would copy the copy.
+
+    Args:
+        out: Folder to write.
+        folder: Folder that is read.
+
+    Raises:
+        VideoJamError: the one is in the other.
+    """
     if out.resolve().is_relative_to(folder.resolve()):
         raise VideoJamError(
-            expected="an output folder outside of the base's",
+            expected="an output folder outside of the one that is read",
             found=f"one in it: {out}",
             where=str(folder),
-            fix="Choose a folder beside the base.",
+            fix="Choose a folder beside it.",
         )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.files import require_new, written_whole
+from videojam.joint.convert import require_outside
 from videojam.models.check import read_json
 from videojam.models.folder import ModelFolder, open_folder
 from videojam.models.load import load_model
@@ -60,6 +61,7 @@ def export(
     settings, out = settings or ExportSettings(), Path(out)
     require_new(out)
     folder = resolve(source)
+    require_outside(out, folder)
     run = read_run(folder) if is_run(folder) else None
     with written_whole(out) as temporary:
         parts = temporary / PARTS
@@ -67,6 +69,8 @@ def export(
         model = whole_model(source, run, settings, parts)
         opened = open_folder(model)
         facts = _facts(out.name, opened, run, settings)
+        if facts.takes_image and settings.prompts:
+            raise _no_image(model)
         if settings.single_file:
             facts = replace(facts, single_files=_write_single_files(opened, temporary, out.name, say))
         else:
@@ -92,6 +96,15 @@ def export(
         (temporary / NAME).write_text(card_text(facts), encoding="utf-8")
         shutil.rmtree(parts)
     return out
+
+
+def _no_image(model: Path) -> VideoJamError:
+    return VideoJamError(
+        expected="no prompts for an image-to-video model, whose samples need a first frame too",
+        found="prompts",
+        where=str(model),
+        fix="Leave the prompts out; `videojam generate` with --image makes samples.",
+    )
 
 
 def _facts(title: str, model: ModelFolder, run: RunFacts | None, settings: ExportSettings) -> CardFacts:

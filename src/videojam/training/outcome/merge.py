@@ -101,7 +101,7 @@ def _with_lora(source: str | Path, lora: Path, settings: ExportSettings, parts: 
     if not base.is_joint:
         transformer = widen_transformer(transformer, record.output_init, record.motion.noise)
     load_lora(transformer, lora)
-    destination = Destination(str(source), parts / "model", settings.save_dtype, record.output_init)
+    destination = Destination(str(source), parts / "model", settings.save_dtype or "bf16", record.output_init)
     export_model(destination, plain_copy(transformer, fuse=True), component, record)
     return destination.folder
 

@@ -22,8 +22,8 @@ class ExportSettings(Strict):
     expert: str | None = Field(
         None, description="Of a model with two experts, the one that the adapters belong to."
     )
-    save_dtype: Literal["bf16", "fp32"] = Field(
-        "bf16", description="Type of weights that adapters are merged into."
+    save_dtype: Literal["bf16", "fp32"] | None = Field(
+        None, description="Type of weights that adapters are merged into; None: bf16."
     )
     single_file: bool = Field(
         False,
@@ -45,4 +45,8 @@ class ExportSettings(Strict):
             raise ValueError("weights = last of a run, or lora, not both: adapters hold the averaged weights")
         if self.expert is not None and self.lora is None:
             raise ValueError("expert only with lora; a run's recipe names its own expert")
+        if self.save_dtype is not None and self.lora is None:
+            raise ValueError("save_dtype only with lora; a run's recipe has its own")
+        if self.num_steps is not None and not self.prompts:
+            raise ValueError("num_steps only with prompts, as it is of the samples")
         return self
