@@ -2,7 +2,6 @@
 # make demo     the same, and shows VideoJAM at work
 # make test     the same, with what tests need, and runs the tests
 # make study    tables and pictures of docs/study-premise.md from the kept curves and verdicts (its page has the trainings' commands)
-# make study-premise-fails   the study of docs/when-the-premise-fails.md, stage by stage (MINUTES=8 stops by itself; hours in all)
 # make site     the documentation site, from the Markdown of docs/, into build/site
 # make lint     ruff, mypy, import-linter, codespell
 #
@@ -17,10 +16,9 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 DEMO_OUT ?= out/demo
-MINUTES ?=
 BIN := $(VENV)/bin
 
-.PHONY: help install install-dev demo test coverage test-sdist test-lowest test-newest study study-premise-fails site lint clean
+.PHONY: help install install-dev demo test coverage test-sdist test-lowest test-newest study site lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -79,9 +77,6 @@ test-newest: $(BIN)/python
 study: $(VENV)/.installed-dev
 	$(BIN)/python -m studies.premise.results
 	$(BIN)/python -m studies.premise.picture
-
-study-premise-fails: $(VENV)/.installed-dev
-	$(BIN)/python -m studies.controlled.run $(if $(MINUTES),--minutes $(MINUTES))
 
 site: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/site

@@ -38,7 +38,8 @@ from videojam.evaluation.vbench.consistency import ClipFeatures, DinoFeatures, c
 from videojam.evaluation.vbench.dynamic_degree import DynamicDegree
 from videojam.evaluation.vbench.preprocess import CLIP, IMAGENET
 from videojam.files import write_text
-from videojam.world import KINDS, WorldConfig, sample_clip
+from videojam.world import WorldConfig, sample_clip
+from videojam.world.config import MIN_FRAMES
 
 GOAL = 1.5
 TOLERANCE = 1e-3
@@ -131,10 +132,8 @@ def write_random(folder: Path, tiny: bool) -> tuple[str, str]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    config = WorldConfig(num_frames=max(options.frames, 9), height=options.side, width=options.side, fps=8.0)
-    videos = [
-        sample_clip(i, config, KINDS[i % len(KINDS)]).video[: options.frames] for i in range(options.clips)
-    ]
+    world = WorldConfig(num_frames=max(options.frames, MIN_FRAMES), pixel_px=options.side // 8, fps=8.0)
+    videos = [sample_clip(i, world).video[: options.frames] for i in range(options.clips)]
     with tempfile.TemporaryDirectory() as folder:
         random_dino, random_clip = write_random(Path(folder), options.tiny)
         dino = DinoFeatures(options.dino or random_dino, options.device)

@@ -17,11 +17,11 @@ from PIL import Image
 from studies.strips import Row, draw_strip, save_stack
 from videojam.bench.folder import Bench, Item
 from videojam.bench.presets import DEMO_ARMS
-from videojam.evaluation.grid_judge import GridJudge, what_moves
+from videojam.evaluation.world_judge import WorldJudge, what_moves
 from videojam.motion.video import read_video
 
 LABEL_PX = 172
-COHERENT = f"{GridJudge.name}.coherent"
+COHERENT = f"{WorldJudge.name}.coherent"
 Values = dict[str, dict[str, dict[str, float]]]
 
 

@@ -30,6 +30,7 @@ def _load(name: str, file: str):
 tiny = _load("tiny_pipelines", "tiny.py")
 _load("tiny_families", "tiny_families.py")
 _load("exactness", "exactness.py")
+_load("moving_clips", "moving_clips.py")
 _load("odd_files", "data/odd_files.py")
 _load("video_files", "motion/video_files.py")
 _load("family_kinds", "families/kinds.py")

@@ -69,7 +69,7 @@ def test_help_fits_80_columns_and_names_what_each_flag_takes(verb):
             ["generate"],
             ["--w-motion", "--window", "--motion-on", "--offload", "--dtype", "--device", "--schedule"],
         ),
-        (["world", "render"], ["--clips", "--seed", "--texture", "--clutter", "--kind"]),
+        (["world", "render"], ["--clips", "--seed", "--texture", "--kind"]),
         (["world", "score"], ["--json"]),
         (["families"], ["--json"]),
         (["inspect"], ["--json", "--lora-rank", "--revision"]),
@@ -180,7 +180,7 @@ def test_a_device_that_is_not_there(monkeypatch, capsys, tiny_wan, tmp_path):
 def test_world_render_then_score(monkeypatch, capsys, tmp_path):
     out = tmp_path / "clips"
     assert (
-        run_cli(monkeypatch, "world", "render", str(out), "--clips", "3", "--seed", "5", "--kind", "ball")
+        run_cli(monkeypatch, "world", "render", str(out), "--clips", "3", "--seed", "5", "--kind", "walker")
         == 0
     )
     assert sorted(path.name for path in out.glob("00002.*")) == [
@@ -191,7 +191,7 @@ def test_world_render_then_score(monkeypatch, capsys, tmp_path):
     capsys.readouterr()
     assert run_cli(monkeypatch, "world", "score", str(out), "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["num_scored"], report["coherent"], list(report["kinds"])) == (3, 1.0, ["ball"])
+    assert (report["num_scored"], report["coherent"], list(report["kinds"])) == (3, 1.0, ["walker"])
     assert run_cli(monkeypatch, "world", "score", str(out)) == 0
     assert "coherent 100.0%" in capsys.readouterr().out
     (out / "00001.txt").unlink()

@@ -58,22 +58,21 @@ def test_an_unknown_or_missing_model_is_named(package):
         load_model("tiny:control")
 
 
-@pytest.mark.parametrize("name", [*TINY_NAMES, "grid-videojam"])
-def test_shipped_models_load_in_plain_diffusers_without_this_package(name):
+def test_shipped_models_load_in_plain_diffusers_without_this_package():
     code = (
         "import sys\nfrom diffusers import WanPipeline\n"
-        "pipe = WanPipeline.from_pretrained(sys.argv[1])\n"
+        "for folder in sys.argv[1:]:\n"
+        "    pipe = WanPipeline.from_pretrained(folder)\n"
+        "    print(type(pipe.transformer).__name__, type(pipe.vae).__name__, type(pipe.text_encoder).__name__)\n"
         "assert 'videojam' not in sys.modules\n"
-        "print(type(pipe.transformer).__name__, type(pipe.vae).__name__, type(pipe.text_encoder).__name__)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_folder(name))], capture_output=True, text=True, timeout=120
-    )
+    folders = [str(tiny_folder(name)) for name in TINY_NAMES]
+    done = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["WanTransformer3DModel", "AutoencoderKLWan", "UMT5EncoderModel"]
+    assert done.stdout.split() == ["WanTransformer3DModel", "AutoencoderKLWan", "UMT5EncoderModel"] * 3
 
 
 def test_shipped_models_are_small_and_safetensors():
     files = [path for name in TINY_NAMES for path in (PACKAGE_FOLDER / name).rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 25e6
+    assert sum(path.stat().st_size for path in files) <= 8e6
     assert not [path for path in files if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]

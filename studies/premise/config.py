@@ -10,7 +10,7 @@ from pydantic import Field
 from videojam.files import write_text
 from videojam.motion.code import MotionCode
 from videojam.strict import Strict
-from videojam.world.grid import GridConfig
+from videojam.world import WorldConfig
 
 ARM_KEY = "arm"
 """Key of an arm's config in the metadata of its weights."""
@@ -42,7 +42,7 @@ class TrainConfig(Strict):
 class StudyConfig(Strict):
     """A study's world, latents, model and training."""
 
-    world: GridConfig = GridConfig()
+    world: WorldConfig = WorldConfig()
     code: MotionCode = MotionCode(estimator="exact", curve="sqrt")
     gain: float = Field(0.4, gt=0, description="Factor on d's latents.")
     model: ModelConfig = ModelConfig()

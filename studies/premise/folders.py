@@ -1,6 +1,6 @@
 """Stock pipeline folders of the study's models: WanPipeline with an exact autoencoder and exact word vectors.
 
-    python -m studies.premise.folders [--weights benchmarks/results/premise/long] [--out src/videojam/tiny/grid]
+    python -m studies.premise.folders [--weights benchmarks/results/premise/long] [--out src/videojam/tiny]
 
 The study's latents are pixels and its text is a table, so both components are constructed, not trained:
 
@@ -30,21 +30,19 @@ from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 from studies.premise.config import StudyConfig, load_config
 from studies.premise.model import NUM_CHANNELS, make_base
 from studies.premise.sample import NUM_STEPS
-from videojam.evaluation.grid_judge import ENLARGED
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import load_model, quiet_loading
 from videojam.models.record import MotionRecord, SamplingDefaults, save_defaults, save_record
 from videojam.motion.code import MotionCode
 from videojam.sampling.verify import save_fingerprint
 from videojam.tiny import PREFIX, assemble
-from videojam.world.grid import captions
-from videojam.world.grid.captions import NUM_WORDS
-from videojam.world.grid.config import MID_LEVEL, UNIT_LEVELS, GridConfig
-from videojam.world.grid.latents import appearance_std
+from videojam.world import captions
+from videojam.world.captions import NUM_WORDS
+from videojam.world.config import MID_LEVEL, UNIT_LEVELS, WorldConfig
+from videojam.world.latents import appearance_std
 
 CONSTANT = 1000.0
 """K; the autoencoder's relative error is |x|² / K² at most."""
-FPS = 4.0
 SOURCES = {"base": "base", "control": "control.base.s1", "videojam": "joint.base.s1"}
 """Weights of the run, without their suffix, by the name that they ship under."""
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -54,7 +52,7 @@ W_MOTION = 2.0
 """Of the study's primary contrast; its w1 is 0."""
 
 
-def build_autoencoder(world: GridConfig) -> AutoencoderKLWan:
+def build_autoencoder(world: WorldConfig) -> AutoencoderKLWan:
     """Construct the autoencoder whose normalised latents are the study's."""
     std = UNIT_LEVELS * appearance_std(world) / 127.5
     mean = (MID_LEVEL - 127.5) / 127.5
@@ -65,11 +63,11 @@ def build_autoencoder(world: GridConfig) -> AutoencoderKLWan:
         num_res_blocks=1,
         attn_scales=[],
         temperal_downsample=[],
-        in_channels=NUM_CHANNELS * ENLARGED**2,
-        out_channels=NUM_CHANNELS * ENLARGED**2,
-        patch_size=ENLARGED,
+        in_channels=NUM_CHANNELS * world.pixel_px**2,
+        out_channels=NUM_CHANNELS * world.pixel_px**2,
+        patch_size=world.pixel_px,
         scale_factor_temporal=1,
-        scale_factor_spatial=ENLARGED,
+        scale_factor_spatial=world.pixel_px,
         latents_mean=[mean] * NUM_CHANNELS,
         latents_std=[std] * NUM_CHANNELS,
     )
@@ -77,8 +75,8 @@ def build_autoencoder(world: GridConfig) -> AutoencoderKLWan:
         for parameter in vae.parameters():
             parameter.zero_()
         # channels of an enlarged pixel are colour-major; the mean of the copies, and copies of the mean
-        copies = torch.eye(NUM_CHANNELS).repeat_interleave(ENLARGED**2, dim=1)
-        _write_linear(vae.encoder, copies / ENLARGED**2, torch.eye(2 * NUM_CHANNELS)[:, :NUM_CHANNELS])
+        copies = torch.eye(NUM_CHANNELS).repeat_interleave(world.pixel_px**2, dim=1)
+        _write_linear(vae.encoder, copies / world.pixel_px**2, torch.eye(2 * NUM_CHANNELS)[:, :NUM_CHANNELS])
         _write_linear(vae.decoder, torch.eye(NUM_CHANNELS), copies.T)
         vae.encoder.conv_out.bias[NUM_CHANNELS:] = -30.0  # the posterior's log variance: certain
         vae.quant_conv.weight.copy_(_at_centre(torch.eye(2 * NUM_CHANNELS), vae.quant_conv))
@@ -106,7 +104,7 @@ def _at_centre(matrix: Tensor, conv: nn.Module) -> Tensor:
     return kernel
 
 
-def build_text(world: GridConfig, text_dim: int) -> tuple[PreTrainedTokenizerFast, UMT5EncoderModel]:
+def build_text(world: WorldConfig, text_dim: int) -> tuple[PreTrainedTokenizerFast, UMT5EncoderModel]:
     """Construct the tokenizer of the captions' words and the encoder that gives `text_table`'s vectors."""
     words = sorted({word for text in captions(world) for word in text.split()})
     known = ["<pad>", "<unk>", *words]
@@ -145,10 +143,11 @@ def write_folders(weights: Path, out: Path) -> None:
 
     Args:
         weights: Folder of a run: its config, and averaged weights in half precision.
-        out: Folder to write; replaced.
+        out: Folder in which these three are replaced.
     """
     config = load_config(weights / "config.json")
-    shutil.rmtree(out, ignore_errors=True)
+    for name in SOURCES:
+        shutil.rmtree(out / name, ignore_errors=True)
     pipe = build_pipeline(config)
     pipe.save_pretrained(out / "base")
     for name, source in SOURCES.items():
@@ -167,11 +166,14 @@ def write_folders(weights: Path, out: Path) -> None:
 
 
 def _defaults(config: StudyConfig, is_joint: bool) -> SamplingDefaults:
-    side = ENLARGED * config.world.size_px
     return SamplingDefaults(
-        fps=FPS, num_frames=config.world.num_frames, height=side, width=side, num_steps=NUM_STEPS,
-        max_sequence_length=NUM_WORDS, negative_prompt="", w_text=0.0, w_motion=W_MOTION if is_joint else None,
-    )  # fmt: skip
+        **config.world.file_size,
+        num_steps=NUM_STEPS,
+        max_sequence_length=NUM_WORDS,
+        negative_prompt="",
+        w_text=0.0,
+        w_motion=W_MOTION if is_joint else None,
+    )
 
 
 def _record(config: StudyConfig) -> MotionRecord:
@@ -182,7 +184,7 @@ def _record(config: StudyConfig) -> MotionRecord:
         text_dropout=config.train.text_dropout,
         motion_dropout=config.train.motion_dropout,
         num_train_steps=NUM_JOINT_STEPS,
-        base=f"{PREFIX}grid-base",
+        base=f"{PREFIX}base",
     )
 
 
@@ -192,7 +194,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--weights", type=Path, default=Path("benchmarks/results/premise/long"))
-    parser.add_argument("--out", type=Path, default=Path("src/videojam/tiny/grid"))
+    parser.add_argument("--out", type=Path, default=Path("src/videojam/tiny"))
     options = parser.parse_args()
     quiet_loading()
     write_folders(options.weights, options.out)

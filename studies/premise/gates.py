@@ -10,9 +10,9 @@ import torch
 from studies.premise.run import Run, arguments, config_of
 from studies.premise.testbed import generator_of
 from videojam.files import write_text
-from videojam.world.grid import draw_clips, judge, to_levels
-from videojam.world.grid.latents import decode
-from videojam.world.grid.validation import validation_table
+from videojam.world import draw_clips, judge, to_levels
+from videojam.world.latents import decode
+from videojam.world.validation import validation_table
 
 
 def gates(run: Run, num_clips: int = 256) -> dict[str, object]:

@@ -23,7 +23,7 @@ from studies.premise.sample import NUM_STEPS, integrate, seen_as
 from studies.premise.testbed import Bed, generator_of
 from videojam.evaluation.intervals import share
 from videojam.files import write_text
-from videojam.world.grid import judge
+from videojam.world import judge
 
 TIMES = (0.0, 0.2, 0.4, 0.6, 0.8)
 """As in the paper's figure, with its ends; each is a step of the sampler."""

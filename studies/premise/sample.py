@@ -12,8 +12,8 @@ from studies.premise.model import has_own_noise, is_joint
 from studies.premise.rules import Rule, Velocity
 from studies.premise.testbed import Bed, generator_of
 from videojam.joint.latents import with_level
-from videojam.world.grid import judge, to_levels, to_units
-from videojam.world.grid.latents import decode
+from videojam.world import judge, to_levels, to_units
+from videojam.world.latents import decode
 
 NUM_STEPS = 30
 MOTION_TOLERANCE = 0.4

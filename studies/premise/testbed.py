@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from studies.premise.config import StudyConfig
-from videojam.world.grid import Clips, Scenes, draw_clips, lawful_scenes, text_table
-from videojam.world.grid.draw import on_grid
-from videojam.world.grid.latents import cell_colours, decode, encode, encode_motion
+from videojam.world import Clips, Scenes, draw_clips, lawful_scenes, text_table
+from videojam.world.draw import on_grid
+from videojam.world.latents import cell_colours, decode, encode, encode_motion
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     python -m studies.premise.validation [--clips 256]
 
-Writes `benchmarks/results/grid_validation.json` and the table of docs/study-premise.md. Exit code 1 when truth, or
+Writes `benchmarks/results/world_validation.json` and the table of docs/study-premise.md. Exit code 1 when truth, or
 noise that is to be borne, is coherent less often than `MIN_BORNE`.
 """
 
@@ -22,24 +22,24 @@ from studies.pages import with_block
 from studies.premise.results import PAGE
 from studies.premise.testbed import generator_of
 from videojam.files import write_text
-from videojam.world.grid import GridConfig, draw_clips, lawful_scenes
-from videojam.world.grid.config import Kind
-from videojam.world.grid.validation import validation_table
+from videojam.world import WorldConfig, draw_clips, lawful_scenes
+from videojam.world.config import Kind
+from videojam.world.validation import validation_table
 
-OUT = Path("benchmarks/results/grid_validation.json")
+OUT = Path("benchmarks/results/world_validation.json")
 MIN_BORNE = {"truth": 0.99, "faint_noise": 0.99, "half_noise": 0.9}
 NUM_ROUNDS, CLIPS_A_ROUND = 9, 256
 
 
-def all_kinds(size_px: int = 8, num_frames: int = 6) -> GridConfig:
+def all_kinds(size_px: int = 8, num_frames: int = 6) -> WorldConfig:
     """Return the world with every kind of motion."""
-    return GridConfig(size_px=size_px, num_frames=num_frames, kinds=get_args(Kind))
+    return WorldConfig(size_px=size_px, num_frames=num_frames, kinds=get_args(Kind))
 
 
 def draw_rates() -> dict[str, int]:
     """Clips drawn a second of CPU time on one thread: medians of rounds, worlds taken in turn (A B A B)."""
     worlds = {
-        f"{kinds}, {size}x{size}x{frames}": GridConfig(size_px=size, num_frames=frames, kinds=names)
+        f"{kinds}, {size}x{size}x{frames}": WorldConfig(size_px=size, num_frames=frames, kinds=names)
         for kinds, names in (("bounce", ("bounce",)), ("all kinds", all_kinds().kinds))
         for size, frames in ((8, 6), (32, 8))
     }

@@ -10,16 +10,14 @@ import pytest
 from videojam.bench.folder import Bench
 from videojam.bench.make.suites import Suite, load_suite
 from videojam.joint.convert import convert
-from videojam.models.record import RECORD_NAME
+from videojam.models.record import RECORD_NAME, SamplingDefaults, save_defaults
 
 
 @pytest.fixture(scope="session")
 def four_prompts() -> Suite:
-    """Two wheels and two collisions of the world suite."""
-    prompts = [p for p in load_suite("world").prompts if p.id[-2:] in ("00", "01")]
-    return Suite(
-        name="world", version=1, prompts=tuple(p for p in prompts if p.category in ("wheel", "collision"))
-    )
+    """Two of each of two captions of the world suite."""
+    prompts = load_suite("world").prompts
+    return Suite(name="world", version=2, prompts=(*prompts[:2], *prompts[4:6]))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +37,10 @@ def demo_models(tiny_wan: Path, joint_wan: Path, tmp_path_factory: pytest.TempPa
     """`base/` whole, `control/` and `videojam/` with their transformer and record alone, as the shipped ones are."""
     models = tmp_path_factory.mktemp("demo") / "models"
     shutil.copytree(tiny_wan, models / "base")
+    save_defaults(SamplingDefaults(num_frames=5, height=64, width=64, fps=4.0), models / "base")
     shutil.copytree(tiny_wan / "transformer", models / "control" / "transformer")
     shutil.copytree(joint_wan / "transformer", models / "videojam" / "transformer")
     shutil.copy(joint_wan / RECORD_NAME, models / "videojam")
+    for name in ("control", "videojam"):
+        save_defaults(SamplingDefaults(num_frames=5, height=64, width=64, fps=4.0), models / name)
     return models

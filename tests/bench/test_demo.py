@@ -15,14 +15,14 @@ from videojam.cli import app
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import share
 from videojam.motion.video import probe_video, read_video
-from videojam.world import KINDS, parse_caption, score_clip
+from videojam.world import WorldConfig, captions, score_clip
 
-KEY = "world-v1.coherent"
+KEY = "world-v2.coherent"
 
 
 @pytest.fixture(scope="module")
 def demo(demo_models, tmp_path_factory):
-    """What the verb leaves and prints: one prompt a kind, two steps."""
+    """What the verb leaves and prints: one prompt a caption, two steps."""
     out = tmp_path_factory.mktemp("demo") / "out"
     words = ("demo", "--clips-per-kind", "1", "--steps", "2", "--models", demo_models, "--out", out)
     done = CliRunner().invoke(app, [*map(str, words)])
@@ -32,10 +32,9 @@ def demo(demo_models, tmp_path_factory):
 
 def test_each_arm_gets_the_same_prompts_and_noise(demo):
     bench, results, _, _ = demo
-    assert [(i.prompt.category, i.noise_seed) for i in bench.items] == [
-        (kind, 900_000_000 + i) for i, kind in enumerate(KINDS)
+    assert [(i.prompt.text, i.noise_seed) for i in bench.items] == [
+        (text, 900_000_000 + i) for i, text in enumerate(captions(WorldConfig()))
     ]
-    assert all(parse_caption(item.prompt.text).kind == item.prompt.category for item in bench.items)
     assert list(results["arms"]) == [*DEMO_ARMS, "truth"]
     assert len({results["arms"][arm]["noise"] for arm in DEMO_ARMS}) == 1
 
@@ -52,7 +51,7 @@ def test_only_videojam_has_its_motion_beside_it(demo):
     for arm in DEMO_ARMS:
         for item in bench.items:
             info = probe_video(bench.clip(arm, item))
-            assert (info.num_frames, info.height, info.width, info.fps) == (25, 64, 64, 12)
+            assert (info.num_frames, info.height, info.width, info.fps) == (5, 64, 64, 4)
             assert bench.motion(arm, item).exists() == (arm == "VideoJAM")
 
 
@@ -63,7 +62,7 @@ def test_verdicts_and_their_reasons_are_those_of_the_files(demo):
             score = score_clip(read_video(bench.clip(arm, item)).frames, item.prompt.text)
             assert results["values"][arm][KEY][item.key] == score.coherent
             assert results["reasons"][arm][KEY][item.key] == list(score.reasons)
-    truth, base = share(5, 5), share(0, 5)
+    truth, base = share(4, 4), share(0, 4)
     assert (results["table"]["truth"][KEY]["low"], results["table"]["base"][KEY]["high"]) == (
         truth.low,
         base.high,
@@ -72,21 +71,21 @@ def test_verdicts_and_their_reasons_are_those_of_the_files(demo):
 
 def test_the_terminal_begins_with_the_finding(demo):
     bench, _, done, _ = demo
-    lines, same = done.stdout.splitlines(), "the same on each of 5 prompts"
+    lines, same = done.stdout.splitlines(), "the same on each of 4 prompts"
     assert lines[0] == f"VideoJAM minus control: +0 points of coherent clips ({same}): no difference shown."
     assert lines[1] == f"base minus control: +0 points of coherent clips ({same}): no difference shown."
-    assert lines[2].startswith("5 prompts are for looking, not for ranking")
+    assert lines[2].startswith("4 prompts are for looking, not for ranking")
     assert "  truth     100.0" in done.stdout
     assert lines[-1] == f"Page: {bench.folder / 'index.html'}"
-    assert done.stderr.startswith("demo of base, control and VideoJAM, 5 clips each: on the CPU in float32\n")
+    assert done.stderr.startswith("demo of base, control and VideoJAM, 4 clips each: on the CPU in float32\n")
 
 
 def test_the_page_says_what_it_shows(demo):
     html = (demo[0].folder / "index.html").read_text()
     assert html.index("no difference shown") < html.index('<article class="card"') < html.index("<table")
     assert "The same noise, three models" in html
-    assert html.count("✓ coherent") == 5
-    assert html.count("✗ coherent") == 15
+    assert html.count("✓ coherent") == 4
+    assert html.count("✗ coherent") == 12
     assert html.count('alt="Colour wheel of directions"') == 1
     for words in ("w1 = 5", "w2 = 3", "seed 900000000", "more</summary>", "torch "):
         assert words in html

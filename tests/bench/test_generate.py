@@ -18,7 +18,7 @@ from videojam.bench.work import Rank, Work
 from videojam.errors import VideoJamError
 from videojam.fingerprints import of_model_folder
 from videojam.motion.video import probe_video, read_video
-from videojam.world import sample_clip
+from videojam.world import WorldConfig, sample_clip
 
 SIZE = "steps=2,frames=9,height=32,width=32,fps=12"
 
@@ -180,15 +180,15 @@ def test_a_model_that_borrows_parts_by_links_is_told_by_its_own_weights(tmp_path
 
 
 def test_the_worlds_own_clips_are_an_arm(bench):
-    generate_arm(bench, parse_arm("truth=world:truth,height=48,width=48"))
-    item = bench.items[0]
-    frames = read_video(bench.clip("truth", item)).frames
-    assert frames.shape == (25, 3, 48, 48)
-    config = dict(kind=item.prompt.category)
-    from videojam.world import WorldConfig
-
-    truth = sample_clip(item.prompt.seed, WorldConfig(height=48, width=48), **config).video
-    assert (frames.float() - truth.float()).abs().mean() < 4
+    generate_arm(bench, parse_arm("truth=world:truth,frames=7,height=128,width=128"))
+    for item in bench.items:
+        frames = read_video(bench.clip("truth", item)).frames
+        assert frames.shape == (7, 3, 128, 128)
+        clip = sample_clip(item.prompt.seed, WorldConfig(num_frames=7, pixel_px=16), item.prompt.text)
+        assert clip.caption == item.prompt.text
+        assert (frames.float() - clip.video.float()).abs().mean() < 4
+    with pytest.raises(VideoJamError, match="the same multiple of 8"):
+        generate_arm(bench, parse_arm("wide=world:truth,height=64,width=128"))
 
 
 def test_a_clip_that_cannot_be_made_is_noted_and_the_rest_goes_on(bench, tiny_wan, monkeypatch):
@@ -224,7 +224,7 @@ def test_seeds_give_other_noise_and_the_first_ones_stay(four_prompts, tmp_path):
 def test_another_suite_in_the_same_folder_is_refused(bench):
     with pytest.raises(VideoJamError, match="motion-128"):
         Bench.create(bench.folder, load_suite("motion-128"))
-    assert len(Bench.create(bench.folder, load_suite("world")).items) == 320
+    assert len(Bench.create(bench.folder, load_suite("world")).items) == 256
 
 
 def test_a_rank_beyond_their_number_is_refused():

@@ -50,7 +50,7 @@ def finished(four_prompts, tiny_wan, joint_wan, tmp_path_factory):
     bench = Bench.open(out)
     bench.clip("base", bench.items[3]).unlink()
     clips, few = (
-        WorldSource(num_clips=2, world=WorldConfig(height=32, width=32)),
+        WorldSource(num_clips=2, world=WorldConfig(num_frames=9, pixel_px=4)),
         PermutationConfig(times=(0.3, 0.8)),
     )
     for name, model in (("base", tiny_wan), ("joint", joint_wan)):
@@ -61,13 +61,13 @@ def finished(four_prompts, tiny_wan, joint_wan, tmp_path_factory):
 
 def test_figures_come_from_the_clips_that_are_there(finished):
     bench, results = finished
-    key = "world-v1.coherent"
+    key = "world-v2.coherent"
     assert results.num_clips == {"base": 3, "joint": 4, "truth": 4}
     assert results.table["truth"][key] == share(4, 4)
     assert results.table["base"][key].n == 3
     comparison = {c.arm: c for c in results.comparisons[key]}["truth"]
     assert (comparison.difference.mean, comparison.difference.n, comparison.wins) == (1, 3, 3)
-    assert results.categories["wheel"]["truth"][key].n == 2
+    assert results.categories["cool square moves slowly"]["truth"][key].n == 2
     told = [p for p in results.problems if p.excluded and p.arm != "probes" and "no value" not in p.what]
     problems = [(p.arm, p.clip, p.what) for p in told]
     assert problems == [("base", bench.items[3].key, "missing")]
@@ -79,9 +79,9 @@ def test_results_file_holds_what_every_figure_comes_from(finished):
     assert content["format"] == 1
     assert content["suite"]["sha256"] == bench.file.suite.sha256
     assert content["arms"]["joint"]["facts"]["guidance"]["w_motion"] == 3
-    raw = content["values"]["truth"]["world-v1.coherent"]
+    raw = content["values"]["truth"]["world-v2.coherent"]
     assert raw == {item.key: 1.0 for item in bench.items}
-    assert content["table"]["truth"]["world-v1.coherent"]["n"] == 4
+    assert content["table"]["truth"]["world-v2.coherent"]["n"] == 4
     assert "missing" in {problem["what"] for problem in content["problems"]}
     assert content["against"] == "base"
 
@@ -133,7 +133,7 @@ def test_another_order_and_reference(finished):
     bench, _ = finished
     results = write_report(bench, ["truth", "base"], against="truth", num_shown=1)
     assert results.arms == ["truth", "base"]
-    assert results.comparisons["world-v1.coherent"][0].difference.mean == -1
+    assert results.comparisons["world-v2.coherent"][0].difference.mean == -1
     assert (bench.folder / "index.html").read_text().count("<article") == 1
     with pytest.raises(VideoJamError, match="'nobody'"):
         write_report(bench, ["nobody"])
@@ -232,8 +232,8 @@ def test_motion_can_lie_over_its_own_clip(page):
 @needs_browser
 def test_categories_and_arms_can_be_left_out(page):
     seen = "[...document.querySelectorAll('.card')].filter(c => c.checkVisibility()).map(c => c.dataset.kind)"
-    set_control(page, "kind", "wheel")
-    assert page.evaluate(seen) == ["wheel", "wheel"]
+    set_control(page, "kind", "cool square moves slowly")
+    assert page.evaluate(seen) == ["cool square moves slowly"] * 2
     set_control(page, "kind", "")
     assert len(page.evaluate(seen)) == 4
     figures = "[...document.querySelectorAll('figure[data-arm=joint]')].some(f => f.checkVisibility())"

@@ -152,6 +152,6 @@ def test_stopped_by_a_signal_it_says_where_it_stands(tmp_path, sent, code):
     run.send_signal(sent)
     said = run.communicate(timeout=60)[1]
     assert run.returncode == code
-    assert said.splitlines()[0] == "bench of truth=world:truth on 320 clips of world: on the CPU in float32"
-    assert "of 320 clips. The same command goes on from there." in said
+    assert said.splitlines()[0] == "bench of truth=world:truth on 256 clips of world: on the CPU in float32"
+    assert "of 256 clips. The same command goes on from there." in said
     assert not (tmp_path / "b" / ".videojam-bench.lock").exists()

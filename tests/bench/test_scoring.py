@@ -25,7 +25,7 @@ from videojam.evaluation.judges import build_judges
 from videojam.evaluation.world_judge import WorldJudge
 from videojam.motion.video import read_video, write_video
 from videojam.store import append_row, read_rows
-from videojam.world import appearance_measures, score_clip
+from videojam.world import score_clip
 
 
 class Brightness:
@@ -57,14 +57,14 @@ def lines(bench, arm, judge):
 def test_world_judge_says_of_the_file_what_the_world_says(truth):
     assert isinstance(WorldJudge(), Judge)
     score_arm(truth, "truth", [WorldJudge()])
-    found = lines(truth, "truth", "world-v1")
+    found = lines(truth, "truth", "world-v2")
     assert len(found) == 4
     for item in truth.items:
         video = read_video(truth.clip("truth", item)).frames
         scores = found[item.key]["scores"]
-        assert scores["coherent"] == score_clip(video, item.prompt.text).coherent == 1
-        for name, value in appearance_measures(video, item.prompt.text).items():
-            assert scores[name] == pytest.approx(value)
+        score = score_clip(video, item.prompt.text)
+        assert scores["coherent"] == score.coherent == 1
+        assert (scores["as_asked"], scores["explained"]) == (score.as_asked, score.explained)
         assert list(scores) == [measure.name for measure in WorldJudge.measures]
 
 
@@ -74,8 +74,8 @@ def test_a_clip_is_decoded_once_for_all_judges_and_never_again(truth, monkeypatc
     first, second = Brightness(), WorldJudge()
     assert score_arm(truth, "truth", [first, second]) == 4
     assert len(decoded) == 4
-    assert {call[0] for call in first.calls} == {(25, 3, 64, 64)}
-    assert {call[1] for call in first.calls} == {12}
+    assert {call[0] for call in first.calls} == {(6, 3, 64, 64)}
+    assert {call[1] for call in first.calls} == {4}
     assert score_arm(truth, "truth", [first, second]) == 0
     assert len(decoded) == len(first.calls) == 4
     # A judge that comes later sees the clips; those before it aren't asked again.
@@ -89,7 +89,7 @@ def test_a_clip_that_changed_is_scored_again(truth):
     judge = Brightness()
     score_arm(truth, "truth", [judge])
     path = truth.clip("truth", truth.items[1])
-    write_video(path, torch.full((25, 3, 64, 64), 200, dtype=torch.uint8), 12)
+    write_video(path, torch.full((6, 3, 64, 64), 200, dtype=torch.uint8), 4)
     assert score_arm(truth, "truth", [judge]) == 1
     assert lines(truth, "truth", "brightness")[truth.items[1].key]["scores"]["mean"] == pytest.approx(
         200, abs=2
@@ -199,8 +199,8 @@ def test_what_a_judge_declares_stays_with_its_scores(truth):
 
 
 def test_judges_by_name_and_by_module():
-    assert build_judges(["world"])[0].name == "world-v1"
-    assert build_judges(["videojam.evaluation.world_judge:WorldJudge"])[0].name == "world-v1"
+    assert build_judges(["world"])[0].name == "world-v2"
+    assert build_judges(["videojam.evaluation.world_judge:WorldJudge"])[0].name == "world-v2"
     for bad in (
         "beauty",
         "videojam.evaluation.world_judge:Nothing",

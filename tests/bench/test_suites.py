@@ -9,8 +9,9 @@ import pytest
 
 from videojam.bench.make import suites
 from videojam.bench.make.suites import MOVIE_GEN_LEVELS, load_suite, normalise
+from videojam.bench.presets import world_suite
 from videojam.errors import VideoJamError
-from videojam.world import KINDS, parse_caption, sample_caption
+from videojam.world import WORLD_VERSION, WorldConfig, captions
 
 
 def test_own_suite_has_32_distinct_prompts_of_each_kind():
@@ -31,13 +32,11 @@ def test_own_prompts_name_no_person_or_brand():
 
 def test_world_suite_is_frozen_and_is_what_the_world_says():
     suite = load_suite("world")
-    assert suite.sha256 == "2a310e7836b3f76a4d2ff8a45a2defbeab5ae0bb15802e1882af7a967cfc41d5"
-    assert Counter(p.category for p in suite.prompts) == dict.fromkeys(KINDS, 64)
-    assert len({p.seed for p in suite.prompts}) == 320
-    for prompt in suite.prompts[:10]:
-        assert prompt.text == sample_caption(prompt.seed, kind=prompt.category)
-    for prompt in suite.prompts:
-        assert parse_caption(prompt.text).kind == prompt.category
+    assert suite.version == WORLD_VERSION
+    assert suite.sha256 == "b8a96b9516e4cc44a65145a04cdf8c0c667fc3c0b918c260478683c6046204df"
+    assert Counter(p.text for p in suite.prompts) == dict.fromkeys(captions(WorldConfig()), 64)
+    assert [p.seed for p in suite.prompts] == list(range(800_000_000, 800_000_256))
+    assert suite.prompts == world_suite(800_000_000, 64).prompts
 
 
 def test_a_text_file_has_a_prompt_a_line(tmp_path):

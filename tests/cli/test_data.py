@@ -7,9 +7,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from moving_clips import moving_clip
 from videojam.cli import app
 from videojam.motion.video import write_video
-from videojam.world import WorldConfig, sample_clip
 
 runner = CliRunner()
 
@@ -17,7 +17,7 @@ runner = CliRunner()
 @pytest.fixture
 def clips(tmp_path):
     for seed in range(3):
-        clip = sample_clip(seed, WorldConfig(num_frames=9, height=32, width=48))
+        clip = moving_clip(seed, 9, 32, 48)
         write_video(tmp_path / f"{seed}.mp4", clip.video, 8)
         (tmp_path / f"{seed}.txt").write_text(clip.caption)
     (tmp_path / "broken.mp4").write_bytes(b"no video" * 99)

@@ -24,7 +24,7 @@ def model(tiny_wan):
 
 
 def world(num_clips, cache, **more):
-    source = WorldSource(num_clips=num_clips, world=WorldConfig(num_frames=9, height=32, width=32))
+    source = WorldSource(num_clips=num_clips, world=WorldConfig(num_frames=9, pixel_px=4))
     return DataConfig(source=source, cache=cache, max_sequence_length=16, **more)
 
 

@@ -9,13 +9,13 @@ import tarfile
 
 import pytest
 
+from moving_clips import moving_clip
 from videojam.data.clips import list_clips
 from videojam.data.config import FolderSource
 from videojam.data.facts import FactsTask, content_hash, read_facts
 from videojam.data.layouts.detect import LAYOUTS, list_source
 from videojam.errors import VideoJamError
 from videojam.motion.video import read_video, write_video
-from videojam.world import WorldConfig, sample_clip
 
 CAPTIONS = {"one": "a red ball, falling", "two": "ein Rad läuft 🎈"}
 pyarrow = pytest.importorskip("pyarrow")
@@ -25,9 +25,8 @@ pyarrow = pytest.importorskip("pyarrow")
 def bytes_of(tmp_path_factory):
     """Two real clips of 9 frames at 8 fps, as bytes."""
     folder = tmp_path_factory.mktemp("clips")
-    world = WorldConfig(num_frames=9, height=32, width=48)
     for seed, name in enumerate(CAPTIONS):
-        write_video(folder / f"{name}.mp4", sample_clip(seed, world).video, 8)
+        write_video(folder / f"{name}.mp4", moving_clip(seed, 9, 32, 48).video, 8)
     return {name: (folder / f"{name}.mp4").read_bytes() for name in CAPTIONS}
 
 

@@ -19,7 +19,7 @@ from videojam.motion.code import MotionCode
 from videojam.motion.estimators import RaftFlow
 from videojam.motion.flow import motion_video
 from videojam.motion.video import write_video
-from videojam.world import WorldConfig, sample_clip
+from videojam.world import KINDS, WorldConfig, sample_clip
 
 DIS = MotionCode(estimator="dis", scale=0.1)
 EXACT = MotionCode(estimator="exact", scale=0.1)
@@ -98,7 +98,7 @@ def test_ordinary_files_become_latents_of_both_halves_and_text(model, clips, tmp
 
 
 def test_latents_are_the_pipelines_own_encoding_of_clip_and_motion_video(model, tmp_path):
-    world = WorldConfig(num_frames=9, height=32, width=32)
+    world = WorldConfig(num_frames=9, pixel_px=4)
     source = WorldSource(num_clips=3, seed=7, world=world)
     data = prepare(
         model, DataConfig(source=source, cache=tmp_path, num_heldout=1, max_sequence_length=16), EXACT
@@ -121,7 +121,7 @@ def test_latents_are_the_pipelines_own_encoding_of_clip_and_motion_video(model, 
 
 
 def test_world_clips_are_listed_with_the_captions_of_their_clips():
-    world = WorldConfig(num_frames=9, height=32, width=32, clutter=2)
+    world = WorldConfig(num_frames=9, pixel_px=4, kinds=KINDS)
     entries, left_out = list_clips(WorldSource(num_clips=10, seed=7, world=world))
     assert [entry.caption for entry in entries] == [sample_clip(7 + i, world).caption for i in range(10)]
     assert not left_out
@@ -231,7 +231,7 @@ def test_the_warning_on_the_scale_names_the_users_value(model, clips, tmp_path):
 
 def test_no_weights_are_loaded_where_clips_bring_their_flow(model, tmp_path, monkeypatch):
     monkeypatch.setattr("videojam.motion.estimators.RaftFlow", None)
-    world = WorldSource(num_clips=2, world=WorldConfig(num_frames=9, height=32, width=32))
+    world = WorldSource(num_clips=2, world=WorldConfig(num_frames=9, pixel_px=4))
     data = DataConfig(source=world, cache=tmp_path, num_heldout=1, max_sequence_length=16)
     assert len(prepare(model, data, MotionCode(estimator="raft", scale=0.1)).clips) == 2
 

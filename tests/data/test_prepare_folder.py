@@ -13,6 +13,7 @@ import time
 import pytest
 import torch
 
+from moving_clips import moving_clip
 from videojam.data.config import FACTS_NAME, DataConfig, FolderSource, PreparedSource
 from videojam.data.encode import prepare, read_batch, read_latents
 from videojam.data.prepare.folder import prepare_folder
@@ -26,7 +27,6 @@ from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.motion.video import write_video
 from videojam.training.batches import clips_of_step
-from videojam.world import WorldConfig, sample_clip
 
 DIS = MotionCode(estimator="dis", scale=0.1)
 QUIET = {"say": lambda line: None}
@@ -46,7 +46,7 @@ def clips(tmp_path_factory):
     folder = tmp_path_factory.mktemp("source")
     for seed in range(5):
         height, width = (32, 64) if seed < 3 else (64, 32)
-        clip = sample_clip(seed, WorldConfig(num_frames=9, height=height, width=width))
+        clip = moving_clip(seed, 9, height, width)
         write_video(folder / f"{seed}.mp4", clip.video, 8)
         (folder / f"{seed}.txt").write_text(clip.caption)
     (folder / "bad.mp4").write_bytes(b"nothing" * 50)

@@ -19,7 +19,7 @@ EXACT = MotionCode(estimator="exact", scale=0.1)
 
 
 def config(cache, num_clips=3):
-    world = WorldSource(num_clips=num_clips, world=WorldConfig(num_frames=9, height=32, width=32))
+    world = WorldSource(num_clips=num_clips, world=WorldConfig(num_frames=9, pixel_px=4))
     return DataConfig(source=world, cache=cache, num_heldout=1, max_sequence_length=16)
 
 

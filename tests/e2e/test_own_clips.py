@@ -9,9 +9,9 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from moving_clips import moving_clip
 from videojam.cli import app
 from videojam.motion.video import probe_video, read_video, write_video
-from videojam.world import sample_clip
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(tmp_path):
     clips.mkdir()
     shapes = [(96, 96, 12, 25), (128, 96, 24, 25), (96, 160, 30, 21), (64, 64, 15, 17)]
     for i, (height, width, fps, num_frames) in enumerate(shapes):
-        clip = sample_clip(i)
+        clip = moving_clip(i)
         video = torch.nn.functional.interpolate(clip.video[:num_frames].float(), size=(height, width))
         write_video(clips / f"clip{i}.mp4", video.byte(), fps)
         (clips / f"clip{i}.txt").write_text(clip.caption)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from moving_clips import moving_clip
 from videojam.cli import app
 from videojam.motion.video import write_video
-from videojam.world import sample_clip
 
 ROOT = Path(__file__).parents[2]
 HUB_ID = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
@@ -38,7 +38,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "clips").mkdir()
     for i in range(5):
-        clip = sample_clip(i)
+        clip = moving_clip(i)
         write_video(tmp_path / f"clips/clip{i}.mp4", clip.video[:17], 12)
         (tmp_path / f"clips/clip{i}.txt").write_text(clip.caption)
     monkeypatch.chdir(tmp_path)

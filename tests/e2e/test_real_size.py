@@ -62,7 +62,7 @@ def test_convert_train_and_sample_at_the_size_of_wan_1_3b(wan_1_3b, tmp_path):
         f"\nconvert: {time.perf_counter() - started:.0f} s, peak memory {before:.1f} -> {peak_gib():.1f} GiB"
     )
 
-    world = {"num_frames": 9, "height": 64, "width": 64}
+    world = {"num_frames": 9}
     config = TrainConfig.model_validate(
         {
             "base": str(tmp_path / "joint"),

@@ -103,12 +103,12 @@ def test_saved_model_samples_the_same_latents(case, tmp_path):
 
 
 def recipe(case, out, **changes):
-    world = {"num_frames": case.kind.frames, "height": case.kind.side, "width": case.kind.side}
+    world = {"num_frames": case.kind.frames, "pixel_px": case.kind.side // 8}
     return {
         "base": str(case.base),
         "out": str(out),
         "data": {
-            "source": {"kind": "world", "num_clips": 3, "world": {**world, "kinds": ["wheel"]}},
+            "source": {"kind": "world", "num_clips": 3, "world": world},
             "cache": str(out / "cache"),
             "num_heldout": 1,
             "max_sequence_length": case.kind.length,

@@ -189,7 +189,7 @@ def recipe_of_own(tiny_wan, tmp_path):
             "source": {
                 "kind": "world",
                 "num_clips": 4,
-                "world": {"num_frames": 9, "height": 32, "width": 32, "kinds": ["wheel"]},
+                "world": {"num_frames": 9, "pixel_px": 4},
             },
             "cache": str(tmp_path / "cache"),
             "num_heldout": 1,

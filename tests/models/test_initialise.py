@@ -81,7 +81,7 @@ def test_a_small_copy_samples_converts_and_trains_by_the_recipe(small, tmp_path,
     assert torch.isfinite(sample(joint, ["a ball"], **size, max_sequence_length=8).latents).all()
     text = yaml.safe_load((recipes / "dit-4b.yaml").read_text())
     assert text["method"] == "plain"
-    world = {"num_frames": 9, "height": 32, "width": 32}
+    world = {"num_frames": 9, "pixel_px": 4}
     changes = {
         "base": str(small),
         "out": str(tmp_path / "run"),

@@ -30,7 +30,7 @@ def recipe_of(base, out, cache):
             "source": {
                 "kind": "world",
                 "num_clips": 8,
-                "world": {"num_frames": 9, "height": 32, "width": 32, "kinds": ["wheel", "gait"]},
+                "world": {"num_frames": 9, "pixel_px": 4},
             },
             "cache": str(cache),
             "num_heldout": 2,

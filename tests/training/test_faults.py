@@ -38,7 +38,7 @@ def common(tiny_wan, tmp_path_factory):
             "source": {
                 "kind": "world",
                 "num_clips": 5,
-                "world": {"num_frames": 9, "height": 32, "width": 32},
+                "world": {"num_frames": 9, "pixel_px": 4},
             },
             "cache": str(folder / "cache"),
             "max_sequence_length": 16,

@@ -151,7 +151,7 @@ def test_given_tokens_have_timestep_0_null_motion_and_no_loss(kind, tmp_path):
 def test_a_base_that_does_both_is_trained_and_sampled_as_image_to_video(kind, side, recipe, tmp_path):
     write = {"wan-ti2v": partial(tiny.write_tiny_wan, expand_timesteps=True), "ltx": write_tiny_ltx}[kind]
     content = {**recipe, "base": str(write(tmp_path / "t2v")), "num_steps": 2, "image_to_video": True}
-    world = {**content["data"]["source"]["world"], "height": side, "width": side}
+    world = {**content["data"]["source"]["world"], "pixel_px": side // 8}
     source = {**content["data"]["source"], "world": world}
     content["data"] = {**content["data"], "source": source, "cache": str(tmp_path / "cache")}
     config = TrainConfig.model_validate(content)

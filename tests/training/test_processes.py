@@ -79,7 +79,7 @@ def runs(tiny_wan, tmp_path_factory):
             "source": {
                 "kind": "world",
                 "num_clips": 8,
-                "world": {"num_frames": 9, "height": 32, "width": 32},
+                "world": {"num_frames": 9, "pixel_px": 4},
             },
             "cache": str(folder / "cache"),
             "num_heldout": 3,

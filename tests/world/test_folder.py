@@ -1,4 +1,4 @@
-"""Folders of clips: what is written, and that the score needs only mp4 and caption."""
+"""Folders of clips: what is written, and that the score needs only mp4, caption and world."""
 
 from __future__ import annotations
 
@@ -11,42 +11,59 @@ from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
 from videojam.motion.video import read_video, write_video
-from videojam.world import render_folder, sample_clip, score_folder
+from videojam.world import KINDS, WorldConfig, sample_clip
+from videojam.world.folder import render_folder, score_folder
+
+WORLD = WorldConfig(kinds=KINDS)
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render_folder(tmp_path_factory.mktemp("world") / "clips", 10, seed=40)
+    return render_folder(tmp_path_factory.mktemp("world") / "clips", 10, seed=40, config=WORLD)
 
 
 def test_render_writes_video_caption_and_exact_flow(rendered: Path) -> None:
     assert sorted(p.name for p in rendered.iterdir()) == sorted(
-        f"{i:05d}{suffix}" for i in range(10) for suffix in (".mp4", ".txt", ".flow.safetensors")
+        ["world.json"]
+        + [f"{i:05d}{suffix}" for i in range(10) for suffix in (".mp4", ".txt", ".flow.safetensors")]
     )
-    clip = sample_clip(43)
+    clip = sample_clip(43, WORLD)
     video = read_video(rendered / "00003.mp4")
-    assert video.fps == 12
+    assert video.fps == 4
     assert video.frames.shape == clip.video.shape
-    assert (video.frames.float() - clip.video.float()).abs().mean() < 4
+    assert (video.frames.float() - clip.video.float()).abs().mean() < 8  # colours at half the resolution
     assert (rendered / "00003.txt").read_text() == clip.caption + "\n"
     flow = load_file(rendered / "00003.flow.safetensors")["flow"]
     assert flow.dtype == torch.float16
-    assert (flow.float() - clip.flow).abs().max() < 4e-3  # half an ulp of float16 below 8 px/frame
+    assert torch.equal(flow.float(), clip.flow)  # whole numbers of pixels
 
 
 def test_score_needs_only_mp4_and_caption_and_survives_re_encoding(rendered: Path, tmp_path: Path) -> None:
     for path in rendered.glob("*.mp4"):
         clip = read_video(path)
-        write_video(tmp_path / path.name, clip.frames, clip.fps, crf=28)
+        write_video(tmp_path / path.name, clip.frames, clip.fps, crf=20)
         (tmp_path / f"{path.stem}.txt").write_text(path.with_suffix(".txt").read_text())
-    assert {p.suffix for p in tmp_path.iterdir()} == {".mp4", ".txt"}
+    (tmp_path / "world.json").write_text((rendered / "world.json").read_text())
     result = score_folder(tmp_path)
     assert [clip["reasons"] for clip in result["clips"]] == [[]] * 10
     assert result["num_clips"] == result["num_scored"] == 10
-    assert result["coherent"] == result["follows_prompt"] == 1.0
-    assert {kind: rates["num_scored"] for kind, rates in result["kinds"].items()} == dict.fromkeys(
-        ("gait", "chain", "ball", "wheel", "collision"), 2
-    )
+    assert result["coherent"] == result["as_asked"] == result["explained"] == 1.0
+    assert sum(rates["num_scored"] for rates in result["kinds"].values()) == 10
+    assert len(result["kinds"]) > 2
+
+
+def test_the_world_is_the_folder_s_or_the_default_one(rendered: Path, tmp_path: Path) -> None:
+    render_folder(tmp_path, 2, config=WorldConfig(kinds=("rotor",)))
+    assert score_folder(tmp_path)["kinds"]["rotor"]["coherent"] == 1.0
+    (tmp_path / "world.json").unlink()
+    result = score_folder(tmp_path)
+    assert (result["num_scored"], result["num_problems"]) == (0, 2)
+    (tmp_path / "world.json").write_text('{"size": 3}')
+    with pytest.raises(VideoJamError, match=r"world\.json.*found size Extra inputs"):
+        score_folder(tmp_path)
+    with pytest.raises(VideoJamError, match="a lawful scene"):
+        render_folder(tmp_path / "none", 1, config=WorldConfig(size_px=5, kinds=("exchange",)))
+    assert not (tmp_path / "none").exists()
 
 
 def test_what_can_not_be_scored_is_counted_with_its_reason(tmp_path: Path) -> None:

@@ -3,96 +3,71 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from videojam.bench.make.arms import GRID_TRUTH, TRUTH, ArmSpec, arm_of
+from videojam.bench.make.arms import TRUTH, ArmSpec, arm_of
 from videojam.bench.make.sources import find_source
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.bench.work import Plan
 from videojam.errors import VideoJamError
-from videojam.evaluation.grid_judge import WORLD as GRID_WORLD
+from videojam.evaluation.world_judge import WORLD
 from videojam.models.record import load_defaults, load_record
 from videojam.sampling.settings import SampleSettings, unread
 from videojam.tiny import PREFIX
-from videojam.world import KINDS, WorldConfig, sample_caption
-from videojam.world.grid import captions
+from videojam.world import captions
 
 DEMO_SEED = 900_000_000
 """First seed of the demo's scenes, far above those that any recipe trains on."""
 DEMO_ARMS = {"base": "base", "control": "control", "VideoJAM": "videojam"}
 """Models of the demo by the names of their arms."""
 DEMO_BATCH_SIZE = 13
-DEMO_CLIPS = {"grid": 13, "world": 2}
-"""Clips of each category by the world of the demo's models."""
-NUM_SHOWN = {"grid": 8, "world": 10}
+DEMO_CLIPS = 13
+"""Clips of each caption of the world."""
+NUM_SHOWN = 8
 DEMO_TITLE = "The same noise, three models"
-DEMO_ABOUT = (
-    "A tiny text-to-video model, the base, beside two fine-tunes of it on the same clips for the same number of steps: "
-    "a control, which learns only appearance, and VideoJAM, which learns to predict motion together with appearance "
-    "and lets its own motion guide each clip. All three get the same prompts and the same noise, so what differs "
-    "between them is the training and the guidance. The truth is the scene of the prompt, drawn by the program that "
-    "made the training clips."
-)
-
-
-DEMO_FINDING = (
+DEMO_MODELS = (
     "A text-to-video model of 1.2 M parameters, the base, beside two fine-tunes of it on the same clips for the same "
     "23,272 steps: a control, which learns only appearance, and VideoJAM, which learns to predict motion together with "
-    "appearance and lets its own motion guide each clip. All three get the same prompts and the same noise. In each "
+    "appearance and lets its own motion guide each clip."
+)
+"""What ships; docs/study-premise.md."""
+OWN_MODELS = (
+    "A text-to-video model, the base, beside two fine-tunes of it: a control, which learns only appearance, and "
+    "VideoJAM, which learns to predict motion together with appearance and lets its own motion guide each clip."
+)
+DEMO_ABOUT = (
+    "All three get the same prompts and the same noise. In each "
     "clip one 2×2 square moves along a row or a column over a texture that stands still. Beneath each clip the "
     "texture is dimmed and what changes is lit: the outline is the square of the lawful clip that explains most "
     "frames, green where it explains the frame and red where it does not. docs/study-premise.md has the study."
 )
 
 
-def demo_world(models: Path | None) -> Literal["grid", "world"]:
-    """Return the world of the demo's models: that of 6 frames is the grid."""
-    if models is None:
-        return "grid"
-    defaults = load_defaults(_demo_source("base", models))
-    return "grid" if defaults.num_frames == GRID_WORLD.num_frames else "world"
-
-
 def demo_plan(
     clips_per_kind: int | None = None, seed: int = 0, num_steps: int | None = None, models: Path | None = None
 ) -> Plan:
-    """Return the bench of base, control and VideoJAM on prompts of the world that nobody trained on.
+    """Return the bench of base, control and VideoJAM on the captions of the world.
 
     Args:
-        clips_per_kind: Prompts for each kind of the world, or each caption of the grid world.
-        seed: Chooses other prompts and other noise.
+        clips_per_kind: Prompts for each caption of the world.
+        seed: Chooses other noise.
         num_steps: Sampling steps; the models' own if None.
         models: Folder with `base/`, `control/` and `videojam/` in place of the shipped models.
 
     Raises:
         VideoJamError: a model is missing.
     """
-    world_name = demo_world(models)
-    num_clips = clips_per_kind or DEMO_CLIPS[world_name]
-    prefix = "grid-" if models is None else ""
-    sources = {arm: _demo_source(prefix + name, models) for arm, name in DEMO_ARMS.items()}
-    if world_name == "grid":
-        arms = [arm_of(arm, {"source": source, "num_steps": num_steps}) for arm, source in sources.items()]
-        arms.append(arm_of("truth", {"source": GRID_TRUTH}))
-        suite = grid_suite(DEMO_SEED + 1000 * seed, num_clips)
-        return Plan(suite, arms, against="control", title=DEMO_TITLE, about=DEMO_FINDING)
-    folders = {
-        arm: find_source(ArmSpec(name=arm, source=source)).folder or Path() for arm, source in sources.items()
-    }
-    defaults = load_defaults(folders["base"])
-    given = {name: getattr(defaults, name) for name in ("num_frames", "height", "width", "fps")}
-    world = WorldConfig(**{name: value for name, value in given.items() if value is not None})
-    size = world.model_dump(include={"num_frames", "height", "width", "fps"})
+    sources = {arm: _demo_source(name, models) for arm, name in DEMO_ARMS.items()}
+    changes = {arm: {} if models is None else _own_model(arm, source) for arm, source in sources.items()}
     arms = [
-        arm_of(
-            arm,
-            {"source": source, "num_steps": num_steps, **size, **_without_motion(arm, folders[arm])},
-        )
+        arm_of(arm, {"source": source, "num_steps": num_steps, **changes[arm]})
         for arm, source in sources.items()
     ]
-    truth = arm_of("truth", {"source": TRUTH, **size})
-    suite = _demo_suite(world, DEMO_SEED + 1000 * seed, num_clips)
-    return Plan(suite, [*arms, truth], against="control", title=DEMO_TITLE, about=DEMO_ABOUT)
+    size = {name: value for name, value in changes["base"].items() if name in WORLD.file_size}
+    arms.append(arm_of("truth", {"source": TRUTH, **size}))
+    suite = world_suite(DEMO_SEED + 1000 * seed, clips_per_kind or DEMO_CLIPS)
+    about = f"{DEMO_MODELS if models is None else OWN_MODELS} {DEMO_ABOUT}"
+    return Plan(suite, arms, against="control", title=DEMO_TITLE, about=about)
 
 
 def _demo_source(name: str, models: Path | None) -> str:
@@ -108,37 +83,28 @@ def _demo_source(name: str, models: Path | None) -> str:
     return str(models / name)
 
 
-def _without_motion(arm: str, folder: Path) -> dict[str, Any]:
-    """A control of joint shape was trained with its motion input at zero, so it is sampled so."""
+def _own_model(arm: str, source: str) -> dict[str, Any]:
+    """Return what a model of one's own is sampled with: the world's size where it names none.
+
+    A control of joint shape was trained with its motion input at zero, so it is sampled so.
+    """
+    folder = find_source(ArmSpec(name=arm, source=source)).folder or Path()
+    own = load_defaults(folder)
+    size = {name: getattr(own, name) or value for name, value in WORLD.file_size.items()}
     is_joint = load_record(folder) is not None
-    return {"mode": "cfg", "drop_motion": True} if is_joint and arm != "VideoJAM" else {}
+    return size | ({"mode": "cfg", "drop_motion": True} if is_joint and arm != "VideoJAM" else {})
 
 
-def _demo_suite(world: WorldConfig, first: int, clips_per_kind: int) -> Suite:
-    kinds = [(first + i, KINDS[i % len(KINDS)]) for i in range(clips_per_kind * len(KINDS))]
-    prompts = tuple(
-        Prompt(id=f"{kind}-{scene}", text=sample_caption(scene, world, kind), category=kind, seed=scene)
-        for scene, kind in kinds
-    )
-    note = (
-        "Captions of world clips whose seeds are outside those that any recipe trains on; they are sentences of a "
-        "small grammar, so one may have occurred in training with another scene."
-    )
-    return Suite(name="demo", note=note, prompts=prompts)
-
-
-def grid_suite(first: int, num_each: int) -> Suite:
-    """Return the grid world's captions in turn, each with seeds of its own."""
-    texts = captions(GRID_WORLD)
+def world_suite(first: int, num_each: int) -> Suite:
+    """Return the world's captions in turn, each with seeds of its own."""
+    texts = captions(WORLD)
     kinds = [(first + i, texts[i % len(texts)]) for i in range(num_each * len(texts))]
     prompts = tuple(
         Prompt(id=f"{text.split()[0]}-{text.split()[-1]}-{scene}", text=text, category=text, seed=scene)
         for scene, text in kinds
     )
-    note = (
-        "The captions of the grid world, each many times: what differs is the noise, and the truth's scene."
-    )
-    return Suite(name="grid", note=note, prompts=prompts)
+    note = "The captions of the world, each many times: what differs is the noise, and the truth's scene."
+    return Suite(name="world", note=note, prompts=prompts)
 
 
 FULL = "full"

@@ -21,7 +21,7 @@ def demo(
     clips_per_kind: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Clips of each caption of the world. (default: 13)")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Other prompts and other noise.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Other noise.")] = 0,
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Sampling steps. (default: the model's)")
     ] = None,
@@ -33,15 +33,15 @@ def demo(
     ] = None,
 ) -> None:
     """Show base, control and VideoJAM on the same prompts and noise: a page to look at and a table."""
-    from videojam.bench.presets import DEMO_BATCH_SIZE, NUM_SHOWN, demo_plan, demo_world
+    from videojam.bench.presets import DEMO_BATCH_SIZE, NUM_SHOWN, demo_plan
     from videojam.bench.run import run_bench
     from videojam.bench.work import Work
     from videojam.evaluation.judges import build_judges
 
-    plan, world = demo_plan(clips_per_kind, seed, steps, models), demo_world(models)
+    plan = demo_plan(clips_per_kind, seed, steps, models)
     start(f"demo of base, control and VideoJAM, {len(plan.suite.prompts)} clips each", "cpu")
     work = Work(batch_size=DEMO_BATCH_SIZE)
     with stoppable(lambda: where_it_stands(out)):
-        results = run_bench(out, plan, build_judges([world]), work, NUM_SHOWN[world], follow)
+        results = run_bench(out, plan, build_judges(["world"]), work, NUM_SHOWN, follow)
     assert results is not None
     show(out, results, "warn")

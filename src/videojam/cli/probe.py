@@ -91,10 +91,7 @@ class ReadFlags(SizeFlags):
     ] = False
     texture: Annotated[
         float | None,
-        flag("Of world clips: 0 smooth .. 1 per-pixel grain. (default: 0.25)", READ, metavar="X"),
-    ] = None
-    clutter: Annotated[
-        int | None, flag("Static distractors in world clips. (default: 0)", READ, metavar="N")
+        flag("Of world clips: deviation of their static texture. (default: 1)", READ, metavar="X"),
     ] = None
     world_seed: Annotated[
         int | None, flag("Seed of the first world clip. (default: 600000000)", READ, metavar="N", min=0)
@@ -269,7 +266,6 @@ def _running(probe: ProbeFlags) -> Iterator[ProgressDisplay]:
 def _source(model: LoadedModel, data: str, read: ReadFlags) -> FolderSource | WorldSource:
     from videojam.evaluation.probes.clips import WORLD_SEED, source_of
 
-    asked = {"texture": read.texture, "clutter": read.clutter}
     return build(
         source_of,
         "DATA",
@@ -280,7 +276,7 @@ def _source(model: LoadedModel, data: str, read: ReadFlags) -> FolderSource | Wo
         width=read.width,
         fps=read.fps,
         skip_unreadable=read.skip,
-        world={name: value for name, value in asked.items() if value is not None},
+        world={} if read.texture is None else {"texture": read.texture},
         world_seed=WORLD_SEED if read.world_seed is None else read.world_seed,
     )
 

@@ -26,21 +26,20 @@ def world_render(
         int, typer.Option(metavar="N", min=0, help="Seed of the first clip; the next ones follow it.")
     ] = 0,
     texture: Annotated[
-        float, typer.Option(metavar="X", help="Background: 0 smooth .. 1 per-pixel grain.")
-    ] = 0.25,
-    clutter: Annotated[int, typer.Option(metavar="N", help="Static distractor shapes.")] = 0,
+        float, typer.Option(metavar="X", help="Standard deviation of the static texture; 1 is the models'.")
+    ] = 1.0,
     kind: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="Only this kind, as ball; repeat for several. (default: all five)"),
+        typer.Option(metavar="KIND", help="Kind of motion, as walker; repeat for several. (default: bounce)"),
     ] = None,
 ) -> None:
     """Render clips of the world: mp4, caption and exact flow."""
     say(f"Rendering {clips} clips of the world on the CPU")
     from videojam.cli.progress import ProgressDisplay
-    from videojam.world import KINDS, WorldConfig, render_folder
+    from videojam.world.config import WorldConfig
+    from videojam.world.folder import render_folder
 
-    fields = {"texture": texture, "clutter": clutter, "kinds": tuple(kind or KINDS)}
-    config = build(WorldConfig, "the world", **fields)
+    config = build(WorldConfig, "the world", texture=texture, kinds=tuple(kind or ("bounce",)))
     again = "Clips that are there are whole; the same command renders all of them again."
     with stoppable(again), ProgressDisplay("rendering", "clips") as progress:
         render_folder(
@@ -55,13 +54,13 @@ def world_score(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of clips with captions (.txt).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print every measure as JSON.")] = False,
 ) -> None:
-    """Score the coherence of a folder's clips from only mp4 and caption.
+    """Score the coherence of a folder's clips from only mp4, caption and the folder's world.json.
 
     A clip that can't be scored is listed with its reason, is in no rate, and makes the exit code 1.
     """
     say(f"Scoring the clips of {folder} on the CPU")
     from videojam.cli.progress import ProgressDisplay
-    from videojam.world import score_folder
+    from videojam.world.folder import score_folder
 
     with (
         stoppable("Nothing is kept; the same command begins anew."),
@@ -84,6 +83,6 @@ def _score_lines(report: dict[str, Any]) -> str:
     rates = {**report["kinds"], "all": report}
     for name, rate in rates.items():
         if rate["num_scored"]:
-            shares = f"coherent {rate['coherent']:.1%}, follows its prompt {rate['follows_prompt']:.1%}"
+            shares = f"coherent {rate['coherent']:.1%}, as asked {rate['as_asked']:.1%}"
             lines.append(f"{name:<9}  {shares}, n = {rate['num_scored']}")
     return "\n".join(lines)

@@ -96,7 +96,7 @@ class WorldSource(Strict):
     kind: Literal["world"] = Field("world", description="The procedural world.")
     num_clips: int = Field(description="How many clips.", ge=1)
     seed: int = Field(0, description="Seed of the first clip; clip i has seed + i.", ge=0)
-    world: WorldConfig = Field(WorldConfig(), description="Size, length, texture, clutter and kinds.")
+    world: WorldConfig = Field(WorldConfig(), description="Size, length, texture and kinds of motion.")
 
     @property
     def fps(self) -> float:
@@ -111,12 +111,12 @@ class WorldSource(Strict):
     @property
     def height(self) -> int:
         """Height in px."""
-        return self.world.height
+        return self.world.side_px
 
     @property
     def width(self) -> int:
         """Width in px."""
-        return self.world.width
+        return self.world.side_px
 
 
 Source = Annotated[FolderSource | WorldSource | PreparedSource, Field(discriminator="kind")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 JUDGES = {
     "world": "videojam.evaluation.world_judge:WorldJudge",
-    "grid": "videojam.evaluation.grid_judge:GridJudge",
     "proxies": "videojam.evaluation.proxies:ProxyJudge",
     "proxies-raft": "videojam.evaluation.judges:raft_proxies",
     "vbench": "videojam.evaluation.vbench.judge:VBenchJudge",
@@ -12,5 +11,5 @@ JUDGES = {
 }
 """Factories by name, as MODULE:NAME."""
 
-DEFAULTS = {"world": ["world"], "grid": ["grid"], "": ["proxies"]}
+DEFAULTS = {"world": ["world"], "": ["proxies"]}
 """Judges by suite; those of any other suite are under the empty name."""

@@ -3,8 +3,7 @@
 `base/` is a whole stock pipeline folder. `control/` and `videojam/` hold what differs from it, the
 transformer and the motion record; the rest they share with the base, so it is stored once. `tiny_folder` puts
 them together again as stock folders, and every place that takes a model folder also takes `tiny:base`,
-`tiny:control` and `tiny:videojam`. `grid/` holds three more in the same way, `tiny:grid-base`,
-`tiny:grid-control` and `tiny:grid-videojam`: the models of docs/study-premise.md, which the demo shows.
+`tiny:control` and `tiny:videojam`: the models of docs/study-premise.md, which the demo shows.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from videojam.errors import VideoJamError
 
 PREFIX = "tiny:"
 TINY_NAMES = ("base", "control", "videojam")
-GRID_FOLDER = "grid"
-GRID_NAMES = tuple(f"{GRID_FOLDER}-{name}" for name in TINY_NAMES)
 PACKAGE_FOLDER = Path(__file__).parent
 
 
@@ -28,21 +25,19 @@ def tiny_folder(name: str) -> Path:
     """Return the stock pipeline folder of a shipped model; it lives as long as the process.
 
     Args:
-        name: One of `TINY_NAMES` or `GRID_NAMES`, with or without `tiny:` in front.
+        name: One of `TINY_NAMES`, with or without `tiny:` in front.
 
     Raises:
         VideoJamError: no such model, or the installation lacks its files.
     """
     name = name.removeprefix(PREFIX)
-    if name not in TINY_NAMES + GRID_NAMES:
+    if name not in TINY_NAMES:
         raise VideoJamError(
-            expected=f"one of {', '.join(PREFIX + known for known in TINY_NAMES + GRID_NAMES)}",
+            expected=f"one of {', '.join(PREFIX + known for known in TINY_NAMES)}",
             found=repr(PREFIX + name),
             where="the name of a shipped model",
             fix="Correct the name, or give a folder.",
         )
-    if name in GRID_NAMES:
-        return assemble(PACKAGE_FOLDER / GRID_FOLDER, name.removeprefix(f"{GRID_FOLDER}-"))
     return assemble(PACKAGE_FOLDER, name)
 
 
@@ -65,7 +60,7 @@ def assemble(root: Path, name: str) -> Path:
                 found="no such file" if folder.is_dir() else "no such folder",
                 where=str(folder),
                 fix="Install videojam again, with its package data."
-                if root in (PACKAGE_FOLDER, PACKAGE_FOLDER / GRID_FOLDER)
+                if root == PACKAGE_FOLDER
                 else f"Give a folder that holds {', '.join(f'{known}/' for known in TINY_NAMES)}.",
             )
     if (own / "model_index.json").is_file():

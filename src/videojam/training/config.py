@@ -196,7 +196,9 @@ class TrainConfig(Strict):
                     f"master_weights bf16 needs optimizer.name: adamw, which rounds stochastically, and not "
                     f"{self.optimizer.name}"
                 )
-        small = self.master_weights == "bf16" or (lora is not None and lora.base_weights not in (None, "fp32"))
+        small = self.master_weights == "bf16" or (
+            lora is not None and lora.base_weights not in (None, "fp32")
+        )
         if self.parallel.kind == "fsdp" and (small or self.offload_blocks is not None):
             raise ValueError(
                 "parallel.kind fsdp holds fp32 parts: leave out lora.base_weights, master_weights and offload_blocks"

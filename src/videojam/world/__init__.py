@@ -1,67 +1,36 @@
-"""The procedural benchmark: scenes with exact flow, captions, and coherence read from pixels."""
+"""The procedural benchmark: exactly lawful motion over static texture, and a judge that tries every lawful clip."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from videojam.world.appearance import appearance_measures
-    from videojam.world.caption import CaptionFacts, parse_caption, vocabulary, write_caption
-    from videojam.world.clip import WORLD_VERSION, WorldClip, sample_caption, sample_clip
-    from videojam.world.config import KINDS, Kind, WorldConfig
-    from videojam.world.damage import DAMAGES, damaged_clip
-    from videojam.world.folder import render_folder, score_folder
-    from videojam.world.score import ClipScore, score_clip
-    from videojam.world.validation import Validation, validation_table
-
-_MODULES = {
-    "CaptionFacts": "videojam.world.caption",
-    "ClipScore": "videojam.world.score",
-    "DAMAGES": "videojam.world.damage",
-    "KINDS": "videojam.world.config",
-    "Kind": "videojam.world.config",
-    "Validation": "videojam.world.validation",
-    "WORLD_VERSION": "videojam.world.clip",
-    "WorldClip": "videojam.world.clip",
-    "WorldConfig": "videojam.world.config",
-    "appearance_measures": "videojam.world.appearance",
-    "damaged_clip": "videojam.world.damage",
-    "parse_caption": "videojam.world.caption",
-    "render_folder": "videojam.world.folder",
-    "sample_caption": "videojam.world.clip",
-    "sample_clip": "videojam.world.clip",
-    "score_clip": "videojam.world.score",
-    "score_folder": "videojam.world.folder",
-    "validation_table": "videojam.world.validation",
-    "vocabulary": "videojam.world.caption",
-    "write_caption": "videojam.world.caption",
-}
-"""Where each public name is; loaded on first use, so that `videojam.world.grid` needs neither OpenCV nor PyAV."""
+from videojam.world.captions import caption_index, captions, text_table
+from videojam.world.clip import WORLD_VERSION, WorldClip, enlarged, sample_caption, sample_clip
+from videojam.world.config import KINDS, WorldConfig
+from videojam.world.draw import Clips, draw_clips, exact_flow, to_levels, to_units
+from videojam.world.judge import REASONS, Verdict, judge
+from videojam.world.kinds import distinct_scenes, lawful_scenes
+from videojam.world.scenes import Scenes
+from videojam.world.score import ClipScore, score_clip
 
 __all__ = [
-    "DAMAGES",
     "KINDS",
+    "REASONS",
     "WORLD_VERSION",
-    "CaptionFacts",
     "ClipScore",
-    "Kind",
-    "Validation",
+    "Clips",
+    "Scenes",
+    "Verdict",
     "WorldClip",
     "WorldConfig",
-    "appearance_measures",
-    "damaged_clip",
-    "parse_caption",
-    "render_folder",
+    "caption_index",
+    "captions",
+    "distinct_scenes",
+    "draw_clips",
+    "enlarged",
+    "exact_flow",
+    "judge",
+    "lawful_scenes",
     "sample_caption",
     "sample_clip",
     "score_clip",
-    "score_folder",
-    "validation_table",
-    "vocabulary",
-    "write_caption",
+    "text_table",
+    "to_levels",
+    "to_units",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)

@@ -1,23 +1,24 @@
-"""One world clip from one seed."""
+"""One clip from one seed, as a file shows it: each pixel of the world is a block of pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.world.background import draw_background
-from videojam.world.caption import write_caption
-from videojam.world.config import KINDS, Kind, WorldConfig
-from videojam.world.kinds import SCENES
-from videojam.world.render import draw
-from videojam.world.scene import Scene
+from videojam.world.captions import captions
+from videojam.world.config import MIN_FRAMES, Kind, WorldConfig
+from videojam.world.draw import draw_clips, draw_scenes, exact_flow, to_levels
+from videojam.world.kinds import lawful_scenes
 
-WORLD_VERSION = 1
+WORLD_VERSION = 2
+"""Changes where the clip of a seed, or what the judge says of a clip, changes."""
+NUM_DRAWN = 16
+"""Clips that a seed draws at a time; the clip of a caption is the first of them that has it."""
 
 
 @dataclass(frozen=True)
@@ -25,59 +26,105 @@ class WorldClip:
     """A clip with all that is known exactly about it.
 
     Attributes:
-        video: pixels in 0..255.
-        flow: (u, v) in px/frame, u right, v down; flow i lives on frame i's grid and points to frame i+1.
-        caption: a sentence of the world's grammar.
-        kind: the kind of scene.
-        moving: pixels whose topmost part moves.
+        video: Pixels in 0..255.
+        flow: (u, v) in px/frame, u right, v down; flow i lies on frame i and points to frame i+1.
+        caption: A sentence of the world's grammar.
+        kind: Its kind of motion.
     """
 
     video: UInt8[Tensor, "t 3 h w"]
     flow: Float[Tensor, "t-1 2 h w"]
     caption: str
     kind: Kind
-    moving: Bool[Tensor, "t h w"]
 
 
-def sample_clip(seed: int, config: WorldConfig | None = None, kind: str | None = None) -> WorldClip:
-    """Draw the clip of a seed; the same seed, config and kind give the same clip.
+def sample_clip(
+    seed: int,
+    config: WorldConfig | None = None,
+    caption: str | None = None,
+    order: Sequence[int] | None = None,
+) -> WorldClip:
+    """Draw the clip of a seed; the same arguments give the same clip.
 
     Args:
-        seed: non-negative.
-        config: the world; version 1's defaults when None.
-        kind: one of `KINDS`; None takes the config's kinds in turn, by `seed` modulo their number.
+        seed: Non-negative.
+        config: The world; the default one if None.
+        caption: What the clip shall show; the first caption that the seed draws if None.
+        order: Numbers of the frames in their new order; flow is that of the new order. None keeps the order.
 
     Raises:
-        VideoJamError: the kind is unknown.
+        VideoJamError: the caption is none of the world's, or a kind has no lawful scene in it.
     """
     config = config or WorldConfig()
-    scene, rng = make_scene(seed, config, kind)
-    drawing = draw(scene, draw_background(rng, config), config.num_frames)
+    scenes, texts = lawful_scenes(config), captions(config)
+    wanted = None if caption is None else caption_row(caption, config)
+    chance = torch.Generator().manual_seed(seed)
+    row = None
+    while row is None:
+        clips = draw_clips(config, scenes, NUM_DRAWN, chance)
+        row = _first(clips.caption, wanted)
+    scene = scenes[clips.scene[row : row + 1]]
+    frames = list(range(config.num_frames)) if order is None else list(order)
+    scene = scene if order is None else scene.in_order(frames)
+    flow = config.pixel_px * exact_flow(config, scene, torch.tensor([0]))[0, :, :-1].transpose(0, 1)
+    video = to_levels(clips.x[row, :, frames]).transpose(0, 1)
     return WorldClip(
-        video=torch.from_numpy(drawing.video),
-        flow=torch.from_numpy(drawing.flow),
-        caption=write_caption(scene.facts),
-        kind=scene.facts.kind,
-        moving=torch.from_numpy(drawing.moving),
+        video=enlarged(video, config.pixel_px),
+        flow=enlarged(flow, config.pixel_px),
+        caption=texts[int(clips.caption[row])],
+        kind=config.kinds[int(scene.kind)],
     )
 
 
-def make_scene(seed: int, config: WorldConfig, kind: str | None = None) -> tuple[Scene, np.random.Generator]:
-    """Draw the scene of a seed; the generator goes on to draw its background."""
-    chosen = config.kinds[seed % len(config.kinds)] if kind is None else kind
-    for known, draw_scene in SCENES.items():
-        if known == chosen:
-            entropy = [WORLD_VERSION, seed, KINDS.index(known)]
-            rng = np.random.default_rng(np.random.SeedSequence(entropy))
-            return draw_scene(rng, config), rng
-    raise VideoJamError(
-        expected=f"a kind among {', '.join(KINDS)}",
-        found=repr(chosen),
-        where="kind of world clip",
-        fix="Name one of the kinds, or leave it out to take them in turn.",
-    )
+def sample_caption(seed: int, config: WorldConfig | None = None) -> str:
+    """Return the caption of `sample_clip` of the same seed, without drawing the clip."""
+    config = config or WorldConfig()
+    chance = torch.Generator().manual_seed(seed)
+    _, _, caption = draw_scenes(config, lawful_scenes(config), NUM_DRAWN, chance)
+    return captions(config)[int(caption[0])]
 
 
-def sample_caption(seed: int, config: WorldConfig | None = None, kind: str | None = None) -> str:
-    """Return the caption of `sample_clip` with the same arguments, without drawing the clip."""
-    return write_caption(make_scene(seed, config or WorldConfig(), kind)[0].facts)
+def world_of_size(config: WorldConfig, num_frames: int, height: int, width: int, fps: float) -> WorldConfig:
+    """Return a world whose files have a length, size and rate.
+
+    Raises:
+        VideoJamError: the files would not be square, or not a multiple of the world's pixels.
+    """
+    if height != width or height % config.size_px or num_frames < MIN_FRAMES:
+        raise VideoJamError(
+            expected=f"at least {MIN_FRAMES} square frames of a multiple of {config.size_px} px",
+            found=f"{num_frames} frames of {width}×{height} px",
+            where="the size of the world's clips",
+            fix=f"Give height and width the same multiple of {config.size_px}, such as {8 * config.size_px}.",
+        )
+    size = {"num_frames": num_frames, "pixel_px": height // config.size_px, "fps": fps}
+    return config.model_copy(update=size)
+
+
+def caption_row(caption: str, config: WorldConfig) -> int:
+    """Return the row of `captions` at which a caption stands.
+
+    Raises:
+        VideoJamError: it is none of the world's.
+    """
+    known = captions(config)
+    if caption not in known:
+        raise VideoJamError(
+            expected=f"a caption of the world, such as {known[0]!r}",
+            found=repr(caption[:120]),
+            where="caption",
+            fix="Use the captions of --suite world, or those that `videojam world render` writes.",
+        )
+    return known.index(caption)
+
+
+def enlarged(pixels: Tensor, factor: int) -> Tensor:
+    """Return pixels `[..., H, W]` each as a block of `factor` × `factor`."""
+    return pixels.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+
+
+def _first(drawn: Tensor, wanted: int | None) -> int | None:
+    if wanted is None:
+        return 0
+    fitting = (drawn == wanted).nonzero()
+    return int(fitting[0]) if len(fitting) else None

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
-from videojam.files import renamed
+from videojam.files import renamed, write_text
 from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import read_video, write_video
 from videojam.reading import same_form
-from videojam.world.appearance import appearance_measures
-from videojam.world.caption import parse_caption
 from videojam.world.clip import WORLD_VERSION, WorldClip, sample_clip
-from videojam.world.config import KINDS, WorldConfig
+from videojam.world.config import WorldConfig
+from videojam.world.kinds import lawful_scenes
 from videojam.world.score import score_clip
 
 FLOW_SUFFIX = ".flow.safetensors"
+RATES = ("coherent", "as_asked", "explained")
+CONFIG_NAME = "world.json"
+"""The world of a rendered folder, whose lawful clips its clips are compared with."""
 
 
 def render_folder(
@@ -34,21 +38,22 @@ def render_folder(
     """Render clips of seeds `seed`, `seed`+1, … as mp4, caption (.txt) and exact flow.
 
     Clip i becomes `00000i.mp4`, `.txt` and `.flow.safetensors` (key `flow`, float16
-    [T-1, 2, H, W], px/frame).
+    [T-1, 2, H, W], px/frame); `world.json` says of which world they are.
     Each file is written under a temporary name first, so a file that is there is whole.
 
     Args:
         out: folder, made when missing; files of the same names are replaced.
         num_clips: how many.
         seed: first seed.
-        config: the world; version 1's defaults when None.
+        config: the world; the default one when None.
         on_clip: called with the index of each clip that is done.
 
     Returns:
         The folder.
 
     Raises:
-        VideoJamError: num_clips or seed is out of range, or the folder can't be written.
+        VideoJamError: num_clips or seed is out of range, the world has no lawful clip of a kind, or the folder
+            can't be written.
     """
     config, out = config or WorldConfig(), Path(out)
     if num_clips < 1 or seed < 0:
@@ -58,8 +63,10 @@ def render_folder(
             where="world render",
             fix="Pass --clips 1 or more and --seed 0 or more.",
         )
+    lawful_scenes(config)  # before a folder is made
     try:
         out.mkdir(parents=True, exist_ok=True)
+        write_text(out / CONFIG_NAME, config.model_dump_json(indent=1) + "\n")
         for i in range(num_clips):
             _write_clip(out / f"{i:05d}", sample_clip(seed + i, config), config.fps)
             if on_clip is not None:
@@ -84,45 +91,64 @@ def _write_clip(stem: Path, clip: WorldClip, fps: float) -> None:
 
 
 def score_folder(folder: str | Path, on_clip: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Score each clip of a folder against the caption beside it; nothing else is read.
+    """Score each clip of a folder against the caption beside it and the world of its `world.json`.
 
-    A clip that can't be scored (no caption, an empty one, one outside the grammar, an unreadable clip, a
+    A clip that can't be scored (no caption, an empty one, one of another world, an unreadable clip, a
     caption without its clip) is listed under `problems` with its reason and is counted; it is in no rate.
 
     Args:
-        folder: holds pairs of NAME.mp4 (or another video suffix) and NAME.txt.
+        folder: holds pairs of NAME.mp4 (or another video suffix) and NAME.txt; without `world.json` the world is
+            the default one.
         on_clip: called with the number of clips done and the number of all.
 
     Returns:
-        A JSON-able dict: `world_version`, `num_clips` (all items), `num_scored`, `num_problems`, `coherent`
-        and `follows_prompt` (rates over scored clips, None when there are none), `kinds` (the same for each
-        kind), `clips` (one dict each, with reasons and measures) and `problems`.
+        A JSON-able dict: `world_version`, `num_clips` (all items), `num_scored`, `num_problems`, `coherent`,
+        `as_asked` and `explained` (means over scored clips, None when there are none), `kinds` (the same for each
+        kind), `clips` (one dict each, with reasons) and `problems`.
 
     Raises:
-        VideoJamError: the folder is missing or holds no clip and no caption.
+        VideoJamError: the folder is missing or holds no clip and no caption, or its `world.json` is none.
     """
     folder = Path(folder)
     items = _items(folder)
+    config = _config_of(folder)
     clips: list[dict[str, Any]] = []
     problems: list[dict[str, str]] = []
     for i, (name, path) in enumerate(items):
         try:
-            clips.append({"name": name, **_score_item(path)})
+            clips.append({"name": name, **_score_item(path, config)})
         except VideoJamError as error:
             problems.append({"name": name, "reason": str(error)})
         if on_clip is not None:
             on_clip(i + 1, len(items))
-    kinds = {kind: rates for kind in KINDS if (rates := _rates([c for c in clips if c["kind"] == kind]))}
-    rates = _rates(clips) or {"num_scored": 0, "coherent": None, "follows_prompt": None}
+    kinds = {
+        kind: rates for kind in config.kinds if (rates := _rates([c for c in clips if c["kind"] == kind]))
+    }
     return {
         "world_version": WORLD_VERSION,
         "num_clips": len(items),
-        **rates,
+        **(_rates(clips) or {"num_scored": 0, **dict.fromkeys(RATES)}),
         "num_problems": len(problems),
         "kinds": kinds,
         "clips": clips,
         "problems": problems,
     }
+
+
+def _config_of(folder: Path) -> WorldConfig:
+    path = folder / CONFIG_NAME
+    if not path.exists():
+        return WorldConfig()
+    try:
+        return WorldConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        raise VideoJamError(
+            expected="the parameters of a world, as `videojam world render` writes them",
+            found=f"{'.'.join(map(str, first['loc']))} {first['msg']}" if first else str(error),
+            where=str(path),
+            fix="Put the file back as it was written, or remove it to score against the default world.",
+        ) from None
 
 
 def _items(folder: Path) -> list[tuple[str, Path]]:
@@ -143,38 +169,14 @@ def _items(folder: Path) -> list[tuple[str, Path]]:
     return sorted(items)
 
 
-def _score_item(path: Path) -> dict[str, Any]:
+def _score_item(path: Path, config: WorldConfig) -> dict[str, Any]:
     caption = read_caption(path)
-    if parse_caption(caption) is None:
-        raise VideoJamError(
-            expected="a caption of the world's grammar",
-            found=repr(caption[:120]),
-            where=str(path.with_suffix(".txt")),
-            fix="Use the clip's own caption: the scorer knows only the sentences that `videojam world render` writes.",
-        )
-    video = read_video(path).frames
-    score = score_clip(video, caption)
-    return {
-        "kind": score.kind,
-        "coherent": score.coherent,
-        "follows_prompt": score.follows_prompt,
-        "reasons": list(score.reasons),
-        "measures": _finite(score.measures),
-        "appearance": _finite(appearance_measures(video, caption)),
-        "caption": caption,
-    }
-
-
-def _finite(measures: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN: a measure that could not be taken is null."""
-    return {name: float(value) if abs(value) < float("inf") else None for name, value in measures.items()}
+    score = score_clip(read_video(path).frames, caption, config)
+    return {**asdict(score), "reasons": list(score.reasons), "caption": caption}
 
 
 def _rates(clips: list[dict[str, Any]]) -> dict[str, Any]:
     if not clips:
         return {}
-    return {
-        "num_scored": len(clips),
-        "coherent": sum(c["coherent"] for c in clips) / len(clips),
-        "follows_prompt": sum(c["follows_prompt"] for c in clips) / len(clips),
-    }
+    means = {name: sum(clip[name] for clip in clips) / len(clips) for name in RATES}
+    return {"num_scored": len(clips), **means}

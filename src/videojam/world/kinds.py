@@ -1,226 +1,233 @@
-"""The five kinds of scene: each draws its parameters and returns parts with analytic poses.
+"""The kinds of motion: each is a function that returns its lawful scenes as a table.
 
-Lengths are in pixels of a 64×64 clip and scale with the shorter side; angles turn from +x towards +y, so a
-growing angle is clockwise on the screen.
+Positions are integers, and a kind's law says where everything is in the next frame. Directions are (x, y).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from itertools import product
 
-import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 
-from videojam.world.caption import DIRECTIONS, SIDES, SPEEDS, SPINS, CaptionFacts
+from videojam.errors import VideoJamError
 from videojam.world.config import Kind, WorldConfig
-from videojam.world.palette import colour_rgb, sample_colours
-from videojam.world.scene import (
-    GREY_FLOOR,
-    GREY_HUB,
-    GREY_LINK,
-    GREY_PILLAR,
-    Part,
-    Poses,
-    Scene,
-    grey,
-    heading,
-)
+from videojam.world.scenes import Scenes, joined
 
-Rng = np.random.Generator
-REFERENCE_SIDE_PX, REFERENCE_FRAMES = 64.0, 25
-FLOOR_HEIGHT_PX = 6.0
+SIDEWAYS = ((1, 0), (-1, 0))
+DIRECTIONS = (*SIDEWAYS, (0, 1), (0, -1))
+"""Right, left, down, up."""
+
+FEET = ((1, -1), (0, 0), (-1, 1), (0, 0))
+"""Near and far foot in front of a walker's middle, px: one pose a frame, in turn."""
+BODY = (-1, 0, 1)
+
+RING = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
+"""Pixels around a rotor's hub, clockwise; its hand covers three in turn."""
+HAND = (0, 1, 2)
 
 
-def _scale(config: WorldConfig) -> float:
-    return min(config.height, config.width) / REFERENCE_SIDE_PX
+@cache
+def lawful_scenes(config: WorldConfig) -> Scenes:
+    """Return every lawful scene of a world, on the CPU, each as often as it is drawn.
+
+    Scenes of a kind that has few of them stand there several times, so that kinds are about equally frequent.
+
+    Raises:
+        VideoJamError: A kind has no lawful scene in so small or so short a clip.
+    """
+    tables = [KIND_SCENES[kind](config, index) for index, kind in enumerate(config.kinds)]
+    for kind, table in zip(config.kinds, tables, strict=True):
+        if not len(table):
+            raise VideoJamError(
+                expected=f"a world in which the kind {kind!r} has a lawful scene",
+                found=f"{config.num_frames} frames of {config.size_px} px, with a mover of {config.mover_px} px",
+                where="the world",
+                fix=f"Take more frames (num_frames) or a larger frame (size_px), or leave {kind!r} out of kinds.",
+            )
+    most = max(map(len, tables))
+    return joined([table[torch.arange(len(table)).repeat(round(most / len(table)))] for table in tables])
 
 
-def _pace(config: WorldConfig) -> float:
-    """Longer clips move more slowly, so that the same way is covered."""
-    return (REFERENCE_FRAMES - 1) / (config.num_frames - 1)
+@cache
+def distinct_scenes(config: WorldConfig) -> Scenes:
+    """Return the lawful scenes of a world that differ in what is seen; the judge compares a clip with each."""
+    return lawful_scenes(config).distinct()
 
 
-def _speed(rng: Rng, slow: tuple[float, float], quick: tuple[float, float]) -> tuple[str, float]:
-    word = SPEEDS[int(rng.integers(2))]
-    return word, float(rng.uniform(*(slow if word == "slowly" else quick)))
+def bounce(config: WorldConfig, kind: int) -> Scenes:
+    """A square slides along a row or a column and turns back when its next step would leave the frame."""
+    corner, speed = _sliding(config, DIRECTIONS, (config.mover_px, config.mover_px))
+    return _scenes(config, kind, speed, corner[:, :, None] + _square(config))
 
 
-def _times(config: WorldConfig) -> Poses:
-    return np.arange(config.num_frames, dtype=np.float64)
+def pillar(config: WorldConfig, kind: int) -> Scenes:
+    """A square slides along a row, behind a pillar as wide as itself, and comes out on the other side."""
+    width, pixels = config.mover_px, torch.arange(config.size_px**2) % config.size_px
+    corner, speed = _sliding(config, SIDEWAYS, (width, width))
+    tables = []
+    for left in range(config.size_px - width + 1):
+        x = corner[:, :-1, :1]
+        from_left = x[:, 0] + width <= left
+        clear = torch.where(from_left[..., None], x >= left + width, x + width <= left)
+        passes = (from_left | (x[:, 0] >= left + width)) & clear.any(1)
+        is_front = (pixels >= left) & (pixels < left + width)
+        cells = corner[:, :, None] + _square(config)
+        hidden = is_front[_pixel(config, cells)]
+        rows = passes[:, 0] & hidden[:, :-1].any(2).any(1)
+        table = _scenes(config, kind, speed[rows], cells[rows], hidden[rows], front=is_front)
+        tables.append(table)
+    return joined(tables)
 
 
-def _middle(config: WorldConfig) -> Poses:
-    return np.array([(config.width - 1) / 2, (config.height - 1) / 2])
+def exchange(config: WorldConfig, kind: int) -> Scenes:
+    """Two squares on a row or a column, of opposite tints, come together and exchange velocities.
+
+    They do so instead of a step that would make them overlap. Either may be the faster; the caption's tint is
+    that of the left or upper one.
+    """
+    width, room = config.mover_px, config.size_px - config.mover_px
+    paths, speeds = [], []
+    for index, fast in enumerate(config.speeds):
+        for first, second in sorted({(fast, config.speeds[0]), (config.speeds[0], fast)}):
+            starts = torch.combinations(torch.arange(room + 1), 2)
+            starts = starts[starts.diff(dim=1)[:, 0] >= width]
+            along, lawful = _exchanged(starts, (first, -second), width, room, config.num_frames + 1)
+            paths.append(along[lawful])
+            speeds.append(torch.full((int(lawful.sum()),), index))
+    along, speed = torch.cat(paths), torch.cat(speeds)
+    tables = []
+    for across, is_row in product(range(room + 1), (True, False)):
+        lane = torch.full_like(along, across)
+        corner = torch.stack([along, lane] if is_row else [lane, along], dim=3)
+        cells = (corner[..., None, :] + _square(config)).flatten(2, 3)
+        tables.append(_scenes(config, kind, speed, cells, other=range(width**2, 2 * width**2)))
+    return joined(tables)
 
 
-def _still(point: Poses, t: Poses) -> Poses:
-    return np.broadcast_to(point, (len(t), 2))
+def walker(config: WorldConfig, kind: int) -> Scenes:
+    """A body on two feet of opposite tints that step in turn; it turns back when it would leave the frame."""
+    tables = []
+    corner, speed = _sliding(config, SIDEWAYS, (len(BODY), 2))
+    facing = corner.diff(dim=1)[..., :1].sign()
+    facing, middle = torch.cat([facing, facing[:, -1:]], dim=1), corner + torch.tensor((1, 0))
+    for first in (0, 2):
+        poses = torch.tensor([FEET[(first + frame) % len(FEET)] for frame in range(corner.shape[1])])
+        feet = torch.stack([facing * poses, torch.ones_like(facing).expand(-1, -1, 2)], dim=3)
+        body = torch.tensor([(x, 0) for x in BODY])
+        cells = middle[:, :, None] + torch.cat([feet, body.expand(*feet.shape[:2], -1, -1)], dim=2)
+        hidden = torch.zeros(cells.shape[:3], dtype=torch.bool)
+        hidden[..., 1] = (cells[..., 0, :] == cells[..., 1, :]).all(-1)  # the far foot is behind the near one
+        tables.append(_scenes(config, kind, speed, cells, hidden, other=(1,)))
+    return joined(tables)
 
 
-def _polar(length: float, angle: Poses) -> Poses:
-    return length * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+def rotor(config: WorldConfig, kind: int) -> Scenes:
+    """A hand turns about a hub that stays, clockwise or not, by as many pixels of the ring as its speed is."""
+    inner = torch.arange(1, config.size_px - 1)
+    hub = torch.cartesian_prod(inner, inner)[:, None, None]
+    frame, ring = torch.arange(config.num_frames + 1), torch.tensor(RING)
+    tables = []
+    for (index, speed), turn, first in product(enumerate(config.speeds), (1, -1), range(0, len(RING), 2)):
+        at = (first + turn * speed * frame[:, None] + torch.tensor(HAND)) % len(RING)
+        offsets = torch.cat([torch.zeros(len(frame), 1, 2, dtype=torch.long), ring[at]], dim=1)
+        tables.append(_scenes(config, kind, torch.full((len(hub),), index), hub + offsets))
+    return joined(tables)
 
 
-def _drift(config: WorldConfig, word: str, speed: float, jitter: Poses) -> Poses:
-    """A straight path, at the clip's middle plus `jitter` halfway; speed in px/frame of a 25-frame clip."""
-    t = _times(config)
-    speed *= _pace(config)
-    return _middle(config) + jitter + (t - t[-1] / 2)[:, None] * speed * heading(word)
-
-
-def gait(rng: Rng, config: WorldConfig) -> Scene:
-    """A body on two legs that swing in antiphase about their hips while the body drifts."""
-    s, t = _scale(config), _times(config)
-    colours = sample_colours(rng, 3)
-    word, speed = _speed(rng, (0.35, 0.5), (0.65, 0.8))
-    period = rng.uniform(17, 20) if word == "slowly" else rng.uniform(14, 17)
-    side = SIDES[int(rng.integers(2))]
-    jitter = s * np.array([rng.uniform(-1, 1), rng.uniform(-12, -8)])
-    body = _drift(config, side, s * speed, jitter)
-    amplitude, length = rng.uniform(0.40, 0.5), s * rng.uniform(17.5, 19.5)
-    swing = amplitude * np.sin(2 * np.pi * t / period + rng.uniform(0, 2 * np.pi))
-    hip_x, hip_y, radius = s * 10.0, s * 3.0, s * rng.uniform(3.0, 3.6)
-    legs = []
-    for sign, name in ((-1, colours[1]), (1, colours[2])):
-        angle = np.pi / 2 + sign * swing
-        hip = body + np.array([sign * hip_x, hip_y])
-        legs.append(Part(hip + _polar(length / 2, angle), angle, length / 2, radius, colour_rgb(name)))
-    torso = Part(body, np.zeros_like(t), s * 14.0, s * rng.uniform(5.0, 6.0), colour_rgb(colours[0]), "box")
-    order = rng.permutation(2)
-    parts = (legs[order[0]], legs[order[1]], torso)
-    return Scene(parts, CaptionFacts("gait", colours, {"side": side, "speed": word}))
-
-
-def chain(rng: Rng, config: WorldConfig) -> Scene:
-    """Three joints on two links: both links turn at one rate and bend against each other harmonically."""
-    s, t = _scale(config), _times(config)
-    colours = sample_colours(rng, 3)
-    word, rate = _speed(rng, (0.07, 0.1), (0.12, 0.15))
-    spin, direction = SPINS[int(rng.integers(2))], DIRECTIONS[int(rng.integers(4))]
-    sign = 1.0 if spin == "clockwise" else -1.0
-    centre = _drift(config, direction, s * rng.uniform(0.4, 0.75), s * rng.uniform(-1.5, 1.5, 2))
-    bend = rng.uniform(0.2, 0.32) * np.sin(2 * np.pi * t / rng.uniform(15, 21) + rng.uniform(0, 2 * np.pi))
-    turn = rng.uniform(0, 2 * np.pi) + sign * rate * t
-    angles = (turn + bend, turn + np.pi + rng.uniform(-0.5, 0.5) - bend)
-    lengths, radius = s * rng.uniform(14, 16, 2), s * rng.uniform(4.6, 5.4)
-    links = [
-        Part(centre + _polar(n / 2, a), a, n / 2, s * 2.0, grey(GREY_LINK))
-        for n, a in zip(lengths, angles, strict=True)
-    ]
-    ends = [centre + _polar(n, a) for n, a in zip(lengths, angles, strict=True)]
-    joints = [
-        Part(point, angle, 0.0, radius, colour_rgb(name))
-        for point, angle, name in zip(
-            (ends[0], centre, ends[1]), (angles[0], turn, angles[1]), colours, strict=True
-        )
-    ]
-    words = {"spin": spin, "dir": direction, "speed": word}
-    return Scene((*links, *joints), CaptionFacts("chain", colours, words))
-
-
-def ball(rng: Rng, config: WorldConfig) -> Scene:
-    """A ball under gravity between an elastic floor and walls; it passes behind a dark pillar."""
-    s, t = _scale(config), _times(config)
-    colours = sample_colours(rng, 1)
-    word, speed = _speed(rng, (1.6, 1.85), (2.1, 2.6))
-    speed *= _pace(config) * config.width / REFERENCE_SIDE_PX
-    side = SIDES[int(rng.integers(2))]
-    radius = s * rng.uniform(6.0, 7.0)
-    pillar_half = radius + s * rng.uniform(2.5, 4.0)
-    pillar_x = (config.width - 1) / 2 + s * rng.uniform(-3, 3)
-    low, high = radius - 0.5, config.width - 0.5 - radius  # the walls are the clip's borders
-    start = rng.uniform(low, min(low + s * 4, pillar_x - pillar_half - radius + s * 3))
-    x = start + speed * t
-    x = high - np.abs(high - x)  # one reflection is all that these speeds reach
-    if side == "left":
-        x, pillar_x = config.width - 1 - x, config.width - 1 - pillar_x
-    gravity, apex = s * rng.uniform(0.2, 0.28), s * rng.uniform(20, 32)
-    launch = np.sqrt(2 * gravity * apex)
-    flight = 2 * launch / gravity
-    since = (t + rng.uniform(0, flight)) % flight
-    floor = config.height - 0.5 - s * FLOOR_HEIGHT_PX
-    y = floor - radius - (launch * since - gravity * since**2 / 2)
-    still = np.zeros_like(t)
-    pillar = Part(
-        _still(np.array([pillar_x, (floor - 0.5) / 2]), t), still, pillar_half, (floor + 0.5) / 2,
-        grey(GREY_PILLAR), "box", moves=False,
-    )  # fmt: skip
-    ground = Part(
-        _still(np.array([(config.width - 1) / 2, floor + s * FLOOR_HEIGHT_PX / 2]), t), still,
-        config.width / 2, s * FLOOR_HEIGHT_PX / 2, grey(GREY_FLOOR), "box", moves=False,
-    )  # fmt: skip
-    disc = Part(np.stack([x, y], -1), still, 0.0, radius, colour_rgb(colours[0]))
-    return Scene((ground, disc, pillar), CaptionFacts("ball", colours, {"side": side, "speed": word}))
-
-
-def wheel(rng: Rng, config: WorldConfig) -> Scene:
-    """Three spokes, 120° apart and named clockwise, turn about a fixed hub at a constant rate."""
-    s, t = _scale(config), _times(config)
-    colours = sample_colours(rng, 3)
-    word, rate = _speed(rng, (0.08, 0.12), (0.15, 0.19))
-    spin = SPINS[int(rng.integers(2))]
-    sign = 1.0 if spin == "clockwise" else -1.0
-    hub = _middle(config) + s * rng.uniform(-5, 5, 2)
-    inner, outer, radius = s * 5.0, s * rng.uniform(17.5, 20.0), s * rng.uniform(3.2, 4.0)
-    turn = rng.uniform(0, 2 * np.pi) + sign * rate * t
-    spokes = [
-        Part(
-            hub + _polar((inner + outer) / 2, turn + i * 2 * np.pi / 3), turn + i * 2 * np.pi / 3,
-            (outer - inner) / 2, radius, colour_rgb(name),
-        )
-        for i, name in enumerate(colours)
-    ]  # fmt: skip
-    cap = Part(_still(hub, t), turn, 0.0, s * 4.0, grey(GREY_HUB))
-    return Scene((*spokes, cap), CaptionFacts("wheel", colours, {"spin": spin, "speed": word}))
-
-
-def collision(rng: Rng, config: WorldConfig) -> Scene:
-    """Two discs, masses by area, meet once and bounce apart elastically."""
-    s, t = _scale(config), _times(config)
-    colours = sample_colours(rng, 2)
-    stretch = s * _pace(config)
-    while True:
-        direction = DIRECTIONS[int(rng.integers(4))]
-        word, first_speed = _speed(rng, (0.5, 0.8), (0.95, 1.35))
-        ratio = rng.uniform(0.75, 1.3)
-        radii = s * rng.uniform(6.5, 8.5, 2)
-        contact_time = t[-1] * rng.uniform(0.38, 0.62)
-        axis = float(np.arctan2(*heading(direction)[::-1]))
-        first = stretch * first_speed * _polar(1.0, np.array(axis + rng.uniform(-0.25, 0.25)))
-        second = -stretch * first_speed * ratio * _polar(1.0, np.array(axis + rng.uniform(-0.25, 0.25)))
-        normal = _polar(1.0, np.array(axis + rng.uniform(-0.35, 0.35)))
-        paths = _two_body_paths(t - contact_time, radii, first, second, normal)
-        touch = _middle(config) + s * rng.uniform(-4, 4, 2)
-        centres = [touch + path for path in paths]
-        size = np.array([config.width, config.height])
-        margins = [np.minimum(c + 0.5, size - 0.5 - c).min() - r for c, r in zip(centres, radii, strict=True)]
-        if min(margins) >= 0:
-            break
-    discs = tuple(
-        Part(c, np.zeros_like(t), 0.0, float(r), colour_rgb(name))
-        for c, r, name in zip(centres, radii, colours, strict=True)
-    )
-    back = {"left": "right", "right": "left", "up": "down", "down": "up"}[direction]
-    return Scene(discs, CaptionFacts("collision", colours, {"dir": direction, "back": back, "speed": word}))
-
-
-def _two_body_paths(
-    since: Poses, radii: Poses, first: Poses, second: Poses, normal: Poses
-) -> tuple[Poses, Poses]:
-    """Centres of two discs around an elastic contact at `since` = 0, relative to the point of contact."""
-    masses = radii**2
-    exchange = 2 * ((first - second) @ normal) / masses.sum()
-    first_after = first - exchange * masses[1] * normal
-    second_after = second + exchange * masses[0] * normal
-    before = (since < 0)[:, None]
-    one = -radii[0] * normal + since[:, None] * np.where(before, first, first_after)
-    two = radii[1] * normal + since[:, None] * np.where(before, second, second_after)
-    return one, two
-
-
-SCENES: dict[Kind, Callable[[Rng, WorldConfig], Scene]] = {
-    "gait": gait,
-    "chain": chain,
-    "ball": ball,
-    "wheel": wheel,
-    "collision": collision,
+KIND_SCENES: dict[Kind, Callable[[WorldConfig, int], Scenes]] = {
+    "bounce": bounce,
+    "pillar": pillar,
+    "exchange": exchange,
+    "walker": walker,
+    "rotor": rotor,
 }
+
+
+def _scenes(
+    config: WorldConfig,
+    kind: int,
+    speed: Int[Tensor, " k"],
+    cells: Int[Tensor, "k f_and_1 p 2"],
+    hidden: Bool[Tensor, "k f_and_1 p"] | None = None,
+    other: range | tuple[int, ...] = (),
+    front: Bool[Tensor, " q"] | None = None,
+) -> Scenes:
+    """Build a table from the (x, y) of each cell in each frame and one more; `other` cells have the other tint."""
+    num, _, num_cells = cells.shape[:3]
+    sign = torch.ones(num, num_cells)
+    sign[:, list(other)] = -1
+    front = torch.zeros(config.size_px**2, dtype=torch.bool) if front is None else front
+    hidden = torch.zeros(cells.shape[:3], dtype=torch.bool) if hidden is None else hidden
+    return Scenes(
+        place=_pixel(config, cells[:, :-1]),
+        hidden=hidden[:, :-1],
+        velocity=cells.diff(dim=1).float(),
+        sign=sign,
+        front=front.expand(num, -1),
+        kind=torch.full((num,), kind),
+        speed=speed,
+    )
+
+
+def _pixel(config: WorldConfig, cells: Int[Tensor, "*n 2"]) -> Int[Tensor, "*n"]:
+    return cells[..., 1] * config.size_px + cells[..., 0]
+
+
+def _square(config: WorldConfig) -> Int[Tensor, "p 2"]:
+    """(x, y) of a mover's cells from its top left corner, row by row."""
+    return torch.cartesian_prod(torch.arange(config.mover_px), torch.arange(config.mover_px)).flip(1)
+
+
+def _sliding(
+    config: WorldConfig, directions: tuple[tuple[int, int], ...], box: tuple[int, int]
+) -> tuple[Int[Tensor, "k f_and_1 2"], Int[Tensor, " k"]]:
+    """Top left corner of a box of (width, height) that slides from every place, and the index of its speed."""
+    room = torch.tensor([config.size_px - side for side in box])
+    starts = torch.cartesian_prod(*(torch.arange(int(side) + 1) for side in room))
+    paths, speeds = [], []
+    for index, speed in enumerate(config.speeds):
+        for direction in directions:
+            velocity = speed * torch.tensor(direction).expand(len(starts), 2)
+            paths.append(_bounced(starts, velocity, room, config.num_frames + 1))
+            speeds.append(torch.full((len(starts),), index))
+    return torch.cat(paths), torch.cat(speeds)
+
+
+def _bounced(
+    start: Int[Tensor, "k 2"], velocity: Int[Tensor, "k 2"], room: Int[Tensor, " 2"], num_steps: int
+) -> Int[Tensor, "k num_steps 2"]:
+    """Integrate positions in 0..room; a component that would leave is reversed before its step."""
+    position, path = start, [start]
+    for _ in range(num_steps - 1):
+        velocity = _off_walls(position, velocity, room)
+        position = position + velocity
+        path.append(position)
+    return torch.stack(path, dim=1)
+
+
+def _exchanged(
+    start: Int[Tensor, "k 2"], velocity: tuple[int, int], width: int, room: int, num_steps: int
+) -> tuple[Int[Tensor, "k num_steps 2"], Bool[Tensor, " k"]]:
+    """Integrate two positions on a line; also where they move before they meet, meet, and move after it."""
+    position, path = start, [start]
+    speeds = torch.tensor(velocity).expand_as(start)
+    walls, met = torch.tensor(room), torch.zeros(len(start), num_steps - 1, dtype=torch.bool)
+    for step in range(num_steps - 1):
+        speeds = _off_walls(position, speeds, walls)
+        met[:, step] = (position + speeds).diff(dim=1)[:, 0] < width
+        speeds = _off_walls(position, torch.where(met[:, step, None], speeds.flip(1), speeds), walls)
+        position = position + speeds
+        path.append(position)
+    paths = torch.stack(path, dim=1)
+    apart = (paths.diff(dim=2)[..., 0] >= width).all(1)
+    # the last of the steps leads out of the clip, and one must be seen before and after
+    return paths, apart & ~met[:, 0] & met[:, 1:-1].any(1)
+
+
+def _off_walls(position: Tensor, velocity: Tensor, room: Tensor) -> Tensor:
+    ahead = position + velocity
+    return torch.where((ahead < 0) | (ahead > room), -velocity, velocity)

@@ -24,7 +24,7 @@ from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import Draws
 from videojam.world import WorldConfig
 
-WORLD = WorldSource(num_clips=3, seed=3, world=WorldConfig(num_frames=9, height=32, width=32))
+WORLD = WorldSource(num_clips=3, seed=3, world=WorldConfig(num_frames=9, pixel_px=4))
 SHORT = GuidanceProbeConfig(times=(0.3, 0.8))
 SIGMA = 0.5
 

@@ -31,7 +31,7 @@ from videojam.sampling.sample import sample
 from videojam.sampling.twin import Start, sample_twin
 from videojam.world import WorldConfig, sample_clip
 
-WORLD = WorldConfig(num_frames=9, height=32, width=32)
+WORLD = WorldConfig(num_frames=9, pixel_px=4)
 SIZE = {"num_frames": 9, "height": 32, "width": 32}
 FOUR = NoisingConfig(times=(0.0, 0.5, 1.0), num_steps=4)
 ALL = Guidance(window=Window(end=1.0))
@@ -149,7 +149,7 @@ def test_image_to_video_is_refused(tiny_wan_i2v, tmp_path):
 @tiny.every_family
 def test_every_family(write, frames, side, tmp_path):
     model = load_model(write(tmp_path / "base"))
-    source = WorldSource(num_clips=1, world=WorldConfig(num_frames=frames, height=side, width=side))
+    source = WorldSource(num_clips=1, world=WorldConfig(num_frames=frames, pixel_px=side // 8))
     result = noising_probe(model, source, tmp_path / "a.json", NoisingConfig(times=(0.5, 1.0), num_steps=3))
     assert agreements(result, "motion")[0, -1] == pytest.approx(1, abs=1e-9)
     assert agreements(result, "motion")[0, 0] < 0.999

@@ -137,8 +137,8 @@ def test_without_matplotlib_the_numbers_are_there_and_the_extra_is_named(
         (["MODEL", "no-such-folder"], "no-such-folder"),
         (["MODEL", "world:1", "--t", "0.5,1.5"], "times"),
         (["MODEL", "world:1", "--t", "half"], "0.2,0.6,0.8"),
-        (["MODEL", "world:1", "--texture", "3"], "texture"),
-        (["MODEL", "world:1", "--height", "40"], "multiple of 16"),
+        (["MODEL", "world:1", "--texture=-1"], "texture"),
+        (["MODEL", "world:1", "--height", "40"], "multiple of 8"),
         (["tiny:none", "world:1"], "tiny:base"),
     ],
 )

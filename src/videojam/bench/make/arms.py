@@ -17,17 +17,13 @@ from videojam.strict import Strict
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 TRUTH = "world:truth"
 """Source of the arm that draws the world's own clips."""
-GRID_TRUTH = "grid:truth"
-"""The same of the grid world."""
 
 
 class ArmSpec(Strict):
     """What one arm asks for; everything that isn't given comes from the model folder, then from the pipeline."""
 
     name: str = Field(pattern=NAME, description="Folder name and label of the arm.")
-    source: str = Field(
-        min_length=1, description="Pipeline folder, hub id, tiny:NAME, world:truth or grid:truth."
-    )
+    source: str = Field(min_length=1, description="Pipeline folder, hub id, tiny:NAME or world:truth.")
     pipeline: Literal["auto", "stock"] = Field(
         "auto", description="stock: call the diffusers pipeline as it is, also where its family is known."
     )

@@ -11,11 +11,9 @@ from torch import Tensor
 
 from videojam import fingerprints
 from videojam.bench.folder import Item
-from videojam.bench.make.arms import GRID_TRUTH, TRUTH, ArmSpec
+from videojam.bench.make.arms import TRUTH, ArmSpec
 from videojam.bench.work import Work
-from videojam.errors import VideoJamError
-from videojam.evaluation.grid_judge import ENLARGED, GridJudge, true_clip
-from videojam.evaluation.grid_judge import WORLD as GRID_WORLD
+from videojam.evaluation.world_judge import WORLD
 from videojam.families import FAMILIES
 from videojam.models.check import check_pipeline
 from videojam.models.load import LoadedModel, load_model
@@ -23,8 +21,8 @@ from videojam.models.resolve import resolve as resolve_folder
 from videojam.sampling.sample import sample
 from videojam.sampling.settings import resolve
 from videojam.tiny import assemble
-from videojam.world import WORLD_VERSION, WorldConfig, sample_clip
-from videojam.world.grid import to_levels
+from videojam.world import WORLD_VERSION, sample_clip
+from videojam.world.clip import world_of_size
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,6 @@ def find_source(spec: ArmSpec) -> Source:
     """
     if spec.source == TRUTH:
         return Source("world", None, f"world version {WORLD_VERSION}")
-    if spec.source == GRID_TRUTH:
-        return Source("world", None, GridJudge.name)
     folder = _whole(resolve_folder(spec.source, spec.revision))
     kind = "stock" if spec.pipeline == "stock" or not _is_known(check_pipeline(folder)) else "videojam"
     return Source(kind, folder, fingerprints.of_model_folder(folder))
@@ -111,7 +107,7 @@ def load_sampler(
         VideoJamError: a folder that is no whole pipeline, or settings that don't fit it.
     """
     if source.folder is None:
-        return GridTruthSampler(spec) if spec.source == GRID_TRUTH else TruthSampler(spec)
+        return TruthSampler(spec)
     if source.kind == "stock":
         from videojam.bench.make.stock import StockSampler
 
@@ -166,44 +162,24 @@ class ModelSampler:
 
 
 class TruthSampler:
-    """The world's own clips: what a perfect model would make."""
-
-    def __init__(self, spec: ArmSpec) -> None:
-        sizes = {name: getattr(spec.settings, name) for name in ("num_frames", "height", "width", "fps")}
-        self._name = spec.name
-        self._config = WorldConfig(**{name: size for name, size in sizes.items() if size is not None})
-        self.fps = self._config.fps
-        self.noise = "none"
-        self.facts: dict[str, Any] = {"world": self._config.model_dump(mode="json")}
-
-    def make(self, items: Sequence[Item]) -> list[Made]:
-        """Draw the scene of each item's seed."""
-        return [Made(self._draw(item)) for item in items]
-
-    def _draw(self, item: Item) -> Tensor:
-        if item.prompt.seed is None:
-            raise VideoJamError(
-                expected="prompts with the seed of a scene",
-                found=f"{item.prompt.id} without one",
-                where=f"arm {self._name!r}",
-                fix=f"Use {TRUTH} with --suite world.",
-            )
-        return sample_clip(item.prompt.seed, self._config, item.prompt.category).video
-
-
-class GridTruthSampler:
-    """Lawful clips of the grid world's captions, enlarged as the models' are."""
+    """The world's own clips of the prompts: what a perfect model would make."""
 
     noise = "none"
 
     def __init__(self, spec: ArmSpec) -> None:
-        self.fps = spec.settings.fps or 4.0
-        self._enlarged = (spec.settings.height or ENLARGED * GRID_WORLD.size_px) // GRID_WORLD.size_px
-        self.facts: dict[str, Any] = {"world": GRID_WORLD.model_dump(mode="json")}
+        asked, own = spec.settings, WORLD.file_size
+        self._config = world_of_size(
+            WORLD,
+            num_frames=asked.num_frames or own["num_frames"],
+            height=asked.height or own["height"],
+            width=asked.width or own["width"],
+            fps=asked.fps or own["fps"],
+        )
+        self.fps = self._config.fps
+        self.facts: dict[str, Any] = {"world": self._config.model_dump(mode="json")}
 
     def make(self, items: Sequence[Item]) -> list[Made]:
         """Draw a clip of each item's caption from its seed."""
-        clips = [to_levels(true_clip(item.prompt.text, item.noise_seed)).transpose(0, 1) for item in items]
         return [
-            Made(c.repeat_interleave(self._enlarged, 2).repeat_interleave(self._enlarged, 3)) for c in clips
+            Made(sample_clip(item.noise_seed, self._config, caption=item.prompt.text).video) for item in items
         ]

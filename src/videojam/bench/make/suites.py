@@ -17,7 +17,7 @@ from videojam.errors import VideoJamError
 from videojam.reading import read_table, read_text
 from videojam.strict import Strict
 
-SHIPPED = ("motion-128", "world", "grid")
+SHIPPED = ("motion-128", "world")
 TEXT_COLUMNS = ("text", "prompt", "prompts", "caption", "prompt_en")
 CATEGORY_COLUMNS = ("category", "kind", "motion_type", "motion_level", "concept")
 VIDEOJAM_BENCH_SHA256 = "0e3c5043f9c09e8f649708d9f8e08f178f09af0daeb5ecb8e9e5823fa769c71f"
@@ -87,7 +87,7 @@ def load_suite(source: str | Path) -> Suite:
     `category`, `kind`, `motion_level` or `concept`, the first that is there, gives the breakdown.
 
     Args:
-        source: `motion-128`, `world`, `grid`, or a path.
+        source: `motion-128`, `world`, or a path.
 
     Raises:
         VideoJamError: no such suite or file, no prompts, duplicates, or a file that isn't what its suffix says.

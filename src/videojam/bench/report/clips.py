@@ -14,14 +14,14 @@ from videojam.bench.report.results import Results
 from videojam.bench.report.tables import colour_of
 from videojam.bench.report.video import encoded, video_tag
 from videojam.errors import VideoJamError
-from videojam.evaluation.grid_judge import GridJudge, what_moves
 from videojam.evaluation.judge import Measure
+from videojam.evaluation.world_judge import WorldJudge, what_moves
 from videojam.motion.video import probe_video, read_video
 
 MAX_BYTES = 300_000
 MAX_SIDE_PX = 320
 SMALL_CRF = 28
-PICTURES: dict[str, Callable[[Tensor, str], Tensor]] = {GridJudge.name: what_moves}
+PICTURES: dict[str, Callable[[Tensor, str], Tensor]] = {WorldJudge.name: what_moves}
 """By judge: a clip as the judge explains it, shown beneath the clip."""
 NUM_REASONS = 2
 """Reasons of a verdict that are shown at once."""

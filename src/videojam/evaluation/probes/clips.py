@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from videojam.data.clips import ClipContent, ClipEntry, list_clips
@@ -18,10 +17,8 @@ from videojam.errors import VideoJamError
 from videojam.joint.batch import Batch
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
-from videojam.world import WorldConfig
-from videojam.world.background import draw_background
-from videojam.world.clip import make_scene
-from videojam.world.render import draw
+from videojam.world import WorldConfig, sample_clip
+from videojam.world.clip import world_of_size
 
 WORLD_SEED = 600_000_000
 """First seed of the world clips of `world:N`: no recipe trains on them, and the demo shows others."""
@@ -69,11 +66,11 @@ def source_of(
         width: In px.
         fps: Frames a second.
         skip_unreadable: Leave out, count and list clips that can't be used, in place of stopping.
-        world: Further fields of `WorldConfig`, such as texture and clutter.
+        world: Further fields of `WorldConfig`, such as texture and kinds.
         world_seed: Seed of the first world clip.
 
     Raises:
-        VideoJamError: `world:` without a number.
+        VideoJamError: `world:` without a number, or a size that the world's clips can't have.
     """
     given = {"num_frames": num_frames, "height": height, "width": width}
     size: dict[str, Any] = {}
@@ -91,7 +88,7 @@ def source_of(
             where="DATA",
             fix="Write for instance world:64.",
         )
-    config = WorldConfig(**{**size, **(world or {})})
+    config = world_of_size(WorldConfig(**(world or {})), **size)
     return WorldSource(num_clips=int(data.removeprefix("world:")), seed=world_seed, world=config)
 
 
@@ -112,7 +109,7 @@ def read_in_order(
 ) -> ClipContent:
     """Read a clip with its frames in an order, and the flow of *that* order where the source knows it.
 
-    The world's is exact: its poses are put in the order before they are drawn.
+    The world's is exact.
 
     Args:
         clip: From `probe_clips`.
@@ -124,16 +121,10 @@ def read_in_order(
     """
     if order is None:
         return clip.entry.read()
-    frames = list(order)
     if not isinstance(source, WorldSource) or clip.seed is None:
-        return ClipContent(clip.entry.read().video[frames], None)
-    scene, rng = make_scene(clip.seed, source.world)
-    parts = (
-        replace(part, centre_px=part.centre_px[frames], angle_rad=part.angle_rad[frames])
-        for part in scene.parts
-    )
-    drawing = draw(replace(scene, parts=tuple(parts)), draw_background(rng, source.world), len(frames))
-    return ClipContent(torch.from_numpy(drawing.video), torch.from_numpy(drawing.flow))
+        return ClipContent(clip.entry.read().video[list(order)], None)
+    drawn = sample_clip(clip.seed, source.world, order=order)
+    return ClipContent(drawn.video, drawn.flow)
 
 
 def estimator_of(
