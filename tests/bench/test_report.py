@@ -34,7 +34,8 @@ _spec.loader.exec_module(browser)
 needs_browser = pytest.mark.skipif(browser.CHROMIUM is None, reason="chromium is not installed")
 ALL_READY = "[...document.querySelectorAll('video')].every(video => video.readyState >= 2)"
 SIZE = "steps=1,frames=9,height=32,width=32,fps=12"
-NUM_VIDEOS = 4 * 4 - 1  # four prompts: base, joint, its motion, truth; one clip of base is missing
+NUM_VIDEOS = 4 * 4 - 1 + 11
+"""Of four prompts: base, joint, its motion and truth, without one clip of base; 11 clips as the judge sees them."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def finished(four_prompts, tiny_wan, joint_wan, tmp_path_factory):
     arms = [
         parse_arm(f"base={tiny_wan},{SIZE}"),
         parse_arm(f"joint={joint_wan},{SIZE}"),
-        parse_arm("truth=world:truth,fps=24"),
+        parse_arm("truth=world:truth,frames=25,fps=24"),
     ]
     run_bench(out, Plan(four_prompts, arms), build_judges(["world"]))
     bench = Bench.open(out)

@@ -62,9 +62,9 @@ def test_the_python_of_the_readme(monkeypatch):
     import videojam
 
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    monkeypatch.setattr(videojam, "sample", partial(videojam.sample, num_steps=1), raising=False)
+    monkeypatch.setattr(videojam, "sample", partial(videojam.sample, num_steps=2), raising=False)
     names: dict[str, Any] = {}
     exec(code, names)
     output = names["output"]
-    assert output.video.shape == output.motion_video.shape == (1, 25, 3, 48, 48)
-    assert output.flow.shape == (1, 24, 2, 48, 48)
+    assert output.video.shape == output.motion_video.shape == (1, 6, 3, 64, 64)
+    assert output.flow.shape == (1, 5, 2, 64, 64)
