@@ -84,6 +84,8 @@ def export(
             loaded = load_model(model, device=settings.device)
             made = make_samples(loaded, temporary, settings, run.config if run else None, say)
             facts = replace(facts, samples=made)
+        else:
+            say("no samples in the card: --prompt makes them")
         if run is not None:
             (temporary / RECIPE).write_text(public_recipe(run.config), encoding="utf-8")
             facts = replace(facts, has_curve=draw_curve(run.lines, temporary / CURVE))

@@ -59,6 +59,9 @@ def whole_model(source: str | Path, run: RunFacts | None, settings: ExportSettin
 def _from_checkpoint(run: RunFacts, settings: ExportSettings, parts: Path) -> Path:
     """Write the model of a run's newest whole checkpoint, as the end of the run would."""
     config = run.config.model_copy(update={"out": parts})
+    if config.lora is not None:
+        # adapters are fused into a float32 base, whatever type it had in training
+        config = config.model_copy(update={"lora": config.lora.model_copy(update={"base_weights": "fp32"})})
     base = open_folder(resolve(config.base))
     component = chosen_component(config, base)
     transformer = load_trained(config, base, component)
