@@ -43,6 +43,15 @@ DEMO_ABOUT = (
 )
 
 
+def demo_sources(models: Path | None = None) -> dict[str, str]:
+    """Return the demo's models by the names of their arms: the shipped ones, or those of a folder.
+
+    Raises:
+        VideoJamError: the folder lacks one.
+    """
+    return {arm: _demo_source(name, models) for arm, name in DEMO_ARMS.items()}
+
+
 def demo_plan(
     clips_per_kind: int | None = None, seed: int = 0, num_steps: int | None = None, models: Path | None = None
 ) -> Plan:
@@ -57,7 +66,7 @@ def demo_plan(
     Raises:
         VideoJamError: a model is missing.
     """
-    sources = {arm: _demo_source(name, models) for arm, name in DEMO_ARMS.items()}
+    sources = demo_sources(models)
     changes = {arm: {} if models is None else _own_model(arm, source) for arm, source in sources.items()}
     arms = [
         arm_of(arm, {"source": source, "num_steps": num_steps, **changes[arm]})

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from videojam.cli.app import page_app
 from videojam.cli.bench import bench_app
 from videojam.cli.common import (
     EXIT_USER_ERROR,
     exit_code_of,
-    memory_explained,
     print_error,
     say,
     stop_on_sigterm,
@@ -34,6 +34,7 @@ from videojam.cli.vbench import vbench_app
 from videojam.cli.verify import verify_app
 from videojam.cli.world import world_app
 from videojam.errors import VideoJamError
+from videojam.out_of_memory import memory_explained
 
 
 class Verbs(TyperGroup):
@@ -54,7 +55,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # its tables cut the names of flags at 80 columns
 )
-for verbs in (demo_app, models_app, train_app, generate_app, verify_app, export_app):
+for verbs in (demo_app, page_app, models_app, train_app, generate_app, verify_app, export_app):
     app.add_typer(verbs)
 app.add_typer(data_app, name="data")
 app.add_typer(world_app, name="world")

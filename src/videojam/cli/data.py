@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, memory_explained, named_path, say, start, stoppable
+from videojam.cli.common import MODEL_HELP, build, named_path, say, start, stoppable
 from videojam.cli.flags import grouped
+from videojam.out_of_memory import memory_explained
 
 if TYPE_CHECKING:
     from videojam.data.settings import ClipSettings, PrepareSettings

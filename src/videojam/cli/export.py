@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from videojam.cli.common import build, memory_explained, named_path, say, start, stoppable
+from videojam.cli.common import build, named_path, say, start, stoppable
 from videojam.cli.flags import flag, grouped
 from videojam.errors import VideoJamError
+from videojam.out_of_memory import memory_explained
 
 MERGED, CARD, HUB = "What is merged", "The card", "The Hub"
 

@@ -11,7 +11,6 @@ import typer
 
 from videojam.cli.common import (
     MODEL_HELP,
-    memory_explained,
     named_path,
     say,
     start,
@@ -19,6 +18,7 @@ from videojam.cli.common import (
 )
 from videojam.cli.flags import LoadFlags, SampleFlags, grouped
 from videojam.errors import VideoJamError
+from videojam.out_of_memory import memory_explained
 
 if TYPE_CHECKING:
     from videojam.cli.progress import ProgressDisplay

@@ -15,7 +15,6 @@ import typer
 from videojam.cli.common import (
     MODEL_HELP,
     build,
-    memory_explained,
     named_path,
     say,
     start,
@@ -23,6 +22,7 @@ from videojam.cli.common import (
 )
 from videojam.cli.flags import SIZE, GuidanceFlags, LoadFlags, SizeFlags, flag, grouped
 from videojam.errors import VideoJamError
+from videojam.out_of_memory import memory_explained
 
 if TYPE_CHECKING:
     from videojam.cli.progress import ProgressDisplay

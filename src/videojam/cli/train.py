@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import memory_explained, say, start, stoppable
+from videojam.cli.common import say, start, stoppable
 from videojam.cli.progress import duration
+from videojam.out_of_memory import memory_explained
 
 if TYPE_CHECKING:
     from videojam.sampling.verify import VerifyReport

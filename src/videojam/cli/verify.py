@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, memory_explained, say, start, stoppable
+from videojam.cli.common import MODEL_HELP, say, start, stoppable
+from videojam.out_of_memory import memory_explained
 
 EXIT_DIFFERS, EXIT_NOTHING_TO_COMPARE = 1, 3
 WORDS = {
