@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
+import multiprocessing
 import os
+import resource
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -165,6 +164,17 @@ def test_shares_make_the_same_shards_as_one_process(request_of):
     assert contents(whole.out) == contents(parts[0].out)
 
 
+def test_a_folder_that_another_process_has_just_begun_is_not_foreign(request_of):
+    """Of processes that start at once, one may have written the manifest and not yet what decides the shards."""
+    request = request_of()
+    prepare_folder(request, **QUIET)
+    whole = contents(request.out)
+    for path in (request.out / FACTS_NAME, *request.out.glob("shard-*")):
+        path.unlink()
+    prepare_folder(request, **QUIET)
+    assert contents(request.out) == whole
+
+
 def test_an_unfinished_folder_is_not_trained_on(request_of, tiny_wan):
     request = request_of(share=(0, 2), clips_per_shard=2)
     prepare_folder(request, **QUIET)
@@ -218,20 +228,23 @@ def test_a_damaged_shard_is_refused_by_its_name_and_made_again_once_deleted(requ
     assert shard.read_bytes() == whole
 
 
-def test_a_full_disk_leaves_no_half_shard_and_the_next_run_goes_on(request_of, monkeypatch):
-    from pyarrow import parquet
-
-    request = request_of()
-
-    def full(self, table):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(parquet.ParquetWriter, "write_table", full)
-        with pytest.raises(VideoJamError, match="No space left"):
-            prepare_folder(request, **QUIET)
-    assert not list(request.out.glob("*shard-*"))
+def test_a_full_disk_leaves_no_half_file_and_the_next_run_ends_with_the_same_bytes(request_of):
+    """No file may be larger than so many bytes: first the settings don't fit, then the captions, then a shard."""
+    whole, request = request_of("whole"), request_of()
+    prepare_folder(whole, **QUIET)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for largest in (100, 1500, 6000, 20_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limits[1]))
+        try:
+            with pytest.raises(VideoJamError, match="room and permission") as caught:
+                prepare_folder(request, **QUIET)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert "large" in caught.value.found.lower()
+        assert not list(request.out.rglob("*.tmp-*"))
+        assert not list(request.out.glob("shard-*"))
     assert prepare_folder(request, **QUIET).num_clips == 5
+    assert contents(request.out) == contents(whole.out)
 
 
 def test_a_folder_with_other_files_is_not_written_to(request_of, tmp_path):
@@ -293,32 +306,73 @@ def test_columns_and_facts_are_as_documented(request_of):
     assert stored["num_shards"] == 1
 
 
-COMMAND = [sys.executable, "-m", "videojam", "data", "prepare"]
+HELD = 3
+
+
+def prepared_by(request):
+    """Start a process of its own that prepares; its exit code is HELD where another one holds the folder."""
+
+    def work():
+        try:
+            prepare_folder(request, **QUIET)
+        except VideoJamError as error:
+            os._exit(HELD if "no other run writes to" in str(error) else 1)
+        os._exit(0)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_points_it_ends_with_the_same_bytes(clips, tiny_wan, tmp_path):
-    """Kill −9 at 20 random times, two preparers at once at the end: the same bytes, no clip lost or doubled."""
-    arguments = [str(clips), "--base", str(tiny_wan), "--bucket", "5x32x32", "--fps", "8", "--workers", "1"]
-    arguments += ["--motion", "estimator=dis", "--clips-per-shard", "1", "--device", "cpu"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+def test_killed_at_twenty_points_it_ends_with_the_same_bytes(request_of):
+    """Kill −9 at 20 random times, then two preparers at once: the same bytes, no clip lost or doubled."""
+    whole, killed = (request_of(name, clips_per_shard=1) for name in ("whole", "killed"))
     started = time.monotonic()
-    subprocess.run([*COMMAND, *arguments[:1], str(whole), *arguments[1:]], check=False, capture_output=True)
+    process = prepared_by(whole)
+    process.join()
     took = time.monotonic() - started
-    draws = torch.rand(20, generator=torch.Generator().manual_seed(0)).tolist()
-    for share in draws:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments[:1], str(killed), *arguments[1:]],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+    assert process.exitcode == 0
+    num_killed = 0
+    for share in torch.rand(20, generator=torch.Generator().manual_seed(0)).tolist():
+        for path in sorted(killed.out.glob("shard-*"))[2:]:
+            path.unlink()  # so that there is work to be killed in
+        process = prepared_by(killed)
         time.sleep(share * took)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(
-        [*COMMAND, *arguments[:1], str(killed), *arguments[1:]], check=False, capture_output=True
-    )
-    assert done.returncode == 1, done.stderr  # bad.mp4
-    assert contents(killed) == contents(whole)
+        process.kill()
+        process.join()
+        num_killed += process.exitcode == -signal.SIGKILL
+    assert num_killed >= 10
+    both = [prepared_by(killed) for _ in range(2)]
+    for process in both:
+        process.join()
+    assert sorted(process.exitcode for process in both) in ([0, 0], [0, HELD])
+    assert contents(killed.out) == contents(whole.out)
+    shards = sorted(killed.out.glob("*.parquet"))
+    names = [row["clip_id"] for path in shards for row in read_columns(path, ["clip_id"])]
+    assert names == [f"{i}.mp4" for i in range(5)]
+
+
+def test_two_preparers_at_once_end_with_the_bytes_of_one(request_of):
+    """Real processes: one holds the folder, the other is refused or comes later."""
+    whole, shared = request_of("whole", clips_per_shard=2), request_of("shared", clips_per_shard=2)
+    prepare_folder(whole, **QUIET)
+    both = [prepared_by(shared) for _ in range(2)]
+    for process in both:
+        process.join()
+    assert sorted(process.exitcode for process in both) in ([0, 0], [0, HELD])
+    assert contents(shared.out) == contents(whole.out)
+
+
+def test_two_shares_at_once_make_the_folder_together(request_of):
+    whole = request_of("whole", clips_per_shard=1)
+    prepare_folder(whole, **QUIET)
+    shares = [request_of("parts", share=(i, 2), clips_per_shard=1) for i in range(2)]
+    both = [prepared_by(request) for request in shares]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert contents(shares[0].out) == contents(whole.out)
 
 
 def test_two_preparers_at_once_the_second_is_refused(request_of):

@@ -23,7 +23,10 @@ data_app = typer.Typer(
 )
 
 SourceArgument = Annotated[
-    Path, typer.Argument(parser=named_path, metavar="SRC", help="Folder of clips, a table, or a tar.")
+    Path,
+    typer.Argument(
+        parser=named_path, metavar="SRC", help="Folder of clips, a table, a tar, or a data set's hub id."
+    ),
 ]
 UnusedOption = Annotated[
     float,
@@ -85,6 +88,10 @@ class CutFlags:
         Literal["ignore", "first", "split"],
         typer.Option(help="Scene cuts: not looked for, only the first scene, or each scene a clip."),
     ] = "ignore"
+    cut_rule: Annotated[
+        Literal["histogram", "transnetv2"],
+        typer.Option(help="How cuts are found: by colours, or by a network, dissolves too (videojam[cuts])."),
+    ] = "histogram"
     windows: Annotated[
         Literal["first", "all"],
         typer.Option(help="Of a long scene: its start, or one clip after another."),
@@ -130,6 +137,12 @@ class EncodeFlags:
             metavar="KEY=VALUE", help="Motion code, as estimator=dis or scale=0.1; repeat for more."
         ),
     ] = None
+    raft_precision: Annotated[
+        Literal["fp32", "half"], typer.Option(help="Of the estimator raft: half is faster on a GPU.")
+    ] = "fp32"
+    tile_above_px: Annotated[
+        int, typer.Option(metavar="PX", min=1, help="Buckets of more pixels a frame are encoded in tiles.")
+    ] = 2**20
     clips_per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Clips of a shard.")] = 256
     batch_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips encoded together.")] = 4
     max_sequence_length: Annotated[
@@ -150,6 +163,8 @@ class EncodeFlags:
         return PrepareSettings(
             clips=clips,
             motion=build(MotionCode, "the motion code", **code),
+            raft_precision=self.raft_precision,
+            tile_above_px=self.tile_above_px,
             max_sequence_length=self.max_sequence_length,
             clips_per_shard=self.clips_per_shard,
             batch_clips=self.batch_clips,
@@ -182,7 +197,8 @@ def data_check(
     settings = None
     if clips.bucket:
         buckets = tuple(parse_bucket(text) for text in clips.bucket)
-        fields = {"buckets": buckets, "fps": clips.fps or 16.0, "cuts": clips.cuts, "windows": clips.windows}
+        given = {key: value for key, value in asdict(clips).items() if key not in ("bucket", "fps")}
+        fields = {"buckets": buckets, "fps": clips.fps or 16.0, **given}
         settings = build(ClipSettings, "the clips", **fields)
     with (
         stoppable("Nothing is kept; the same command begins anew."),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -16,6 +19,45 @@ THRESHOLD = 0.5
 """Share of the pixels that have to change their bin."""
 SHORTEST_S = 0.1
 """Two cuts that are nearer than this are a flash, not two scenes."""
+
+
+Rule = Literal["histogram", "transnetv2"]
+
+
+@dataclass(frozen=True)
+class CutRule:
+    """How scene cuts are found.
+
+    Attributes:
+        name: The plain rule of this file, or TransNetV2.
+        threshold: Smallest `change` of a cut by the plain rule, 0..1.
+    """
+
+    name: Rule = "histogram"
+    threshold: float = THRESHOLD
+
+    def require(self) -> None:
+        """Refuse a rule whose package is missing, before any file is read.
+
+        Raises:
+            VideoJamError: how to install it.
+        """
+        if self.name == "transnetv2":
+            from videojam.data.transnet import network
+
+            network()
+
+    def find(self, place: VideoPlace) -> list[float]:
+        """Return the times in s, after the first frame, at which new scenes begin.
+
+        Raises:
+            VideoJamError: the file can't be decoded to its end, or a package is missing.
+        """
+        if self.name == "histogram":
+            return find_cuts(place, self.threshold)
+        from videojam.data.transnet import find_transitions
+
+        return find_transitions(place)
 
 
 def histogram(pixels: UInt8[Tensor, "3 h w"]) -> Float[Tensor, " bins"]:

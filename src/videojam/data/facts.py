@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videojam import fingerprints
-from videojam.data.cuts import find_cuts
+from videojam.data.cuts import CutRule
 from videojam.data.layouts.listing import ListedClip
 from videojam.errors import VideoJamError
 from videojam.motion.decode import Part, check_packets, open_video
@@ -59,11 +59,11 @@ class FactsTask:
 
     Attributes:
         clip: Any clip of the file.
-        cut_threshold: Smallest change of a scene cut; None: cuts aren't looked for.
+        cut_rule: How scene cuts are found; None: they aren't looked for.
     """
 
     clip: ListedClip
-    cut_threshold: float | None = None
+    cut_rule: CutRule | None = None
 
     def __str__(self) -> str:
         """Name the file, for errors."""
@@ -89,7 +89,7 @@ def read_facts(task: FactsTask) -> ClipFacts:
             where=str(place),
             fix="Write them anew: ffmpeg -i CLIP -vf setpts=N/FRAME_RATE/TB NEW",
         )
-    cuts = () if task.cut_threshold is None else tuple(find_cuts(place, task.cut_threshold))
+    cuts = () if task.cut_rule is None else tuple(task.cut_rule.find(place))
     return ClipFacts(
         timing.fps, timing.is_constant, timing.num_frames, info.height, info.width, content, cuts
     )

@@ -96,7 +96,8 @@ def cached_clips(request: LookRequest) -> Iterator[CachedClip]:
     chosen = _chosen(request)
     places, why = _places(request.source or Path(origin["source"]), origin.get("layout"))
     code = MotionCode(**facts["motion"])
-    estimator = OnFirstUse(code.estimator, facts["raft_weights"], request.device)
+    half = facts["raft_precision"] == "half"
+    estimator = OnFirstUse(code.estimator, facts["raft_weights"], request.device, half=half)
     with loaded_encoders(request.base or origin["base"], "pixels", request.device) as model:
         _check_encoder(model, {path for path, _, _ in chosen})
         for path, number, row in chosen:

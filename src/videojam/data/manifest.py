@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from videojam.data.cuts import CutRule
 from videojam.data.facts import ClipFacts, FactsTask, read_facts
 from videojam.data.layouts.detect import list_source
 from videojam.data.layouts.listing import ListedClip, Listing, name_of
 from videojam.data.plan import plan_clips
 from videojam.data.settings import ClipSettings
-from videojam.data.workers import WorkerConfig, in_workers
+from videojam.data.workers import Run, WorkerConfig, in_workers
 from videojam.errors import VideoJamError
 from videojam.files import write_text
 from videojam.motion.decode import Part
@@ -88,6 +91,7 @@ def make_manifest(
     layout: str | None = None,
     workers: WorkerConfig | None = None,
     progress: Progress = lambda done, total: None,
+    run: Run = in_workers,
 ) -> Manifest:
     """List a source, read what each file says of itself, and divide it into clips.
 
@@ -97,6 +101,7 @@ def make_manifest(
         layout: Name of the folder's layout; detected if None.
         workers: Processes and time limit.
         progress: Called with (files read, files in all).
+        run: What reads the files.
 
     Raises:
         VideoJamError: no such place, or no clip in it.
@@ -104,7 +109,12 @@ def make_manifest(
     listing = list_source(source, layout)
     manifest = Manifest(listing.layout, listing.root, problems=dict(listing.problems))
     manifest.num_found = len(listing.clips) + len(listing.problems)
-    facts = _facts_of_files(listing, settings, workers or WorkerConfig(), progress)
+    rule = None
+    if settings is not None and settings.cuts != "ignore":
+        rule = CutRule(settings.cut_rule, settings.cut_threshold)
+        rule.require()
+    results = partial(run, config=workers or WorkerConfig())
+    facts = _facts_of_files(listing, rule, results, progress)
     for clip in listing.clips:
         found = facts[str(clip.place)]
         if isinstance(found, VideoJamError):
@@ -125,14 +135,13 @@ def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> Path:
 
 
 def _facts_of_files(
-    listing: Listing, settings: ClipSettings | None, workers: WorkerConfig, progress: Progress
+    listing: Listing, rule: CutRule | None, run: Callable[..., Iterator[Any]], progress: Progress
 ) -> dict[str, ClipFacts | VideoJamError]:
     """Read each file once, however many clips a table names in it."""
-    threshold = None if settings is None or settings.cuts == "ignore" else settings.cut_threshold
     firsts = {str(clip.place): clip for clip in reversed(listing.clips)}
-    tasks = [FactsTask(clip, threshold) for clip in reversed(firsts.values())]
+    tasks = [FactsTask(clip, rule) for clip in reversed(firsts.values())]
     facts: dict[str, ClipFacts | VideoJamError] = {}
-    for task, found in zip(tasks, in_workers(read_facts, tasks, workers), strict=True):
+    for task, found in zip(tasks, run(read_facts, tasks), strict=True):
         facts[str(task.clip.place)] = found
         progress(len(facts), len(tasks))
     return facts

@@ -18,6 +18,7 @@ from videojam.errors import VideoJamError
 from videojam.motion.code import MotionCode
 from videojam.store import check_same
 
+MANIFEST_NAME = "manifest.jsonl"
 NULL_NAME = "null_text.safetensors"
 UNUSED_NAME = "unused.json"
 """Clips that were found and can't be used, with the reason."""

@@ -57,8 +57,16 @@ class ClipSettings(Strict):
         "ignore",
         description="Scene cuts: not looked for; only the first scene is used; or each scene is a clip.",
     )
+    cut_rule: Literal["histogram", "transnetv2"] = Field(
+        "histogram",
+        description="Cuts are where colours change at once, or what the network TransNetV2 finds (videojam[cuts]), "
+        "dissolves too.",
+    )
     cut_threshold: float = Field(
-        THRESHOLD, description="Share of pixels that have to change their colour bin at a cut.", gt=0, le=1
+        THRESHOLD,
+        description="Of histogram: share of pixels that have to change their colour bin at a cut.",
+        gt=0,
+        le=1,
     )
     windows: Literal["first", "all"] = Field(
         "first", description="Of a scene longer than a clip: its start, or one clip after another."
@@ -90,6 +98,16 @@ class PrepareSettings(Strict):
     clips: ClipSettings = Field(description="Sizes, rate, cuts and filters.")
     motion: MotionCode = Field(MotionCode(), description="How flow is measured and drawn.")
     raft_weights: str = Field("C_T_V1", description="RAFT's weights: torchvision's name or a file.")
+    raft_precision: Literal["fp32", "half"] = Field(
+        "fp32",
+        description="half: RAFT computes in fp16 on a GPU, in bf16 on a CPU; docs/data.md states the error.",
+    )
+    tile_above_px: int | None = Field(
+        2**20,
+        description="Buckets with more pixels a frame are encoded in tiles, whose seams are blended: less memory; "
+        "None: never.",
+        ge=1,
+    )
     max_sequence_length: int | None = Field(
         None, description="Text tokens, padding included; default: the base's own.", ge=1
     )

@@ -34,6 +34,10 @@ class WorkerConfig:
     ahead: int = 2
 
 
+Run = Callable[[Callable[[Any], Any], Sequence[Any], WorkerConfig], Iterator[Any]]
+"""What applies a function to tasks in order: `in_workers`, or its like on a cluster."""
+
+
 def in_workers(
     function: Callable[[Task], Result], tasks: Sequence[Task], config: WorkerConfig
 ) -> Iterator[Result | VideoJamError]:
@@ -46,7 +50,7 @@ def in_workers(
     """
     if config.num_workers == 0:
         for task in tasks:
-            yield _attempt(function, task)
+            yield attempt(function, task)
         return
     pool = _Pool(function, tasks, config)
     try:
@@ -113,11 +117,7 @@ class _Pool:
             if worker.pipe.poll():
                 self._take(worker, waiting)
             elif worker.task is not None and time.monotonic() - worker.since > self.config.time_limit_s:
-                self.done[worker.task] = _given_up(
-                    self.tasks[worker.task],
-                    f"no end after {self.config.time_limit_s:g} s",
-                    "Encode the clip again, raise the time limit, or leave it out.",
-                )
+                self.done[worker.task] = endless(self.tasks[worker.task], self.config)
                 self._replace(worker)
 
     def _take(self, worker: _Worker, waiting: deque[int]) -> None:
@@ -143,11 +143,7 @@ class _Pool:
         if self.deaths[number] < MAX_DEATHS:
             waiting.appendleft(number)
         else:
-            self.done[number] = _given_up(
-                self.tasks[number],
-                f"it ended its process {MAX_DEATHS} times (a crash of the decoder, or no memory)",
-                "Encode the clip again, or leave it out.",
-            )
+            self.done[number] = deadly(self.tasks[number])
         self._replace(worker)
 
     def _replace(self, worker: _Worker) -> None:
@@ -182,21 +178,41 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
             task = pipe.recv()
         except (EOFError, OSError):
             return
-        result = _attempt(function, task)
+        result = attempt(function, task)
         try:
             pipe.send(result)
         except OSError:
             return
 
 
-def _attempt(function: Callable[[Any], Any], task: Any) -> Any:
+def attempt(function: Callable[[Any], Any], task: Any) -> Any:
+    """Return what a function makes of a task, or the error that says why it failed."""
     try:
         return function(task)
     except VideoJamError as error:
         return error
     except Exception as error:  # whatever a broken file makes a library raise is a reason, and no crash
-        return _given_up(task, f"{type(error).__name__}: {error}", "Encode the clip again, or leave it out.")
+        return given_up(task, f"{type(error).__name__}: {error}", "Encode the clip again, or leave it out.")
 
 
-def _given_up(task: Any, found: str, fix: str) -> VideoJamError:
+def given_up(task: Any, found: str, fix: str) -> VideoJamError:
+    """Return the error of a task that is set aside.
+
+    Args:
+        task: `str(task)` names it.
+        found: What happened.
+        fix: What to do.
+    """
     return VideoJamError(expected="a clip that can be read", found=found, where=str(task), fix=fix)
+
+
+def deadly(task: Any) -> VideoJamError:
+    """Return the error of a task that killed its process as often as it may."""
+    found = f"it ended its process {MAX_DEATHS} times (a crash of the decoder, or no memory)"
+    return given_up(task, found, "Encode the clip again, or leave it out.")
+
+
+def endless(task: Any, config: WorkerConfig) -> VideoJamError:
+    """Return the error of a task that took longer than it may."""
+    found = f"no end after {config.time_limit_s:g} s"
+    return given_up(task, found, "Encode the clip again, raise the time limit, or leave it out.")

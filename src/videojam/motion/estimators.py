@@ -56,6 +56,7 @@ class RaftFlow:
         device: Where to compute.
         batch_size: Frame pairs at a time; the result does not depend on it.
         num_updates: Recurrent refinements; torchvision's default is 12.
+        half: Compute in fp16 on a GPU, in bf16 elsewhere; parameters and flow stay fp32.
 
     Raises:
         VideoJamError: If the weights cannot be downloaded, read, or do not fit.
@@ -70,8 +71,11 @@ class RaftFlow:
         device: str | torch.device = "cpu",
         batch_size: int = 4,
         num_updates: int = 12,
+        *,
+        half: bool = False,
     ) -> None:
-        self.name = _name_of("raft", weights)
+        self.name = _name_of("raft", weights, half=half)
+        self.half = half
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.num_updates = num_updates
@@ -93,8 +97,11 @@ class RaftFlow:
         for i in range(0, len(video) - 1, self.batch_size):
             frames = video[i : i + self.batch_size + 1].to(self.device).float().div(127.5).sub(1)
             frames = functional.pad(frames, (left, right, top, bottom), mode="replicate")
-            flow = self.network(frames[:-1], frames[1:], num_flow_updates=self.num_updates)[-1]
-            flows.append(flow[..., top : top + height, left : left + width].cpu())
+            kind = self.device.type
+            dtype = torch.float16 if kind == "cuda" else torch.bfloat16
+            with torch.autocast(kind, dtype, enabled=self.half):
+                flow = self.network(frames[:-1], frames[1:], num_flow_updates=self.num_updates)[-1]
+            flows.append(flow[..., top : top + height, left : left + width].float().cpu())
         return torch.cat(flows)
 
 
@@ -131,24 +138,32 @@ class OnFirstUse:
         name: "raft" or "dis"; "exact" is refused when it first has to measure.
         weights: As in `build_estimator`.
         device: As in `build_estimator`.
+        half: As in `build_estimator`.
     """
 
     def __init__(
-        self, name: str, weights: str | Path | None = "C_T_V1", device: str | torch.device = "cpu"
+        self,
+        name: str,
+        weights: str | Path | None = "C_T_V1",
+        device: str | torch.device = "cpu",
+        *,
+        half: bool = False,
     ) -> None:
-        self.name = _name_of(name, weights)
-        self._kind, self._weights, self._device = name, weights, device
+        self.name = _name_of(name, weights, half=half)
+        self._kind, self._weights, self._device, self._half = name, weights, device, half
         self._built: FlowEstimator | None = None
 
     def __call__(self, video: UInt8[Tensor, "num_frames 3 h w"]) -> Float[Tensor, "num_flows 2 h w"]:
         """Measure flow; see `FlowEstimator`."""
         if self._built is None:
-            self._built = build_estimator(self._kind, self._weights, self._device)
+            self._built = build_estimator(self._kind, self._weights, self._device, half=self._half)
         return self._built(video)
 
 
-def _name_of(name: str, weights: str | Path | None) -> str:
-    """Return a name that other weights change, as the flow does; by it a cache of flow is known."""
+def _name_of(name: str, weights: str | Path | None, *, half: bool = False) -> str:
+    """Return a name that other weights and precision change, as the flow does; by it a cache of flow is known."""
+    if name == "raft" and half:
+        return f"{_name_of(name, weights)} half"
     if name != "raft" or str(weights) == "C_T_V1":
         return name
     if weights is None or not Path(weights).is_file():
@@ -157,7 +172,11 @@ def _name_of(name: str, weights: str | Path | None) -> str:
 
 
 def build_estimator(
-    name: str, weights: str | Path | None = "C_T_V1", device: str | torch.device = "cpu"
+    name: str,
+    weights: str | Path | None = "C_T_V1",
+    device: str | torch.device = "cpu",
+    *,
+    half: bool = False,
 ) -> FlowEstimator:
     """Build the estimator that a motion code names.
 
@@ -165,12 +184,13 @@ def build_estimator(
         name: "raft" or "dis".
         weights: Of RAFT; DIS has none.
         device: Where RAFT computes; DIS computes on the CPU.
+        half: RAFT computes in half precision.
 
     Raises:
         VideoJamError: If the name is unknown, or "exact", whose flow is not estimated but comes with clips.
     """
     if name == "raft":
-        return RaftFlow(weights, device)
+        return RaftFlow(weights, device, half=half)
     if name == "dis":
         return DisFlow()
     if name == "exact":

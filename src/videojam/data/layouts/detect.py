@@ -22,6 +22,7 @@ from videojam.data.layouts.tables import (
 )
 from videojam.data.layouts.tars import read_webdataset, require_members, tar_files
 from videojam.errors import VideoJamError
+from videojam.models.resolve import is_hub_id
 
 
 class Layout(NamedTuple):
@@ -51,10 +52,10 @@ LAYOUTS = {
 
 
 def list_source(source: Path, layout: str | None = None) -> Listing:
-    """List the clips of a folder, of a table, or of a tar.
+    """List the clips of a folder, of a table, of a tar, or of a data set on the hub.
 
     Args:
-        source: Its path.
+        source: Its path, or the hub id.
         layout: Name of a folder's layout; the first that it has if None.
 
     Raises:
@@ -74,15 +75,32 @@ def list_source(source: Path, layout: str | None = None) -> Listing:
             LAYOUTS[layout] if layout else next(kind for kind in LAYOUTS.values() if kind.is_there(source))
         )
         listing = found.read(source)
+    elif is_hub_id(source):
+        return list_source(_downloaded(str(source)), layout)
     else:
         raise VideoJamError(
-            expected="a folder of clips, a table or a tar",
+            expected="a folder of clips, a table, a tar, or the hub id (owner/name) of a data set",
             found="no such folder or file",
             where=str(source),
             fix="Check the path.",
         )
     require_members(listing)
     return listing
+
+
+def _downloaded(name: str) -> Path:
+    """Download a data set from the Hugging Face hub to its cache, and return its folder."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, repo_type="dataset"))
+    except Exception as error:  # the hub client raises many kinds: offline, not found, gated, bad name
+        raise VideoJamError(
+            expected="a folder of clips, a table, a tar, or the hub id of a data set that can be downloaded",
+            found=f"no such folder, and the hub says: {(str(error).strip().splitlines() or ['nothing'])[0]}",
+            where=name,
+            fix="Check the spelling and the network, or give a folder that is on this machine.",
+        ) from None
 
 
 def _read_file(source: Path) -> Listing:

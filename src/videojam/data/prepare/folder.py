@@ -7,15 +7,19 @@ from pathlib import Path
 
 from videojam.data.config import FACTS_NAME
 from videojam.data.manifest import Manifest, Progress, make_manifest
-from videojam.data.prepare.origin import write_origin
+from videojam.data.prepare.origin import ORIGIN_NAME, write_origin
 from videojam.data.prepare.pixels import encode_shards
 from videojam.data.prepare.plan import Shard, facts_of, is_finished, plan_shards, record_folder
 from videojam.data.prepare.request import PrepareReport, PrepareRequest
 from videojam.data.prepare.texts import WORK, encode_texts, text_path
-from videojam.data.prepared import NULL_NAME
+from videojam.data.prepared import MANIFEST_NAME, NULL_NAME, UNUSED_NAME
 from videojam.data.shards import read_facts_of
 from videojam.errors import VideoJamError
+from videojam.files import remove_empty
 from videojam.locks import locked
+
+OWN_NAMES = (FACTS_NAME, MANIFEST_NAME, UNUSED_NAME, NULL_NAME, ORIGIN_NAME)
+"""Files that all shards share."""
 
 
 def prepare_folder(
@@ -66,13 +70,14 @@ def prepare_folder(
             found = read_facts_of(shard.path)
             report.num_clips += found["num_clips"]
             report.left_out |= found["left_out"]
-        _clean(request.out, mine)
+        _clean(request.out, mine, is_alone=count == 1)
     return report
 
 
 def _check_out(out: Path) -> None:
     if out.is_dir() and not (out / FACTS_NAME).is_file():
-        others = [path.name for path in out.iterdir() if not path.name.startswith(".videojam-")]
+        names = [path.name for path in out.iterdir() if not path.name.startswith(".")]
+        others = [name for name in names if name not in OWN_NAMES]  # another process may just have begun
         if others:
             raise VideoJamError(
                 expected=f"no folder, or one that videojam prepared, with {FACTS_NAME} in it",
@@ -93,13 +98,21 @@ def _check_rows(manifest: Manifest) -> None:
         )
 
 
-def _clean(out: Path, shards: list[Shard]) -> None:
-    """Remove the text of finished shards, and what a killed run left half-written."""
+def _clean(out: Path, shards: list[Shard], *, is_alone: bool) -> None:
+    """Remove the text of finished shards, and what a killed run left half-written.
+
+    Args:
+        out: The folder.
+        shards: Of this process.
+        is_alone: Whether no other process writes the files that all shards share.
+    """
+    written = [path for shard in shards for path in (shard.path, text_path(out, shard))]
+    if is_alone:
+        written += [out / name for name in OWN_NAMES]
     for shard in shards:
         text_path(out, shard).unlink(missing_ok=True)
-        for path in (shard.path, text_path(out, shard)):
-            for unfinished in path.parent.glob(f".{path.name}.tmp-*"):
-                unfinished.unlink(missing_ok=True)
-    work = out / WORK
-    if work.is_dir() and not any(work.iterdir()):
-        work.rmdir()
+    for path in written:
+        for unfinished in path.parent.glob(f".{path.name}.tmp-*"):
+            unfinished.unlink(missing_ok=True)
+    if is_alone:  # else another one may be about to write into it
+        remove_empty([out / WORK])

@@ -21,7 +21,9 @@ def write_origin(request: PrepareRequest, manifest: Manifest) -> None:
         VideoJamError: no room or permission.
     """
     facts = {
-        "source": str(request.source.absolute()),
+        "source": str(
+            request.source.absolute() if request.source.exists() else request.source
+        ),  # or a hub id
         "layout": manifest.layout if request.source.is_dir() else None,
         "base": request.base,
     }

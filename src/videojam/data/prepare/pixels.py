@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -17,11 +18,13 @@ from videojam.data.prepare.plan import Shard
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.prepare.texts import read_texts, text_path
 from videojam.data.read import ReadTask, read_clip
-from videojam.data.settings import PrepareSettings, parse_bucket
+from videojam.data.settings import Bucket, PrepareSettings, parse_bucket
 from videojam.data.shards import ShardWriter, new_shard
+from videojam.data.workers import in_workers
 from videojam.errors import VideoJamError
 from videojam.models.encoders import loaded_encoders
 from videojam.models.load import LoadedModel
+from videojam.motion.decode import Part
 from videojam.motion.estimators import FlowEstimator, OnFirstUse
 
 
@@ -34,34 +37,96 @@ def encode_shards(
     say: Callable[[str], None],
 ) -> None:
     """Read, measure and encode the clips of shards, one shard after another, while workers read ahead."""
-    settings = request.settings
-    is_dis = settings.motion.estimator == "dis"
-    estimator = (
-        None if is_dis else OnFirstUse(settings.motion.estimator, settings.raft_weights, request.device)
-    )
-    tasks = [_task(row, manifest, settings, is_dis) for shard in shards for row in shard.rows]
+    tasks = [task for shard in shards for task in read_tasks(request.settings, shard, manifest.places)]
     say(f"encoding {len(tasks)} clips with {request.base} on {request.device}")
     done = 0
-    with ExitStack() as stack:
-        model = stack.enter_context(loaded_encoders(request.base, "pixels", request.device))
-        results = request.run(read_clip, tasks, request.workers)
-        if hasattr(results, "close"):
-            stack.callback(results.close)
-        encoder = fingerprints.of_module(model.pipeline.vae)
+
+    def counted() -> Iterator[ClipContent | VideoJamError]:
+        nonlocal done
+        for content in results:
+            yield content
+            done += 1
+            progress(done, len(tasks))
+
+    with (
+        shard_maker(request, facts) as maker,
+        closing(in_workers(read_clip, tasks, request.workers)) as results,
+    ):
+        contents = counted()
         for shard in shards:
-            with (
-                read_texts(text_path(request.out, shard)) as (texts, text_encoder),
-                new_shard(shard.path) as writer,
-            ):
-                job = _Job(model, settings, estimator, writer, texts)
-                for number, row in enumerate(shard.rows):
-                    job.take(number, row, next(results))
-                    done += 1
-                    progress(done, len(tasks))
-                job.flush()
-                made = {"clips_hash": shard.clips_hash, "autoencoder": encoder, "text_encoder": text_encoder}
-                counts = {"num_clips": writer.num_rows, "left_out": job.left_out}
-                writer.finish({**facts, **made, **counts})
+            maker.make(shard, contents)
+        next(contents, None)  # so that the last clip is counted too
+
+
+@contextmanager
+def shard_maker(request: PrepareRequest, facts: dict[str, Any]) -> Iterator[ShardMaker]:
+    """Load the autoencoder, and free it afterwards."""
+    settings = request.settings
+    estimator = None
+    if settings.motion.estimator != "dis":  # DIS measures where clips are read
+        half = settings.raft_precision == "half"
+        kind = settings.motion.estimator
+        estimator = OnFirstUse(kind, settings.raft_weights, request.device, half=half)
+    with loaded_encoders(request.base, "pixels", request.device) as model:
+        yield ShardMaker(request, facts, model, estimator, fingerprints.of_module(model.pipeline.vae))
+
+
+@dataclass(frozen=True)
+class ShardMaker:
+    """Measures, encodes and writes the clips of shards that others read.
+
+    Attributes:
+        request: What is prepared.
+        facts: All that decides the shards.
+        model: With its autoencoder.
+        estimator: Of the flow; None where it comes with the clips.
+        fingerprint: Of the autoencoder.
+    """
+
+    request: PrepareRequest
+    facts: dict[str, Any]
+    model: LoadedModel
+    estimator: FlowEstimator | None
+    fingerprint: str
+
+    def make(self, shard: Shard, contents: Iterator[ClipContent | VideoJamError]) -> None:
+        """Write a shard.
+
+        Args:
+            shard: Its captions are encoded.
+            contents: Its clips as they were read, or the reasons why they weren't; no more are taken than it has.
+        """
+        settings = self.request.settings
+        with (
+            read_texts(text_path(self.request.out, shard)) as (texts, text_encoder),
+            new_shard(shard.path) as writer,
+        ):
+            set_tiling(self.model.pipeline.vae, parse_bucket(shard.rows[0].bucket), settings.tile_above_px)
+            job = _Job(self.model, settings, self.estimator, writer, texts)
+            for number, row in enumerate(shard.rows):
+                job.take(number, row, next(contents))
+            job.flush()
+            made = {
+                "clips_hash": shard.clips_hash,
+                "autoencoder": self.fingerprint,
+                "text_encoder": text_encoder,
+            }
+            counts = {"num_clips": writer.num_rows, "left_out": job.left_out}
+            writer.finish({**self.facts, **made, **counts})
+
+
+def set_tiling(autoencoder: Any, bucket: Bucket, tile_above_px: int | None) -> None:
+    """Let an autoencoder encode in tiles, or whole.
+
+    Args:
+        autoencoder: Of diffusers.
+        bucket: Size of the clips.
+        tile_above_px: Pixels a frame above which it does so; None: never.
+    """
+    if tile_above_px is not None and bucket.height * bucket.width > tile_above_px:
+        autoencoder.enable_tiling()
+    elif getattr(autoencoder, "use_tiling", False):
+        autoencoder.disable_tiling()
 
 
 @dataclass
@@ -122,16 +187,27 @@ def _filtered(speed: float, settings: PrepareSettings) -> str:
     return ""
 
 
-def _task(row: ManifestRow, manifest: Manifest, settings: PrepareSettings, is_dis: bool) -> ReadTask:
-    bucket = parse_bucket(row.bucket)
-    return ReadTask(
-        clip_id=row.clip_id,
-        place=manifest.places[row.clip_id],
-        start_s=row.start_s,
-        num_frames=bucket.num_frames,
-        height=bucket.height,
-        width=bucket.width,
-        fps=settings.clips.fps,
-        fit=settings.clips.fit,
-        with_flow=is_dis,
-    )
+def read_tasks(settings: PrepareSettings, shard: Shard, places: Mapping[str, Path | Part]) -> list[ReadTask]:
+    """Return what is read for a shard, clip by clip.
+
+    Args:
+        settings: How clips are read.
+        shard: Names them.
+        places: Where each clip is.
+    """
+    tasks = []
+    for row in shard.rows:
+        bucket = parse_bucket(row.bucket)
+        task = ReadTask(
+            clip_id=row.clip_id,
+            place=places[row.clip_id],
+            start_s=row.start_s,
+            num_frames=bucket.num_frames,
+            height=bucket.height,
+            width=bucket.width,
+            fps=settings.clips.fps,
+            fit=settings.clips.fit,
+            with_flow=settings.motion.estimator == "dis",
+        )
+        tasks.append(task)
+    return tasks

@@ -11,7 +11,7 @@ from videojam import fingerprints
 from videojam.data.config import FACTS_NAME
 from videojam.data.manifest import Manifest, ManifestRow, write_manifest
 from videojam.data.prepare.request import PrepareRequest
-from videojam.data.prepared import UNUSED_NAME
+from videojam.data.prepared import MANIFEST_NAME, UNUSED_NAME
 from videojam.data.shards import SCHEMA_VERSION, read_facts_of
 from videojam.errors import VideoJamError
 from videojam.files import write_text
@@ -63,7 +63,8 @@ def facts_of(request: PrepareRequest) -> dict[str, Any]:
         for path in folder.iterdir()
         if path.is_dir() and path.name.startswith(("vae", "text_encoder", "tokenizer", "image_encoder"))
     )
-    estimator = OnFirstUse(settings.motion.estimator, settings.raft_weights)
+    half = settings.raft_precision == "half"
+    estimator = OnFirstUse(settings.motion.estimator, settings.raft_weights, half=half)
     return {
         "schema_version": SCHEMA_VERSION,
         **settings.model_dump(mode="json"),
@@ -74,7 +75,7 @@ def facts_of(request: PrepareRequest) -> dict[str, Any]:
 
 def record_folder(out: Path, facts: dict[str, Any], manifest: Manifest) -> None:
     """Write what decides the shards, and the clips; or refuse a folder in which they differ."""
-    path, clips = out / FACTS_NAME, out / "manifest.jsonl"
+    path, clips = out / FACTS_NAME, out / MANIFEST_NAME
     if path.is_file():
         stored = json.loads(path.read_text())
         stored.pop("num_shards", None)  # it follows from the clips, which are compared by name

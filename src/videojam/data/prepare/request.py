@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from videojam.data.settings import PrepareSettings
-from videojam.data.workers import WorkerConfig, in_workers
-
-Run = Callable[[Callable[[Any], Any], list[Any], WorkerConfig], Iterator[Any]]
-"""What applies a function to tasks in order: `in_workers`, or an engine on several machines."""
+from videojam.data.workers import WorkerConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,6 @@ class PrepareRequest:
         device: Where the encoders and RAFT compute.
         workers: Processes that read clips.
         layout: Name of the folder's layout; detected if None.
-        run: What applies a function to tasks.
     """
 
     source: Path
@@ -38,7 +32,6 @@ class PrepareRequest:
     device: str = "cpu"
     workers: WorkerConfig = WorkerConfig()  # noqa: RUF009 - frozen
     layout: str | None = None
-    run: Run = in_workers
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from videojam.data.prepare.request import PrepareRequest
 from videojam.data.prepared import NULL_NAME
 from videojam.files import write_tensors
 from videojam.models.encoders import loaded_encoders
+from videojam.models.load import LoadedModel
 
 WORK = ".work"
 TEXT_BATCH = 16
@@ -29,29 +31,61 @@ def text_path(out: Path, shard: Shard) -> Path:
 
 def encode_texts(request: PrepareRequest, shards: list[Shard], say: Callable[[str], None]) -> None:
     """Encode the captions of shards that lack them, shard by shard, with the text encoder and nothing else loaded."""
-    paths = {shard.number: text_path(request.out, shard) for shard in shards}
-    missing = [shard for shard in shards if _stored_hash(paths[shard.number]) != shard.clips_hash]
-    null = request.out / NULL_NAME
-    if not missing and null.is_file():
+    missing = [shard for shard in shards if lacks_texts(request, shard)]
+    if not missing and (request.out / NULL_NAME).is_file():
         return
     say(f"encoding captions with {request.base}")
-    with loaded_encoders(request.base, "text", request.device) as model:
-        length = request.settings.max_sequence_length or model.defaults.max_sequence_length
-        fingerprint = fingerprints.of_module(model.pipeline.text_encoder)
-        if not null.is_file():
-            tensors = model.family.encode_prompts(model.pipeline, [NULL_PROMPT], length)
-            write_tensors(
-                null, {k: v.cpu().contiguous() for k, v in tensors.items()}, {"encoder": fingerprint}
-            )
+    with text_maker(request) as maker:
+        maker.make_null()
         for shard in missing:
-            captions = [row.caption for row in shard.rows]
-            batches = [
-                model.family.encode_prompts(model.pipeline, captions[i : i + TEXT_BATCH], length)
-                for i in range(0, len(captions), TEXT_BATCH)
-            ]
-            tensors = {key: torch.cat([batch[key].cpu() for batch in batches]) for key in batches[0]}
-            words = {"clips_hash": shard.clips_hash, "encoder": fingerprint}
-            write_tensors(paths[shard.number], {k: v.contiguous() for k, v in tensors.items()}, words)
+            maker.make(shard)
+
+
+def lacks_texts(request: PrepareRequest, shard: Shard) -> bool:
+    """Whether a shard's captions are not encoded yet."""
+    return _stored_hash(text_path(request.out, shard)) != shard.clips_hash
+
+
+@dataclass(frozen=True)
+class TextMaker:
+    """Encodes the captions of shards.
+
+    Attributes:
+        request: What is prepared.
+        model: With its text encoder.
+        fingerprint: Of the text encoder.
+    """
+
+    request: PrepareRequest
+    model: LoadedModel
+    fingerprint: str
+
+    def make_null(self) -> None:
+        """Encode the null text, where that isn't done yet."""
+        null = self.request.out / NULL_NAME
+        if not null.is_file():
+            self._write(null, [NULL_PROMPT], {})
+
+    def make(self, shard: Shard) -> None:
+        """Encode a shard's captions into the file beside it."""
+        captions = [row.caption for row in shard.rows]
+        self._write(text_path(self.request.out, shard), captions, {"clips_hash": shard.clips_hash})
+
+    def _write(self, path: Path, captions: list[str], words: dict[str, str]) -> None:
+        length = self.request.settings.max_sequence_length or self.model.defaults.max_sequence_length
+        batches = [
+            self.model.family.encode_prompts(self.model.pipeline, captions[i : i + TEXT_BATCH], length)
+            for i in range(0, len(captions), TEXT_BATCH)
+        ]
+        tensors = {key: torch.cat([batch[key].cpu() for batch in batches]).contiguous() for key in batches[0]}
+        write_tensors(path, tensors, {**words, "encoder": self.fingerprint})
+
+
+@contextmanager
+def text_maker(request: PrepareRequest) -> Iterator[TextMaker]:
+    """Load the text encoder, and free it afterwards."""
+    with loaded_encoders(request.base, "text", request.device) as model:
+        yield TextMaker(request, model, fingerprints.of_module(model.pipeline.text_encoder))
 
 
 def _stored_hash(path: Path) -> str | None:
