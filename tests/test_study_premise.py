@@ -6,8 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from studies.premise import call
+from studies.premise.call import parser_of
 from studies.premise.results import FOLDER, PAGE, all_runs, coherent, page_tables, summary
+from studies.premise.stages import STAGES, arguments_of, config_of_stage, facts_of
+from studies.premise.stages import table as stages_table
 from studies.premise.validation import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +68,28 @@ def test_page_and_readme_show_the_results(results):
         )
         in readme
     )
+
+
+def test_page_shows_the_stages_that_are_ready():
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert f"<!-- stages:start -->\n{stages_table()}\n<!-- stages:end -->" in page
+    assert 10 <= facts_of("large")["millions"] <= 30
+    assert config_of_stage("large").world.size_px == 32
+    for name in STAGES:
+        parser_of().parse_args([*arguments_of(name), "--out", "run"])
+
+
+def test_weights_go_back_in_parts_that_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(call, "MAX_BYTES", 4000)
+    monkeypatch.setattr(call, "MAX_HEADER", 500)
+    tensors = {f"w{i}": torch.full((600,), float(i)) for i in range(5)}
+    save_file(tensors, tmp_path / "joint.safetensors")
+    call.copy_in_parts(tmp_path / "joint.safetensors", tmp_path / "back")
+    parts = sorted((tmp_path / "back").iterdir())
+    assert all(part.stat().st_size <= 4000 for part in parts)
+    assert len(parts) == 3
+    back = {name: tensor for part in parts for name, tensor in load_file(part).items()}
+    assert {name: float(tensor.mean()) for name, tensor in back.items()} == {f"w{i}": i for i in range(5)}
 
 
 def test_page_shows_the_judge_s_examination():

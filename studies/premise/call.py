@@ -14,20 +14,26 @@ import tarfile
 import time
 from pathlib import Path
 
+from safetensors.torch import load_file
+from torch import Tensor
+
 from studies.premise.arms import ARMS, CURVE_RULES, train_fine_tunes
 from studies.premise.arms_sampled import rules_of, sample_model
 from studies.premise.base import train_base
 from studies.premise.gates import gates
 from studies.premise.run import STARTED, Run, arguments, config_of
 from studies.premise.train import Plan
+from videojam.files import write_tensors
 
 MAX_WEIGHT_FILES = 4
+MAX_BYTES, MAX_TOTAL, MAX_HEADER = 15 * 2**20, 45 * 2**20, 2**18
+"""Of a file that is given back, of all weights together, and of a file's header."""
 
 
 def call(run: Run, options: argparse.Namespace) -> None:
     """Gates; a base unless one is there; arms of each seed; their clips."""
     compiled = not options.no_compile
-    found = (run.folder / "gates.json").exists()
+    found = options.no_gates or (run.folder / "gates.json").exists()
     run.log(f"{run.device}, " + ("gates as found" if found else json.dumps(gates(run, options.clips))))
     pack(run, options.back)
     if not (run.folder / "base.safetensors").exists():
@@ -50,8 +56,11 @@ def call(run: Run, options: argparse.Namespace) -> None:
         sampled += [f"{name}.{options.from_base}.s{seed}" for name in options.arms]
         pack(run, options.back)
     for name in sampled:
+        rules = rules_of(run, name)
+        if options.rules:
+            rules = tuple(rule for rule in rules if rule.name in options.rules)
         for noise_seed in options.noise:
-            sample_model(run, name, rules_of(run, name), options.clips, noise_seed)
+            sample_model(run, name, rules, options.clips, noise_seed)
         pack(run, options.back)
 
 
@@ -65,8 +74,11 @@ def pack(run: Run, back: Path | None) -> None:
     ]
     weights = sorted(weights, key=lambda file: file.stat().st_mtime)
     wanted = [f for f in weights if not f.stem.split("-")[-1].isdigit() or f.stem.startswith("base")]
-    for file in wanted[:MAX_WEIGHT_FILES]:
-        shutil.copy2(file, back / file.name)
+    wanted = wanted[:MAX_WEIGHT_FILES]
+    while sum(size_given_back(file) for file in wanted) > MAX_TOTAL:
+        run.log(f"not given back, for its size: {wanted.pop(0).name}")
+    for file in wanted:
+        copy_in_parts(file, back)
     small = [*run.folder.glob("*.json*"), *run.folder.glob("*.flags.safetensors")]
     for name, files in (("results.tar", small), ("clips.tar.gz", [*run.folder.glob("*.clips.safetensors")])):
         with tarfile.open(back / name, "w:gz" if name.endswith("gz") else "w") as archive:
@@ -75,8 +87,33 @@ def pack(run: Run, back: Path | None) -> None:
     shutil.copy2(run.folder / "log.txt", back / "log.txt")
 
 
-def main() -> None:
-    """Run all stages."""
+def size_given_back(file: Path) -> int:
+    """Return the bytes that weights take where they are given back."""
+    size = file.stat().st_size
+    return size if size <= MAX_BYTES else size // 2
+
+
+def copy_in_parts(file: Path, back: Path) -> None:
+    """Copy weights; those above `MAX_BYTES` go in half precision, in files of at most so many bytes.
+
+    The parts are `NAME.part0.safetensors` and so on, each with some of the tensors.
+    """
+    if file.stat().st_size <= MAX_BYTES:
+        shutil.copy2(file, back / file.name)
+        return
+    part: dict[str, Tensor] = {}
+    number = size = 0
+    for name, tensor in load_file(file).items():
+        half = tensor.half()
+        if part and size + half.nbytes > MAX_BYTES - MAX_HEADER:
+            write_tensors(back / f"{file.stem}.part{number}.safetensors", part)
+            part, number, size = {}, number + 1, 0
+        part[name], size = half, size + half.nbytes
+    write_tensors(back / f"{file.stem}.part{number}.safetensors", part)
+
+
+def parser_of() -> argparse.ArgumentParser:
+    """Return what the call takes."""
     parser = arguments("All stages in one process.")
     parser.add_argument("--back", type=Path, help="Folder of the files to give back.")
     parser.add_argument("--base-minutes", type=float, default=2.0)
@@ -92,7 +129,14 @@ def main() -> None:
     parser.add_argument("--measures", type=int, default=12, help="Points of the arms' learning curves.")
     parser.add_argument("--clips", type=int, default=512)
     parser.add_argument("--held-out", type=int, default=512, help="Clips on which losses are measured.")
-    options = parser.parse_args()
+    parser.add_argument("--rules", nargs="*", metavar="NAME", help="e.g. w1=3_w2=2; others are left out.")
+    parser.add_argument("--no-gates", action="store_true", help="Don't measure the gates.")
+    return parser
+
+
+def main() -> None:
+    """Run all stages."""
+    options = parser_of().parse_args()
     call(Run(options.out, config_of(options.set)), options)
 
 

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from studies.premise.arms_sampled import JOINT_RULES, PLAIN_RULES
+from studies.premise.heldout import TIMES
 from studies.premise.results import (
     AUTO_NAME,
     BEST_NAME,
     PRIMARY_NAME,
+    PROBED,
     RUNS,
     TEXTURES,
     curve,
     kept_results,
+    last_row,
+    noised,
 )
 from videojam.evaluation.arm_colours import LIGHT
 from videojam.files import write_file
@@ -35,6 +39,7 @@ def main() -> None:
     _save(_curves(), "study-premise.png")
     _save(_texture(results), "study-premise-texture.png")
     _save(_cost(results), "study-premise-cost.png")
+    _save(_probes("long"), "study-premise-probes.png")
 
 
 def _curves() -> Any:
@@ -97,6 +102,35 @@ def _cost(results: dict[str, dict]) -> Any:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set(ylabel="coherent clips, %", ylim=(0, 100))
     axes[0].legend(frameon=False)
+    return figure
+
+
+def _probes(run: str) -> Any:
+    """Both probes of one run: the loss on permuted frames (Fig. 3), and what comes back of a noised clip (Fig. 8)."""
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for arm, name, colour in (
+        ("base", "base", OTHER),
+        ("control.base.s1", "control", CONTROL),
+        ("joint.base.s1", "VideoJAM", VIDEOJAM),
+    ):
+        left.plot(TIMES, last_row(run, arm)["permuted"], ".-", color=colour, label=name)
+    left.set(xlabel="t (0 noise, 1 data)", ylabel="appearance loss, permuted / ordered", title="Fig. 3")
+    styles = {"base": (OTHER, "-"), "control": (CONTROL, "-")}
+    for (model, rule), name in PROBED.items():
+        lines = [line for line in noised(run) if (line["model"], line["rule"]) == (model, rule)]
+        colour, style = styles.get(name, (VIDEOJAM, "-" if rule == "plain" else "--"))
+        times = [line["t"] for line in lines]
+        means, low, high = ([line["same_path"][end] for line in lines] for end in ("mean", "low", "high"))
+        right.plot(times, means, ".", linestyle=style, color=colour, label=name)
+        right.fill_between(times, low, high, color=colour, alpha=0.15, linewidth=0)
+    right.set(
+        xlabel="noised to t (0 noise, 1 the clip)", ylabel="clips with the true motion, %", title="Fig. 8"
+    )
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False)
     return figure
 
 

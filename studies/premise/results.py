@@ -163,7 +163,7 @@ def texture_table(results: dict[str, dict]) -> str:
     ]
     rows = [(f"{texture:g}", run) for texture, run in TEXTURES.items()]
     for texture, run in [*rows, ("0.25, dim motion", DIM)]:
-        row = _last_row(run, "base")
+        row = last_row(run, "base")
         permuted, static = (
             " / ".join(f"{row[key][TIMES.index(t)]:{form}}" for t in (0.2, 0.3, 0.5))
             for key, form in (("permuted", ".2f"), ("static_share", ".0%"))
@@ -175,7 +175,7 @@ def texture_table(results: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def _last_row(run: str, arm: str) -> dict[str, list[float]]:
+def last_row(run: str, arm: str) -> dict[str, list[float]]:
     """Return the last measurement of a run's base or arm."""
     file = FOLDER / run / f"{arm}.curve.jsonl"
     row: dict[str, list[float]] = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
@@ -204,14 +204,44 @@ def page_tables(results: dict[str, dict]) -> dict[str, str]:
         "contrasts": "\n".join(contrasts),
         "curves": "\n".join(curves),
         "texture": texture_table(results),
+        "noising": noising_table("long"),
     }
+
+
+PROBED = {
+    ("base", "plain"): "base",
+    ("control.base.s1", "plain"): "control",
+    ("joint.base.s1", "plain"): "VideoJAM, w2 = 0",
+    ("joint.base.s1", "w2=2"): "VideoJAM, w2 = 2",
+}
+"""Models and rules of the noising probe, with their names on the page."""
+
+
+def noised(run: str) -> list[dict[str, Any]]:
+    """Return the lines of a run's noising probe; none where it was not measured."""
+    file = FOLDER / run / "noising.json"
+    lines: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    return lines
+
+
+def noising_table(run: str) -> str:
+    """Return how many finished clips have the true clip's motion, by the time to which it was noised, in Markdown."""
+    lines = noised(run)
+    times = sorted({line["t"] for line in lines})
+    rows = ["| finished by | " + " | ".join(f"from t = {t:g}" for t in times) + " |"]
+    rows.append("|---" * (len(times) + 1) + "|")
+    for (model, rule), name in PROBED.items():
+        found = {line["t"]: line for line in lines if (line["model"], line["rule"]) == (model, rule)}
+        cells = [_cell(found[t]["same_path"]) if t in found else "–" for t in times]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
 
 
 def _cell(row: dict[str, float] | None, sign: str = "", noise: int | None = None) -> str:
     """Write a number with its interval, marked where it was measured on another noise than its run's."""
     if row is None:
         return "–"
-    mark = "" if noise in (None, row["noise"]) else OTHER_NOISE
+    mark = "" if noise in (None, row.get("noise")) else OTHER_NOISE
     return f"{row['mean']:{sign}.1f} ({row['low']:{sign}.1f} to {row['high']:{sign}.1f}){mark}"
 
 
