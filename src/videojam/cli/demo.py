@@ -33,11 +33,14 @@ def demo(
     ] = None,
 ) -> None:
     """Show base, control and VideoJAM on the same prompts and noise: a page to look at and a table."""
+    import torch
+
     from videojam.bench.presets import DEMO_BATCH_SIZE, NUM_SHOWN, demo_plan
     from videojam.bench.run import run_bench
     from videojam.bench.work import Work
     from videojam.evaluation.judges import build_judges
 
+    torch.set_num_threads(1)  # of models so small two threads take twice the CPU time, and no less of a wait
     plan = demo_plan(clips_per_kind, seed, steps, models)
     start(f"demo of base, control and VideoJAM, {len(plan.suite.prompts)} clips each", "cpu")
     work = Work(batch_size=DEMO_BATCH_SIZE)
