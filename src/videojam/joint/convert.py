@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -79,7 +80,7 @@ def require_outside(out: Path, folder: Path) -> None:
     Raises:
         VideoJamError: the one is in the other.
     """
-    if out.resolve().is_relative_to(folder.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):  # resolve() raises on a loop
         raise VideoJamError(
             expected="an output folder outside of the one that is read",
             found=f"one in it: {out}",
