@@ -91,3 +91,8 @@ def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(VideoJamError, match="out"), locked(tmp_path / "out"):
         pass
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    with pytest.raises(VideoJamError, match="File name too long"), locked(tmp_path / ("x" * 300)):
+        pass

@@ -35,10 +35,11 @@ def locked(folder: Path, what: str = "run") -> Iterator[None]:
     Raises:
         VideoJamError: another process holds it or may hold it, or the folder can't be written to.
     """
-    made = missing(folder)
+    made: list[Path] = []
     path = folder / f".videojam-{what}.lock"
     try:
         try:
+            made = missing(folder)  # raises for a name that is too long
             folder.mkdir(parents=True, exist_ok=True)
             stream = _acquire(path)
         except OSError as error:

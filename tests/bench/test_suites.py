@@ -156,3 +156,10 @@ def test_a_file_that_is_something_else_is_refused(tmp_path, name, content, found
     path.write_bytes(content)
     with pytest.raises(VideoJamError, match=found):
         load_suite(path)
+
+
+def test_an_id_is_a_file_name(tmp_path):
+    ids = ["../a", "..", "b\u0000", "c" * 300]
+    path = tmp_path / "ids.json"
+    path.write_text(json.dumps([{"id": id_, "text": f"prompt {i}"} for i, id_ in enumerate(ids)]))
+    assert [prompt.id for prompt in load_suite(path).prompts] == ["a", "prompt", "b", "c" * 120]

@@ -49,3 +49,9 @@ def test_check_as_json_with_sizes_and_a_manifest(clips, tmp_path):
 def test_check_of_a_missing_source_is_a_mistake(tmp_path):
     result = runner.invoke(app, ["data", "check", str(tmp_path / "absent")])
     assert "no such folder" in str(result.exception)
+
+
+@pytest.mark.parametrize("fps", ["0", "-1", "nan"])
+def test_a_rate_of_zero_is_no_rate_left_out(tmp_path, fps):
+    found = runner.invoke(app, ["data", "check", str(tmp_path), "--bucket", "5x32x32", "--fps", fps])
+    assert "fps" in str(found.exception)

@@ -45,6 +45,16 @@ def test_folder_of_something_else(tmp_path):
     assert "model_index.json" in refused(tmp_path / "photos", tmp_path).expected
 
 
+def test_a_link_to_itself(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert refused(tmp_path / "loop", tmp_path).found == "no such folder"
+
+
+def test_an_index_that_names_no_pipeline(base, tmp_path):
+    edit_json(base / "model_index.json", _class_name=None)
+    assert refused(base, tmp_path).expected.startswith("_class_name")
+
+
 def test_missing_shard_is_named(tmp_path):
     base = write_tiny_wan(tmp_path / "base", max_shard_size="20KB")
     shard = sorted((base / "transformer").glob("*-0000*.safetensors"))[1]

@@ -198,7 +198,7 @@ def data_check(
     if clips.bucket:
         buckets = tuple(parse_bucket(text) for text in clips.bucket)
         given = {key: value for key, value in asdict(clips).items() if key not in ("bucket", "fps")}
-        fields = {"buckets": buckets, "fps": clips.fps or 16.0, **given}
+        fields = {"buckets": buckets, "fps": 16.0 if clips.fps is None else clips.fps, **given}
         settings = build(ClipSettings, "the clips", **fields)
     with (
         stoppable("Nothing is kept; the same command begins anew."),

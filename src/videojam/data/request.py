@@ -35,7 +35,8 @@ def clip_fields(base: str, buckets: list[str], fps: float | None) -> dict[str, A
         found = tuple(parse_bucket(text) for text in buckets) or (Bucket(**own),)
         for bucket in found:
             model.family.latent_shape(pipe, bucket.num_frames, bucket.height, bucket.width)
-        return {"buckets": found, "fps": fps or model.defaults.fps or model.family.fps}
+        own_fps = model.defaults.fps or model.family.fps
+        return {"buckets": found, "fps": own_fps if fps is None else fps}
 
 
 def share_of(text: str | None, environment: Mapping[str, str]) -> tuple[int, int]:

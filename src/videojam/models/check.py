@@ -65,7 +65,7 @@ def require_pipeline(folder: Path) -> None:
             expected="a diffusers pipeline folder with model_index.json",
             found="a folder without it",
             where=str(folder),
-            fix="Give the pipeline's own folder, of which the transformer's is a part; " + COPY_AGAIN,
+            fix="Give the pipeline's own folder, of which the transformer's is a part. " + COPY_AGAIN,
         )
 
 
@@ -91,8 +91,8 @@ def pipeline_components(folder: Path) -> dict[str, str]:
         if Path(name).name != name:
             raise _unknown_part(path, name, "a component outside of the folder")
         components[name] = class_name
-    if not isinstance(index.get("_class_name", ""), str):
-        raise _unknown_part(path, "_class_name", repr(index["_class_name"]))
+    if not isinstance(index.get("_class_name"), str):
+        raise _unknown_part(path, "_class_name", repr(index.get("_class_name")))
     return components
 
 

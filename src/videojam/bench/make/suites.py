@@ -19,6 +19,8 @@ from videojam.strict import Strict
 
 SHIPPED = ("motion-128", "world")
 TEXT_COLUMNS = ("text", "prompt", "prompts", "caption", "prompt_en")
+MAX_ID = 120
+"""Letters of an id that go into file names."""
 CATEGORY_COLUMNS = ("category", "kind", "motion_type", "motion_level", "concept")
 VIDEOJAM_BENCH_SHA256 = "0e3c5043f9c09e8f649708d9f8e08f178f09af0daeb5ecb8e9e5823fa769c71f"
 """Of an unofficial list of VideoJAM-bench; the authors published none."""
@@ -186,7 +188,7 @@ def _prompt(id_: str, row: dict[str, Any]) -> Prompt:
     text = row.pop("text")
     tags = {str(name): str(value) for name, value in row.items() if value not in (None, "")}
     category = next((tags[name] for name in CATEGORY_COLUMNS if name in tags), None)
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", id_).strip("-.") or id_
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", id_).strip("-.")[:MAX_ID] or "prompt"
     return Prompt(id=safe, text=text, category=category, tags=tags)
 
 

@@ -77,7 +77,8 @@ def source_of(
     for name, value in given.items():
         wanted = getattr(model.defaults, name) if value is None else value
         size[name] = model.family.default(model.pipeline, name) if wanted is None else wanted
-    size["fps"] = fps or model.defaults.fps or model.family.fps
+    own_fps = model.defaults.fps or model.family.fps
+    size["fps"] = own_fps if fps is None else fps
     if not data.startswith("world:"):
         on_error: Literal["skip", "stop"] = "skip" if skip_unreadable else "stop"
         return FolderSource(path=Path(data), on_error=on_error, **size)
