@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 import videojam
-from videojam.cli import common
+from videojam.cli import app, common
+from videojam.cli.common import named_path
 from videojam.cli.progress import ProgressDisplay, duration
 from videojam.errors import VideoJamError
 
@@ -122,3 +126,11 @@ def test_durations():
         "2 h 1 min",
         "1 d 1 h",
     ]
+
+
+def test_a_path_by_default_is_taken_and_an_empty_one_is_not():
+    assert named_path(Path("out/demo")) == Path("out/demo")
+    with pytest.raises(typer.BadParameter):
+        named_path("")
+    missing = CliRunner().invoke(app, ["demo", "--models", "nowhere"])
+    assert "nowhere" in str(missing.exception)

@@ -59,12 +59,12 @@ def build(kind: Callable[..., Config], where: str, **fields: object) -> Config:
         ) from None
 
 
-def named_path(text: str) -> Path:
+def named_path(text: str | Path) -> Path:
     """Parse a path that a flag names, and refuse an empty one, which would be the current folder.
 
     Use as `Annotated[Path, typer.Option(parser=named_path, metavar="DIR")]`.
     """
-    if not text.strip():
+    if not str(text).strip():  # a default comes as the path that it is
         raise typer.BadParameter("expected the name of a folder or file, found an empty one.")
     return Path(text)
 

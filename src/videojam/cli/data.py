@@ -178,7 +178,8 @@ def data_check(
     clips: CutFlags,
     reading: ReadFlags,
     manifest: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write one line a usable clip (JSONL).")
+        Path | None,
+        typer.Option(parser=named_path, metavar="FILE", help="Write one line a usable clip (JSONL)."),
     ] = None,
     allow_unused: UnusedOption = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
