@@ -20,6 +20,7 @@ from videojam.cli import app, common
 from videojam.cli.common import named_path
 from videojam.cli.progress import ProgressDisplay, duration
 from videojam.errors import VideoJamError
+from videojam.out_of_memory import memory_explained
 
 SLEEPER = (
     "import sys, time\n"
@@ -83,7 +84,7 @@ def test_a_device_that_is_asked_for_is_named(capsys):
     ],
 )
 def test_running_out_of_memory_names_what_was_asked_and_what_to_lower(allocate):
-    with pytest.raises(VideoJamError) as error, common.memory_explained("4 clips", "--batch-size"):
+    with pytest.raises(VideoJamError) as error, memory_explained("4 clips", "--batch-size"):
         allocate()
     assert "memory for 4 clips" in error.value.expected
     assert "GiB free" in error.value.found
@@ -91,7 +92,7 @@ def test_running_out_of_memory_names_what_was_asked_and_what_to_lower(allocate):
 
 
 def test_other_errors_stay_as_they_are():
-    with pytest.raises(RuntimeError, match="shape"), common.memory_explained("4 clips", "--batch-size"):
+    with pytest.raises(RuntimeError, match="shape"), memory_explained("4 clips", "--batch-size"):
         raise RuntimeError("shape mismatch")
 
 
