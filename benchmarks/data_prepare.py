@@ -99,7 +99,7 @@ def plain(source: Path, out: Path, on_clip: Clock) -> None:
         grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in video.permute(0, 2, 3, 1).numpy()]
         drawn = []
         for before, after in pairwise(grey):
-            u, v = np.moveaxis(matcher.calc(before, after, None), 2, 0)
+            u, v = np.moveaxis(matcher.calc(before, after, None), 2, 0)  # type: ignore[call-overload]
             m = np.minimum(1, np.hypot(u, v) / full_scale)
             hue = np.degrees(np.arctan2(v, u)) % 360
             hsv = np.stack([hue, np.ones_like(m), m], 2).astype(np.float32)

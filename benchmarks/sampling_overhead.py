@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import torch
@@ -67,7 +67,7 @@ def random_joint_model(width: int, num_layers: int) -> LoadedModel:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         transformer=widen_transformer(transformer.eval()),
     )
-    return LoadedModel(pipe, family_of(pipe), MotionRecord(motion=MotionCode(), base="random"))
+    return LoadedModel(cast(Any, pipe), family_of(pipe), MotionRecord(motion=MotionCode(), base="random"))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -81,7 +82,7 @@ def loop_run(config: StudyConfig, bed: Bed, folder: Path) -> TrainRun:
     model = make_base(config.model, config.seed)
     family = family_of(model)
     mark_trainable(model, family, None)
-    denoiser = Denoiser(model, family, False, {"encoder_hidden_states": bed.texts[-1:]})
+    denoiser = Denoiser(cast(Any, model), family, False, {"encoder_hidden_states": bed.texts[-1:]})
     state = build_state(recipe, model)
     meter = Meter(torch.device("cpu"))
     return TrainRun(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -34,13 +34,9 @@ class WorkerConfig:
     ahead: int = 2
 
 
-Run = Callable[[Callable[[Any], Any], Sequence[Any], WorkerConfig], Iterator[Any]]
-"""What applies a function to tasks in order: `in_workers`, or its like on a cluster."""
-
-
 def in_workers(
     function: Callable[[Task], Result], tasks: Sequence[Task], config: WorkerConfig
-) -> Iterator[Result | VideoJamError]:
+) -> Generator[Result | VideoJamError, None, None]:
     """Yield a function's result for each task, in the order of the tasks; or the error of a task that failed.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from pydantic import Field
@@ -122,7 +123,8 @@ def check_single_file(transformer: TransformerFolder, file: Path) -> None:
     """
     from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 
-    convert = SINGLE_FILE_LOADABLE_CLASSES[transformer.family.transformer_class]["checkpoint_mapping_fn"]
+    classes = cast("dict[str, dict[str, Any]]", SINGLE_FILE_LOADABLE_CLASSES)
+    convert = classes[transformer.family.transformer_class]["checkpoint_mapping_fn"]
     converted = convert(load_file(file))
     for header in default_variant(transformer):
         with safe_open(header.path, framework="pt") as stored:

@@ -33,8 +33,15 @@ def build_optimizers(
     optimizers: list[torch.optim.Optimizer] = []
     rounded = [rest.pop(name) for name, p in parameters.items() if p.dtype == torch.bfloat16]
     if rounded:
-        adam = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
-        optimizers.append(StochasticAdamW(rounded, **adam, seed=seed))
+        optimizers.append(
+            StochasticAdamW(
+                rounded,
+                lr=config.learning_rate,
+                betas=config.betas,
+                weight_decay=config.weight_decay,
+                seed=seed,
+            )
+        )
     if config.name == "muon":
         optimizers += _muon(config, rest)
     if rest:
@@ -85,7 +92,7 @@ def _adamw_8bit(parameters: list[Tensor], options: dict[str, Any]) -> torch.opti
             fix="Install it with `pip install 'videojam[8bit]'`, or set optimizer.name: adamw.",
         ) from error
 
-    class AdamW8bit(bitsandbytes.optim.AdamW8bit):  # type: ignore[misc,name-defined]
+    class AdamW8bit(bitsandbytes.optim.AdamW8bit):
         def step(self, closure: Any = None) -> Any:
             for state in self.state.values():
                 state["step"] = int(state.get("step", 0))

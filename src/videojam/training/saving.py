@@ -9,12 +9,13 @@ import warnings
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from torch.distributed.checkpoint import HuggingFaceStorageReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from videojam.errors import VideoJamError
 from videojam.files import remove_empty
@@ -167,7 +168,8 @@ def _targets(state: TrainState, folder: Path, names: list[str]) -> dict[str, tor
         VideoJamError: the checkpoint's tensors are not the state's.
     """
     try:
-        stored = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
+        metadata = HuggingFaceStorageReader(str(folder)).read_metadata()
+        stored = cast("dict[str, TensorStorageMetadata]", metadata.state_dict_metadata)  # it reads no others
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise damaged(folder, f"{type(error).__name__}: {error}") from error
     own = {name: tensor for name, tensor in state.tensors().items() if not name.startswith("optimizer/")}

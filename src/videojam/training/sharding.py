@@ -41,7 +41,7 @@ def shard(transformer: Any, device_type: str, *, bf16: bool, cpu_offload: bool) 
         options["offload_policy"] = CPUOffloadPolicy(pin_memory=device_type == "cuda")
     in_bf16 = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     for block in blocks:
-        fully_shard(block, **options, **({"mp_policy": in_bf16} if bf16 else {}))
+        fully_shard(block, mp_policy=in_bf16 if bf16 else MixedPrecisionPolicy(), **options)
     return fully_shard(transformer, **options)
 
 

@@ -44,14 +44,14 @@ class StochasticAdamW(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Take one step, a parameter after another: its float32 copy lives that long."""
         for group in self.param_groups:
             for number, parameter in enumerate(group["params"]):
                 if parameter.grad is not None:
-                    self._update(parameter, number, group)
+                    self._update(parameter, parameter.grad, number, group)
 
-    def _update(self, parameter: Tensor, number: int, group: dict[str, Any]) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, number: int, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state["step"] = torch.tensor(0.0)
@@ -60,7 +60,7 @@ class StochasticAdamW(torch.optim.Optimizer):
         value = parameter.float()
         beta1, beta2 = group["betas"]
         adamw(
-            [value], [parameter.grad.float()], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
+            [value], [gradient.float()], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
             amsgrad=False, beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=group["weight_decay"],
             eps=1e-8, maximize=False,
         )  # fmt: skip
