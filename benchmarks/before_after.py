@@ -116,9 +116,9 @@ def seconds(tree: Path, command: list[str]) -> float:
         return float(printed) if TIMED_IMPORT in command else time.perf_counter() - start
 
 
-def compare(trees: list[Path], command: list[str], rounds: int) -> dict[str, Any]:
+def compare(trees: list[Path], command: list[str], rounds: int, warm: bool) -> dict[str, Any]:
     """Seconds of both trees in turn, and their ratio by round."""
-    if rounds > 1:
+    if warm:
         for tree in trees:
             seconds(tree, command)
     taken = [[seconds(tree, command) for tree in trees] for _ in range(rounds)]
@@ -173,7 +173,8 @@ def measure(trees: list[Path], args: argparse.Namespace) -> dict[str, Any]:
         for name, command in commands(Path(folder), args.clips).items():
             if name.split()[0] not in args.only:
                 continue
-            row = compare(trees, command, 1 if name in ONCE else args.rounds)
+            once = name in ONCE
+            row = compare(trees, command, 1 if once else args.rounds, warm=not once)
             if name == "demo":
                 row["note"] = DEMO_NOTE
             result["measures"][name] = row
