@@ -9,8 +9,8 @@ from torch import Tensor
 
 from studies.premise.model import has_own_noise, is_joint, predict
 from studies.premise.testbed import Bed, generator_of
-from videojam.evaluation.probes.direction import push_products
 from videojam.joint.latents import with_level
+from videojam.objective.pushes import push_products
 from videojam.world import Clips
 
 TIMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -14,7 +14,7 @@ from videojam import cli
 from videojam.data.config import WorldSource
 from videojam.evaluation.probes.direction import Advice, advice, advised, best_scale, window_of
 from videojam.evaluation.probes.forward import ForwardConfig
-from videojam.evaluation.probes.guidance import GuidanceProbeConfig, condition_products, guidance_probe
+from videojam.evaluation.probes.guidance import GuidanceProbeConfig, guidance_probe
 from videojam.evaluation.probes.plot import plot_probes
 from videojam.families.wan import WanFamily
 from videojam.joint.batch import Batch
@@ -22,6 +22,7 @@ from videojam.models.load import load_model
 from videojam.models.record import load_defaults
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import Draws
+from videojam.objective.pushes import condition_products
 from videojam.world import WorldConfig
 
 WORLD = WorldSource(num_clips=3, seed=3, world=WorldConfig(num_frames=9, pixel_px=4))

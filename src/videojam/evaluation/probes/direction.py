@@ -13,26 +13,12 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 NEUTRAL = 0.05
 """|w*| up to which guidance counts as neither towards nor away from the data: the gate of docs/study-premise.md."""
 SCALES_TO_TRY = (1.0, 3.0)
 """w2 that are tried first: w* does not give the scale that looks best. 3 is the paper's."""
-
-
-def push_products(
-    lack: Float[Tensor, " b *shape"], push: Float[Tensor, " b *shape"]
-) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-    """Return ⟨r, g⟩ and ⟨g, g⟩ of each clip, as means over its values.
-
-    Args:
-        lack: r, target minus prediction.
-        push: g, prediction minus the one without a condition.
-    """
-    return (lack * push).flatten(1).mean(dim=1), push.square().flatten(1).mean(dim=1)
 
 
 def best_scale(part: NDArray[np.float64], whole: NDArray[np.float64]) -> dict[str, float | int | None]:

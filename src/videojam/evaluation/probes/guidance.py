@@ -6,25 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from videojam.data.clips import ClipContent
 from videojam.data.config import FolderSource, WorldSource
 from videojam.data.latents import NULL_PROMPT
 from videojam.evaluation.probes.clips import ProbeClip, encode, estimator_of, read_in_order
-from videojam.evaluation.probes.direction import best_scale, push_products
+from videojam.evaluation.probes.direction import best_scale
 from videojam.evaluation.probes.forward import ForwardConfig, draws_of, transformer_at
 from videojam.evaluation.probes.record import Row, check_finite
 from videojam.evaluation.probes.run import Probe, Progress
 from videojam.families import Conditioning
-from videojam.joint.batch import Batch
-from videojam.joint.latents import null_motion, split
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.draws import Draws
+from videojam.objective.pushes import CONDITIONS, condition_products
 
-CONDITIONS = ("text", "motion")
 PRODUCTS = ("lack_push", "push_push")
 
 
@@ -94,44 +90,13 @@ def _measure(
     for t in config.times:
         denoiser = Denoiser(transformer_at(model, t), model.family, model.is_joint, null_text)
         found = condition_products(denoiser, batch, draws_of(clips, batch.x, t, config.seed))
-        for condition, (part, whole) in found.items():
+        for condition, products_of in found.items():
+            part, whole = (values.tolist() for values in products_of)
             for i, (clip, pair) in enumerate(zip(clips, zip(part, whole, strict=True), strict=True)):
                 check_finite(pair, clip.entry.name, f"push by {condition} at t = {t:g}")
                 for name, value in zip(PRODUCTS, pair, strict=True):
                     products[i].setdefault(condition, {}).setdefault(name, []).append(value)
     return [{"products": found} for found in products]
-
-
-@torch.no_grad()
-def condition_products(
-    denoiser: Denoiser, batch: Batch, draws: Draws
-) -> dict[str, tuple[list[float], list[float]]]:
-    """Return ⟨r, g⟩ and ⟨g, g⟩ of each clip for text, and for motion where the model is joint.
-
-    Frames that are given (timestep 0) are outside both.
-
-    Args:
-        denoiser: What is asked, with its null text.
-        batch: Clips.
-        draws: Their noise, at one time each; no text or motion is dropped.
-    """
-    family, sigma = denoiser.family, draws.sigma
-    given = family.num_given_frames(batch.text)
-    latents = denoiser.noised(batch, draws)
-
-    def appearance(latents: torch.Tensor, text: Conditioning) -> torch.Tensor:
-        prediction = family.denoise(denoiser.transformer, latents, sigma, text).float()
-        return (split(prediction)[0] if denoiser.is_joint else prediction)[:, :, given:]
-
-    null = denoiser.replace_text(batch.text, torch.ones_like(draws.drop_text))
-    u = appearance(latents, batch.text)
-    lack = family.target(batch.x, draws.eps_x, sigma)[:, :, given:].float() - u
-    pushes = {"text": u - appearance(latents, null)}
-    if denoiser.is_joint:
-        blind = null_motion(latents, has_level=family.has_level)
-        pushes["motion"] = u - appearance(blind, batch.text)
-    found = {name: push_products(lack, push) for name, push in pushes.items()}
-    return {name: (part.tolist(), whole.tolist()) for name, (part, whole) in found.items()}
 
 
 def summarise(rows: list[Row], times: tuple[float, ...]) -> list[dict[str, Any]]:
