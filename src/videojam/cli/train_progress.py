@@ -76,10 +76,13 @@ def _speed(line: dict[str, Any]) -> str:
 
 
 def held_out_line(line: dict[str, Any]) -> str:
-    """Write held-out losses on one line: one value for each time t, the two halves apart."""
+    """Write held-out losses on one line: one value for each time t, the two halves apart, and w* of motion."""
     parts = [f"held out at step {line['step']}:"]
     for half in ("appearance", "motion"):
         values = {k.partition("@")[2]: v for k, v in line.items() if k.startswith(f"heldout_{half}@")}
         if values:
             parts.append(f"{half} " + " ".join(f"t={t}: {v:.4f}" for t, v in values.items()))
+    scales = {k.partition("@")[2]: v for k, v in line.items() if k.startswith("w_star_motion@")}
+    if scales:
+        parts.append("w* of motion " + " ".join(f"t={t}: {v:.2f}" for t, v in scales.items()))
     return "  ".join(parts)

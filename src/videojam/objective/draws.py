@@ -40,8 +40,11 @@ class Draws:
         return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def to(self, device: torch.device | str) -> Draws:
-        """Move to a device."""
-        return Draws(*(getattr(self, field.name).to(device) for field in fields(self)))
+        """Move to a device; to a GPU from page-locked memory, so that the host does not wait for it."""
+        tensors = (getattr(self, field.name) for field in fields(self))
+        if torch.device(device).type == "cuda":
+            return Draws(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors))
+        return Draws(*(tensor.to(device) for tensor in tensors))
 
 
 def generator_of(seed: int, step: int, name: str) -> torch.Generator:

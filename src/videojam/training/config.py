@@ -164,6 +164,14 @@ class TrainConfig(Strict):
     validate_t: tuple[float, ...] = Field(
         (0.1, 0.3, 0.5, 0.7, 0.9), description="Times of the held-out losses.", min_length=1
     )
+    validate_guidance: bool = Field(
+        True,
+        description="Measure w* of motion with the held-out losses: the scale of guidance by the model's own motion "
+        "that would lower the appearance error most.",
+    )
+    trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = Field(
+        ("tensorboard",), description="Where log lines go besides out/log.jsonl."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:

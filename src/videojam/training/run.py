@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -30,10 +31,11 @@ from videojam.training.processes import spread, start_processes
 from videojam.training.recipe import load_recipe
 from videojam.training.resume import check_resume, record_clips, resume, set_aside, set_aside_later
 from videojam.training.sharding import local_like
-from videojam.training.speed import Meter
+from videojam.training.speed import Meter, matrix_rate
 from videojam.training.start import Listener, Start, begin
 from videojam.training.state import TrainRun, TrainState
 from videojam.training.stop import StopRequest, TimeIsUp, usr1_stops
+from videojam.training.trackers import open_trackers, track
 from videojam.training.trainable import (
     build_state,
     mark_trainable,
@@ -126,7 +128,7 @@ def _train(
     state = build_state(config, transformer)
     _go_on(config, votes, state, say)
     masks = {name: local_like(mask, state.parameters[name]) for name, mask in start.masks.items()}
-    meter = _meter(config, accelerator)
+    meter = _meter(config, accelerator, say)
     denoiser = replace(
         start.denoiser, transformer=model, null_text=_on(accelerator, start.denoiser.null_text)
     )
@@ -153,9 +155,13 @@ def _on(accelerator: Accelerator, tensors: dict[str, Tensor]) -> dict[str, Tenso
     return {name: tensor.to(accelerator.device) for name, tensor in tensors.items()}
 
 
-def _meter(config: TrainConfig, accelerator: Accelerator) -> Meter:
+def _meter(config: TrainConfig, accelerator: Accelerator, say: Listener) -> Meter:
     """Return what measures a run's speed, with the rate that its device reaches in the recipe's precision."""
-    return Meter(accelerator.device, accelerator.num_processes)
+    device, dtype = accelerator.device, torch.bfloat16 if config.precision == "bf16" else torch.float32
+    rate = matrix_rate(device, dtype)
+    words = f"{rate / 1e12:.3g} TFLOP/s, measured with a product of two matrices in {config.precision} here"
+    say("note", f"MFU counts against {words}")
+    return Meter(device, accelerator.num_processes, rate)
 
 
 def _go_on(config: TrainConfig, votes: Votes, state: TrainState, say: Listener) -> None:
@@ -180,8 +186,11 @@ def _writer(run: TrainRun, say: Listener) -> Callable[[Line], None]:
     if log.num_torn:
         say("note", f"{log.path}: {log.num_torn} unreadable lines were dropped")
 
+    trackers = open_trackers(run.config, run.state.step)
+
     def write(line: Line) -> None:
         log.write(line)
+        track(trackers, line)
         say("line", line)
 
     return write

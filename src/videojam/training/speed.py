@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 import torch
 
 from videojam.training.log import Line
+from videojam.training.work import Work
 
 GIB = 2**30
-SIDE = {"cuda": 8192, "cpu": 1024}
+SIDE = {"cuda": 8192, "cpu": 512}
 """Side of the matrices of which the rate is measured."""
 
 
@@ -33,12 +34,15 @@ class Meter:
         device: Where steps run.
         num_ranks: Processes.
         rate: FLOPs that a process's device does in a second at most; None leaves MFU out.
+        longest_step_s: Of all steps so far.
+        work: Of a clip, by the name of its size.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     num_ranks: int = 1
     rate: float | None = None
     longest_step_s: float = 0.0
+    work: dict[str, Work] = field(default_factory=dict)
     _began: float = field(default_factory=time.perf_counter)
     _paused_s: float = 0.0
     _waiting_s: float = 0.0
@@ -75,17 +79,16 @@ class Meter:
         yield
         self._paused_s += time.perf_counter() - began
 
-    def saw(self, clips: int, tokens: int = 0, flops: float = 0.0) -> None:
+    def saw(self, clips: int, work: Work) -> None:
         """Count the clips of a step, over all processes.
 
         Args:
             clips: How many.
-            tokens: Of all of them together.
-            flops: Of the model for all of them.
+            work: Of each.
         """
         self._clips += clips
-        self._tokens += tokens
-        self._flops += flops
+        self._tokens += clips * work.tokens
+        self._flops += clips * work.flops
 
     def lap(self, steps_left: int) -> Line:
         """Return the figures since the last lap, and begin the next.
@@ -129,7 +132,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> f
         dtype: Of the matrices.
         repeats: Products that are timed.
     """
-    side = SIDE.get(device.type, 1024)
+    side = SIDE.get(device.type, 512)
     one = torch.ones(side, side, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(repeats + 1):  # the first warms up

@@ -18,6 +18,7 @@ from videojam.training.new_rate import scaled_updates
 from videojam.training.schedule import motion_weight
 from videojam.training.sharding import whole
 from videojam.training.state import TrainRun
+from videojam.training.work import work_of
 
 
 def step(run: TrainRun, rate: float) -> None:
@@ -55,6 +56,7 @@ def _backward(run: TrainRun, weight: float) -> Tensor:
     """
     config, accelerator, number = run.config, run.accelerator, run.state.step
     numbers = clips_of_step(run.buckets, config.batch_size, config.seed, number)
+    bucket = run.buckets[numbers[0]]
     rank, num_ranks = accelerator.process_index, accelerator.num_processes
     # The gradient is averaged over the processes, so each divides by the mean number of rows.
     num_clips = len(numbers) / num_ranks
@@ -66,14 +68,18 @@ def _backward(run: TrainRun, weight: float) -> Tensor:
         if draws is None:
             shape, sigma_range = tuple(batch.x.shape[1:]), run.denoiser.sigma_range
             draws = draw(config.objective, config.seed, number, len(numbers), shape, sigma_range)
+        mine = draws.rows(part.rows).to(accelerator.device)
+        if bucket not in run.meter.work:
+            with run.autocast(), run.meter.paused():
+                run.meter.work[bucket] = work_of(run.denoiser, batch, mine, has_adapters=bool(config.lora))
         with _summed(run, part):
             with run.autocast():
-                halves = run.denoiser.losses(batch, draws.rows(part.rows).to(accelerator.device))
+                halves = run.denoiser.losses(batch, mine)
             loss = joint_loss(halves, weight, num_clips)
             accelerator.backward(loss if part.counts else loss * 0)
         if part.counts:
             totals += torch.stack([mean.detach() for mean in half_means(halves, num_clips)])
-    run.meter.saw(len(numbers))
+    run.meter.saw(len(numbers), run.meter.work[bucket])
     if num_ranks > 1:
         totals = accelerator.reduce(totals, "mean")
     return totals

@@ -63,7 +63,7 @@ def test_w_star_of_a_model_whose_lack_is_known(tiny_wan, a, b, of_motion, of_tex
     null = {"encoder_hidden_states": torch.zeros(1, 5, 6)}
     found = condition_products(Denoiser(transformer, family, True, null), Batch(x, x, text), draws)
     for name, push, expected in (("motion", a, of_motion), ("text", b, of_text)):
-        part, whole = (np.array(values) for values in found[name])
+        part, whole = (values.double().numpy() for values in found[name])
         squares = x.square().flatten(1).mean(dim=1).numpy()
         np.testing.assert_allclose(whole, push**2 * squares, rtol=1e-5)
         scale = best_scale(part, whole)
