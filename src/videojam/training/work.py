@@ -6,16 +6,23 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from videojam.joint.batch import Batch
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import Draws
 
-ON_CPU = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop}
-"""torch counts attention on GPUs only."""
 FULL, ADAPTERS = 3, 2
 """A step's FLOPs in forwards: forward, backward to activations, and backward to the weights where all are trained."""
+
+
+def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object) -> int:
+    """Return the FLOPs of attention by its shapes."""
+    return sdpa_flop_count(query, key, value)
+
+
+ON_CPU = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+"""torch counts attention on GPUs only."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def work_of(denoiser: Denoiser, batch: Batch, draws: Draws, *, has_adapters: boo
         torch.compiler.set_stance("force_eager"),
         FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter,
     ):
-        denoiser.losses(batch, draws)
+        denoiser.family.denoise(denoiser.transformer, denoiser.noised(batch, draws), draws.sigma, batch.text)
     forward = counter.get_total_flops() / len(batch.x)
     tokens = math.prod(batch.x.shape[2:]) // positions
     return Work(tokens, forward * (ADAPTERS if has_adapters else FULL))
