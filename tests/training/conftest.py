@@ -1,6 +1,53 @@
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
 import pytest
+
+
+class Ranks:
+    """Starts the ranks of runs on this machine, on the CPU."""
+
+    environment: ClassVar = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+    @staticmethod
+    def free_port():
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            return one.getsockname()[1]
+
+    def __call__(self, files, folder, num=2):
+        environment = self.environment | {
+            "WORLD_SIZE": str(num),
+            "LOCAL_WORLD_SIZE": str(num),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(self.free_port()),
+        }
+        worker = Path(__file__).with_name("ranks_worker.py")
+        return [
+            subprocess.Popen(
+                [sys.executable, str(worker), *map(str, files)],
+                env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=(folder / f"rank{rank}.txt").open("w"),
+                stderr=subprocess.STDOUT,
+            )
+            for rank in range(num)
+        ]
+
+
+@pytest.fixture(scope="session")
+def ranks():
+    return Ranks()
 
 
 @pytest.fixture

@@ -313,10 +313,8 @@ def test_a_run_that_is_killed_twenty_times_has_the_curve_of_an_unbroken_one(comm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_process_that_ends_or_hangs_stops_the_other_within_the_stated_time(common, tmp_path, sent):
+def test_a_process_that_ends_or_hangs_stops_the_other_within_the_stated_time(common, ranks, tmp_path, sent):
     """One that ends is noticed in seconds; one that hangs after `parallel.timeout_s`."""
-    from test_processes import ranks
-
     config = config_of(
         common, tmp_path / "run", num_steps=100000, parallel={"timeout_s": 20.0}, checkpoint_every=5
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +19,6 @@ from videojam.training.config import ParallelConfig, TrainConfig
 from videojam.training.processes import check_processes, start_processes
 from videojam.training.run import train
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
-
 
 def lines(out):
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -30,32 +26,6 @@ def lines(out):
 
 def weights(out):
     return load_file(out / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
-
-
-def ranks(files, folder, num=2):
-    """Start the ranks of runs on this machine, and return them."""
-    environment = ENVIRONMENT | {
-        "WORLD_SIZE": str(num),
-        "LOCAL_WORLD_SIZE": str(num),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-    }
-    worker = Path(__file__).with_name("ranks_worker.py")
-    return [
-        subprocess.Popen(
-            [sys.executable, str(worker), *map(str, files)],
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=(folder / f"rank{rank}.txt").open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(num)
-    ]
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def losses(out):
@@ -70,7 +40,7 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def runs(tiny_wan, tmp_path_factory):
+def runs(ranks, tiny_wan, tmp_path_factory):
     """Folder of runs of three steps of five clips, which two processes can't share evenly, by one and two processes."""
     folder = tmp_path_factory.mktemp("processes")
     common = {
@@ -153,14 +123,19 @@ def test_a_run_goes_on_with_another_number_of_processes(runs, name, first):
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_verb(runs, tmp_path):
+def test_torchrun_starts_the_verb(runs, ranks, tmp_path):
     content = yaml.safe_load((runs / "two-fsdp-3.yaml").read_text()) | {"out": str(tmp_path / "run")}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    port = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    port = ["--master-addr", "127.0.0.1", "--master-port", str(ranks.free_port())]
     verb = [str(Path(sys.executable).parent / "videojam"), "train", str(tmp_path / "recipe.yaml")]
     done = subprocess.run(
-        [*launch, *port, *verb], env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
+        [*launch, *port, *verb],
+        env=ranks.environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "model")

@@ -70,7 +70,10 @@ class ParallelConfig(Strict):
         description="Of fsdp: keep the parts in the host's memory; slow, for models that don't fit else.",
     )
     timeout_s: float = Field(
-        600.0, description="Seconds after which a process that doesn't answer stops the others.", gt=0
+        600.0,
+        description="Seconds after which a process that doesn't answer, in a step or for its part of a checkpoint, "
+        "stops the others.",
+        gt=0,
     )
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from videojam.errors import VideoJamError
 from videojam.training.config import TrainConfig
 from videojam.training.sharding import shard
-from videojam.training.votes import PATIENCE
 
 KNOWN = (
     DistributedType.NO,
@@ -43,10 +43,13 @@ def start_processes(config: TrainConfig) -> Accelerator:
 
 
 def _group(config: TrainConfig, asked: int, on_cpu: bool) -> dict[str, Any]:
-    """Return how the processes talk: patiently, and on the host too where parts of the model are kept there."""
+    """Return how the processes talk in steps; on the host too, where parts of the model are kept there."""
+    timeout = timedelta(
+        seconds=config.parallel.timeout_s
+    )  # who waits for long, as while clips are encoded, votes
     if asked > 1 and not on_cpu and config.parallel.cpu_offload:
-        return {"timeout": PATIENCE, "backend": "cuda:nccl,cpu:gloo"}
-    return {"timeout": PATIENCE}
+        return {"timeout": timeout, "backend": "cuda:nccl,cpu:gloo"}
+    return {"timeout": timeout}
 
 
 def _world_size() -> int:

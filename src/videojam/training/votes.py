@@ -40,7 +40,7 @@ class Votes:
         if self.num > 1:
             self.brisk = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
             self.patient = dist.new_group(backend="gloo", timeout=PATIENCE)
-            self.saving = dist.new_group(backend="gloo", timeout=PATIENCE)
+            self.saving = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Return for each flag whether any process raised it; all processes get the same answer.
@@ -79,14 +79,14 @@ class Votes:
             self.wait()
 
     def add(self, sums: torch.Tensor) -> torch.Tensor:
-        """Return the sum of a host tensor over the processes, however long one of them works alone.
+        """Return the sum of a host tensor over the processes.
 
         Raises:
-            VideoJamError: a process ended.
+            VideoJamError: a process ended, or didn't answer in time.
         """
         if self.num > 1:
             with explained(self.num, self.timeout_s):
-                dist.all_reduce(sums, group=self.patient)
+                dist.all_reduce(sums, group=self.brisk)
         return sums
 
 
