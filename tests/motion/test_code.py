@@ -18,6 +18,7 @@ def test_defaults_are_the_papers():
         "curve": "linear",
         "padding": "first",
         "gain": 1.0,
+        "noise": "same",
     }
 
 
