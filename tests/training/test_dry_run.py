@@ -6,6 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tiny_families import write_tiny_mochi
 from videojam import cli
 from videojam.errors import VideoJamError
 from videojam.joint.widen import widen_transformer
@@ -19,7 +20,7 @@ from videojam.training.trainable import build_state, mark_trainable
 @pytest.mark.parametrize("lora", [None, {"rank": 2}])
 def test_parts_are_those_of_a_real_trainer(recipe, method, lora):
     config = TrainConfig.model_validate({**recipe, "method": method, "lora": lora})
-    _, memory, _ = dry_run(config)
+    memory = dry_run(config, tflops=1.0).memory
     model = load_model(recipe["base"])
     transformer = model.pipeline.transformer
     if method == "videojam":
@@ -40,7 +41,8 @@ def test_the_verb_prints_it_and_writes_nothing(recipe, tmp_path):
     done = CliRunner().invoke(cli.app, ["train", str(file), "--dry-run"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "4 steps of 3 clips: 9 frames of 32×32 px" in done.stdout
-    assert "gradients" in done.stdout
+    assert "activations and gradients" in done.stdout
+    assert "hours at the least" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
@@ -49,4 +51,60 @@ def test_an_expert_must_be_named(recipe, tiny_wan_experts):
         with pytest.raises(VideoJamError, match="one of the transformers transformer"):
             dry_run(TrainConfig.model_validate({**recipe, **changes}))
     config = TrainConfig.model_validate({**recipe, "base": str(tiny_wan_experts), "expert": "transformer_2"})
-    assert dry_run(config)[0].component == "transformer_2"
+    assert dry_run(config, tflops=1.0).facts.component == "transformer_2"
+
+
+def real_peak(transformer, family, recipe, rows=3):
+    """The peak of one real step's tensors above the weights, counted as they are made and freed."""
+    import torch
+
+    from videojam.joint.batch import Batch
+    from videojam.objective.denoiser import Denoiser
+    from videojam.objective.draws import Draws
+    from videojam.objective.loss import joint_loss
+    from videojam.training.simulate import Tracker
+
+    with Tracker() as tracker:
+        latent = torch.zeros(rows, 4, 3, 4, 4)
+        text = {"encoder_hidden_states": torch.ones(rows, 16, 16)}
+        never, sigma = torch.zeros(rows, dtype=torch.bool), torch.rand(rows)
+        draws = Draws(
+            sigma=sigma, sigma_d=sigma, eps_x=latent, eps_d=latent.clone(), drop_text=never, drop_motion=never
+        )
+        null = {"encoder_hidden_states": torch.ones(1, 16, 16)}
+        denoiser = Denoiser(transformer, family, True, null)
+        loss = joint_loss(denoiser.losses(Batch(latent, latent.clone(), text), draws), 1.0)
+        loss.backward()
+    return tracker.peak, tracker.flops
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_simulated_step_holds_and_does_what_a_real_one_does(recipe, tiny_wan, checkpointing):
+    config = TrainConfig.model_validate({**recipe, "gradient_checkpointing": checkpointing})
+    found = dry_run(config, tflops=1.0).estimate
+    model = load_model(tiny_wan)
+    transformer = widen_transformer(model.pipeline.transformer).train()
+    if checkpointing:
+        transformer.enable_gradient_checkpointing()
+    peak, flops = real_peak(transformer, model.family, recipe)
+    assert found.flops == flops
+    assert found.step == pytest.approx(peak, rel=0.05)
+    assert found.training == found.memory.weights + found.memory.adam + found.memory.ema + found.step
+
+
+def test_time_follows_the_rate_and_cards_the_memory(recipe):
+    found = dry_run(TrainConfig.model_validate(recipe), tflops=2.0)
+    assert found.step_s == found.estimate.flops / 2e12
+    config = TrainConfig.model_validate(recipe)
+    assert found.estimate.cards(10.0 * found.estimate.training, config) == 1
+    assert found.estimate.cards(1.0, config) is None
+
+
+def test_a_model_whose_shapes_follow_from_a_mask_is_simulated_with_all_of_its_text(tmp_path):
+    base = write_tiny_mochi(tmp_path / "mochi")
+    source = {"kind": "folder", "path": "clips", "num_frames": 7, "height": 64, "width": 64, "fps": 8}
+    recipe = {"base": str(base), "out": str(tmp_path / "out"), "data": {"source": source}, "num_steps": 2}
+    one, two = (
+        dry_run(TrainConfig.model_validate(recipe | {"batch_size": size}), tflops=1.0) for size in (1, 2)
+    )
+    assert two.estimate.flops == pytest.approx(2 * one.estimate.flops, rel=0.02)

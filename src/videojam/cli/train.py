@@ -63,10 +63,17 @@ def train(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run",
-            help="Check the recipe, count parameters and the memory of weights from config files, and stop.",
+            "--dry-run", help="Check the recipe, estimate memory and time from config files, and stop."
         ),
     ] = False,
+    tflops: Annotated[
+        float | None,
+        typer.Option(
+            "--tflops",
+            metavar="X",
+            help="Of --dry-run: rate of the device in TFLOP/s. [default: measured here]",
+        ),
+    ] = None,
 ) -> None:
     """Train a joint model, or its control, by a recipe.
 
@@ -86,7 +93,7 @@ def train(
     if dry_run:
         from videojam.training.dry_run import dry_run_lines
 
-        typer.echo("\n".join(dry_run_lines(config)))
+        typer.echo("\n".join(dry_run_lines(config, tflops)))
         return
     started = time.monotonic()
     start(f"train {config.base}", None, config.precision)

@@ -28,6 +28,8 @@ from videojam.motion.rgb import magnitude_report
 
 CACHE_VERSION = 3
 BATCH_CLIPS = 4
+BATCH_PX = 1 << 25
+"""Pixels of clips and motion that one call of the autoencoder gets: more take more memory and are no faster."""
 MAX_MAGNITUDES = 64
 
 Progress = Callable[[int, int], None]
@@ -227,6 +229,11 @@ def _prepared(encoders: Encoders, data: DataConfig, source: PreparedSource, code
     return EncodedData(clips, folder.null_text, folder.left_out, [folder.note])
 
 
+def clips_together(num_px: int) -> int:
+    """Return how many clips of so many pixels are encoded together, each with its motion."""
+    return max(1, min(BATCH_CLIPS, BATCH_PX // (2 * num_px)))
+
+
 @dataclass(frozen=True)
 class _Waiting:
     """A clip that was read and drawn, and is to be encoded to its file."""
@@ -273,14 +280,16 @@ class _Pixels:
         if len(self.magnitudes) < MAX_MAGNITUDES:
             self.magnitudes.append(flow[:, :, ::4, ::4].clone())
         self.waiting.append(_Waiting(entry, clip, facts))
-        if len(self.waiting) == BATCH_CLIPS:
+        if len(self.waiting) == clips_together(content.video.shape[0] * content.video[0, 0].numel()):
             self.flush()
 
     def flush(self) -> None:
         """Encode the clips that wait together, and write each to its file with its text."""
         if not self.waiting:
             return
-        made = encode_pixels(self.model, [new.clip for new in self.waiting], together=True)
+        clips = [new.clip for new in self.waiting]
+        together = 2 * len(clips) * clips[0].video.numel() // 3 <= BATCH_PX
+        made = encode_pixels(self.model, clips, together=together)
         for row, new in enumerate(self.waiting):
             tensors = {"x": made.x[row].cpu().half(), "d": made.d[row].cpu().half()}
             tensors |= self.texts.of(new.entry)

@@ -17,7 +17,7 @@ from videojam.families.base import Family
 from videojam.families.denoising import Conditioning, Generators
 from videojam.families.first_frame import restarted, seeded, skip_image_noise
 from videojam.families.projections import Layout
-from videojam.families.stock import Autoencoder, Pipeline, Scheduler, Transformer
+from videojam.families.stock import Autoencoder, Config, Pipeline, Scheduler, Transformer
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,10 @@ class CogVideoXFamily(Family):
         generators = seeded(generators, num_clips)
         condition = pipe.prepare_latents(frames, num_clips, channels, *size, *like, generators)[1]
         return {"condition": condition.transpose(1, 2)}
+
+    def image_shapes(self, config: Config, latent: tuple[int, int, int, int]) -> dict[str, tuple[int, ...]]:
+        """Return that of `condition`."""
+        return {"condition": latent}
 
     def default_sequence_length(self, pipe: Pipeline) -> int:
         """Return the length that the transformer was made for; its position table has that many rows."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from videojam.families.base import Family
 from videojam.families.denoising import Conditioning, Generators
 from videojam.families.projections import Layout
-from videojam.families.stock import Pipeline, Transformer
+from videojam.families.stock import Config, Pipeline, Transformer
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class HunyuanVideoFamily(Family):
             "encoder_attention_mask": mask,
             "pooled_projections": pooled,
         }
+
+    def text_shapes(self, config: Config, length: int) -> dict[str, tuple[int, ...]]:
+        """Return those of the states, their mask, and the pooled text."""
+        more = {"encoder_attention_mask": (length,), "pooled_projections": (config["pooled_projection_dim"],)}
+        return super().text_shapes(config, length) | more
 
     # --- network ---
 

@@ -16,7 +16,10 @@ from torch import Tensor
 from videojam.families.base import Family
 from videojam.families.denoising import Conditioning, Generators
 from videojam.families.projections import Layout
-from videojam.families.stock import Pipeline, Transformer
+from videojam.families.stock import Config, Pipeline, Transformer
+
+TOKENS_2 = 256
+"""Of the second text encoder, by the stock pipeline."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ class HunyuanVideo15Family(Family):
             return dict(
                 zip(names, pipe.encode_prompt(prompt=list(prompts), batch_size=len(prompts)), strict=True)
             )
+
+    def text_shapes(self, config: Config, length: int) -> dict[str, tuple[int, ...]]:
+        """Return those of the states and masks of both text encoders; the second has the pipeline's own length."""
+        return super().text_shapes(config, length) | {
+            "encoder_attention_mask": (length,),
+            "encoder_hidden_states_2": (TOKENS_2, config["text_embed_2_dim"]),
+            "encoder_attention_mask_2": (TOKENS_2,),
+        }
 
     def default_sequence_length(self, pipe: Pipeline) -> int:
         """Return the pipeline's own length; its call has no argument for it."""

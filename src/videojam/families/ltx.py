@@ -50,6 +50,7 @@ class LTXFamily(Family):
     transformer_class: str = "LTXVideoTransformer3DModel"
     input_projection: str = "proj_in"
     output_projection: str = "proj_out"
+    text_key: str = "caption_channels"
     output_layout: Layout = "c_outer"
     checkpoints: str = "LTX-Video 0.9 to 0.9.8 (2B, 13B)"
     image_pipelines: tuple[str, ...] = ("LTXImageToVideoPipeline",)
@@ -151,6 +152,14 @@ class LTXFamily(Family):
         generators = seeded(generators, num_clips)
         packed, _ = pipe.prepare_latents(frames, num_clips, shape[0], *size, *like, generators)
         return {FIRST: self.unpack(pipe.transformer, packed, torch.empty(num_clips, *shape))}
+
+    def text_shapes(self, config: Config, length: int) -> dict[str, tuple[int, ...]]:
+        """Return those of the states and their mask."""
+        return super().text_shapes(config, length) | {"encoder_attention_mask": (length,)}
+
+    def image_shapes(self, config: Config, latent: tuple[int, int, int, int]) -> dict[str, tuple[int, ...]]:
+        """Return that of `first_latent`."""
+        return {FIRST: (latent[0], 1, *latent[2:])}
 
     # --- network ---
 

@@ -13,7 +13,7 @@ from videojam.families.base import Family
 from videojam.families.denoising import Conditioning
 from videojam.families.latent_codec import channel_statistics
 from videojam.families.projections import Layout
-from videojam.families.stock import Autoencoder, Pipeline, Scheduler, Transformer
+from videojam.families.stock import Autoencoder, Config, Pipeline, Scheduler, Transformer
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class MochiFamily(Family):
         ]
         embeds, masks = zip(*rows, strict=True)
         return {"encoder_hidden_states": torch.cat(embeds), "encoder_attention_mask": torch.cat(masks)}
+
+    def text_shapes(self, config: Config, length: int) -> dict[str, tuple[int, ...]]:
+        """Return those of the states and their mask."""
+        return super().text_shapes(config, length) | {"encoder_attention_mask": (length,)}
 
     # --- time, target, network ---
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from videojam.errors import VideoJamError
 from videojam.families.denoising import Conditioning, Generators
 from videojam.families.projections import Projections
-from videojam.families.stock import Pipeline, Transformer
+from videojam.families.stock import Config, Pipeline, Transformer
 
 _Adapter = TypeVar("_Adapter", bound="PipelineAdapter")
 
@@ -28,6 +28,7 @@ class PipelineAdapter(Projections):
         pass_names: What the stock pipeline calls its passes otherwise: (conditional, unconditional).
         default_w_text: w1 if neither the user nor the model folder says; None: the paper's.
         image_pipelines: Image-to-video pipelines of the class that carry 2C latents.
+        text_key: Config key of the width of the text.
     """
 
     batched_cfg: bool = False
@@ -35,6 +36,7 @@ class PipelineAdapter(Projections):
     pass_names: tuple[str, str] = ("cond", "uncond")
     default_w_text: float | None = None
     image_pipelines: tuple[str, ...] = ()
+    text_key: str = "text_embed_dim"
 
     @torch.no_grad()
     def encode_prompts(
@@ -68,6 +70,24 @@ class PipelineAdapter(Projections):
             generators: One a clip, for pipelines that sample the image's latent; of seed 0 if not given.
         """
         self._refuse_image(pipe)
+        return {}
+
+    def text_shapes(self, config: Config, length: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of one row of what `encode_prompts` returns, without encoding anything.
+
+        Args:
+            config: The transformer's.
+            length: Text tokens.
+        """
+        return {"encoder_hidden_states": (length, int(config[self.text_key]))}
+
+    def image_shapes(self, config: Config, latent: tuple[int, int, int, int]) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of one row of what `encode_image` returns for an image-to-video pipeline.
+
+        Args:
+            config: The joint transformer's.
+            latent: (C, F, H, W) of the appearance latent.
+        """
         return {}
 
     def default_sequence_length(self, pipe: Pipeline) -> int:

@@ -60,6 +60,7 @@ class WanFamily(Family):
     transformer_class: str = "WanTransformer3DModel"
     input_projection: str = "patch_embedding"
     output_projection: str = "proj_out"
+    text_key: str = "text_dim"
     output_layout: Layout = "c_inner"
     checkpoints: str = "Wan 2.1 T2V and I2V (1.3B, 14B), Wan 2.2 A14B and TI2V-5B"
     image_pipelines: tuple[str, ...] = ("WanImageToVideoPipeline",)
@@ -173,6 +174,18 @@ class WanFamily(Family):
             frames = ((first + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             cond["encoder_hidden_states_image"] = pipe.encode_image(list(frames.cpu()))
         return cond
+
+    def image_shapes(self, config: Config, latent: tuple[int, int, int, int]) -> dict[str, tuple[int, ...]]:
+        """Return those of `encode_image`."""
+        channels, frames, *size = latent
+        if self.per_token_timestep:
+            return {FIRST: (channels, 1, *size)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "condition": (config["in_channels"] - config["out_channels"], frames, *size)
+        }
+        if config.get("image_dim") is not None:
+            shapes["encoder_hidden_states_image"] = (257, config["image_dim"])  # CLIP's tokens
+        return shapes
 
     def denoise(
         self, transformer: Transformer, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning

@@ -68,21 +68,28 @@ class ModelFacts(_Facts):
     num_other_parameters: dict[str, int] | None = Field(
         description="Of the other components (encoders, autoencoder), where weight files state it; else None."
     )
+    encoder_bytes: dict[str, int] | None = Field(
+        description="Their weights as training loads them: text encoders in their own type, the rest in float32."
+    )
 
 
-def describe_model(source: str | Path, revision: str | None = None) -> ModelFacts:
+def describe_model(
+    source: str | Path, revision: str | None = None, *, configs_only: bool | None = None
+) -> ModelFacts:
     """Describe a model. Reads configs and headers of weight files; of a hub id, fetches only configs.
 
     Args:
         source: Pipeline folder, bare transformer folder, hub id or shipped model.
         revision: Revision of a hub id.
+        configs_only: Whether the folder holds no weights; None: only a hub id's is taken so.
 
     Raises:
         VideoJamError: as converting would, but for joint models, which are described too.
     """
-    configs_only = is_hub_id(source)
+    configs_only = is_hub_id(source) if configs_only is None else configs_only
     folder = open_folder(resolve(source, revision, configs_only=configs_only), configs_only=configs_only)
     is_joint = folder.is_joint() if folder.pipeline_class or folder.record else None
+    others = None if configs_only or "" in folder.transformers else folder.others
     return ModelFacts(
         source=str(source),
         pipeline_class=folder.pipeline_class,
@@ -93,9 +100,19 @@ def describe_model(source: str | Path, revision: str | None = None) -> ModelFact
             for name, transformer in folder.transformers.items()
         ],
         num_other_parameters=None
-        if configs_only or "" in folder.transformers
-        else {name: _count_all(headers) for name, headers in sorted(folder.others.items()) if headers},
+        if others is None
+        else {name: _count_all(headers) for name, headers in sorted(others.items()) if headers},
+        encoder_bytes=None
+        if others is None
+        else {name: _bytes_loaded(name, headers) for name, headers in sorted(others.items()) if headers},
     )
+
+
+def _bytes_loaded(name: str, headers: Iterable[Header]) -> int:
+    if not name.startswith("text_encoder"):
+        return 4 * _count_all(headers)
+    entries = {name: entry for header in headers for name, entry in header.entries.items()}
+    return sum(entry.end - entry.start for entry in entries.values())
 
 
 def _count_all(headers: Iterable[Header]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
@@ -22,20 +22,35 @@ class Adapters(Protocol):
         """Ends of the names of the layers that get an adapter."""
 
 
+class SmallWeights(NamedTuple):
+    """Parameters that are held in a smaller type than float32.
+
+    Attributes:
+        num: How many.
+        num_bytes: Of each, scales included.
+    """
+
+    num: int
+    num_bytes: float
+
+
 class TrainingMemory(BaseModel):
     """Bytes that training one transformer holds, as the trainer allocates them; activations are not counted.
 
-    Master weights, gradients and averages are fp32 (4 bytes a parameter), Adam has two fp32 moments (8). Under
-    `precision: bf16` the layers compute on bf16 copies of their weights, which live until the backward pass.
+    Master weights, gradients and averages are fp32 (4 bytes a parameter), Adam has two fp32 moments (8), unless the
+    recipe says otherwise. Under `precision: bf16` the layers compute on bf16 copies of their fp32 weights, which live
+    until the backward pass.
     """
 
     model_config = ConfigDict(frozen=True)
 
     method: str = Field(description="full, or lora with its rank.")
     num_trained: int = Field(description="Parameters that are trained.")
-    weights: int = Field(description="fp32 weights: 4 bytes a parameter, trained or not.")
-    gradients: int = Field(description="4 bytes a trained parameter.")
-    adam: int = Field(description="8 bytes a trained parameter.")
+    weights: int = Field(
+        description="4 bytes a parameter, trained or not; fewer of those held in a smaller type."
+    )
+    gradients: int = Field(description="4 bytes a trained parameter; 2 of those held in bf16.")
+    adam: int = Field(description="Moments: 8 bytes a trained parameter, about 2 in 8 bits.")
     ema: int = Field(description="4 bytes a trained parameter; 0 with ema_decay: 0.")
     bf16_copies: int = Field(description="2 bytes a parameter while a step runs; 0 with precision: fp32.")
 
@@ -47,7 +62,13 @@ class TrainingMemory(BaseModel):
 
 
 def training_memory(
-    transformer: TransformerFacts, lora: Adapters | None = None, *, ema: bool = True, bf16: bool = True
+    transformer: TransformerFacts,
+    lora: Adapters | None = None,
+    *,
+    ema: bool = True,
+    bf16: bool = True,
+    small: SmallWeights | None = None,
+    moment_bytes: float = 8.0,
 ) -> TrainingMemory:
     """Count the bytes of training the joint model of a transformer.
 
@@ -56,20 +77,24 @@ def training_memory(
         lora: Adapters instead of a full fine-tune.
         ema: Whether averages are kept.
         bf16: Whether the layers compute in bf16.
+        small: Parameters that are held in a smaller type than float32.
+        moment_bytes: Of the optimizer, for each trained parameter.
     """
     num_all = num_trained = transformer.num_joint_parameters
     if lora is not None:
         adapters = num_lora_parameters(transformer, lora)
         num_all += adapters
         num_trained = adapters + transformer.num_projection_parameters
+    small = small or SmallWeights(0, 4.0)
+    saved = (4 - small.num_bytes) * small.num
     return TrainingMemory(
         method=f"lora, rank {lora.rank}" if lora else "full",
         num_trained=num_trained,
-        weights=4 * num_all,
-        gradients=4 * num_trained,
-        adam=8 * num_trained,
+        weights=round(4 * num_all - saved),
+        gradients=round(4 * num_trained - (0 if lora else saved)),
+        adam=round(moment_bytes * num_trained),
         ema=4 * num_trained if ema else 0,
-        bf16_copies=2 * num_all if bf16 else 0,
+        bf16_copies=2 * (num_all - small.num) if bf16 else 0,
     )
 
 
@@ -83,13 +108,14 @@ def num_lora_parameters(transformer: TransformerFacts, lora: Adapters) -> int:
 
 
 def memory_at_start(model: ModelFacts) -> int | None:
-    """Count the bytes that training holds at its fullest before the first step: all components, and the joint copy.
+    """Count the weights of the larger stage before the first step: all text encoders, or all that encode pixels.
+
+    They are loaded one stage after the other and freed before the transformer is loaded.
 
     Args:
         model: Its facts; None is returned where they count no encoders.
     """
-    if model.num_other_parameters is None:
+    if model.encoder_bytes is None:
         return None
-    num_all = sum(model.num_other_parameters.values())
-    num_all += sum(transformer.num_parameters for transformer in model.transformers)
-    return 4 * (num_all if model.is_joint else num_all + model.transformers[0].num_joint_parameters)
+    text = sum(size for name, size in model.encoder_bytes.items() if name.startswith("text_encoder"))
+    return max(text, sum(model.encoder_bytes.values()) - text)

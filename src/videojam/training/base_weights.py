@@ -20,7 +20,7 @@ from videojam.training.config import TrainConfig
 
 MATRICES = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Conv3d)
 Stored = Literal["fp32", "bf16", "fp8", "int8"]
-BYTES: dict[Stored, int] = {"fp32": 4, "bf16": 2, "fp8": 1, "int8": 1}
+BYTES: dict[Stored, float] = {"fp32": 4.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0}
 
 
 def stored_type(config: TrainConfig) -> Stored:

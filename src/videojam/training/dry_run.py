@@ -1,30 +1,87 @@
-"""What a recipe will train and the memory of its weights, from only config files and headers; nothing is loaded."""
+"""What a recipe trains, and the memory and time that it needs, from config files and headers; no weight is loaded."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+
+import torch
+
 from videojam.errors import VideoJamError
 from videojam.models.describe import ModelFacts, TransformerFacts, describe_model
-from videojam.models.memory import TrainingMemory, memory_at_start, training_memory
+from videojam.models.encoders import outline
+from videojam.models.memory import TrainingMemory
+from videojam.models.resolve import is_hub_id
 from videojam.training.config import TrainConfig
+from videojam.training.estimate import Estimate, estimate
 
 MIB = 2**20
-PARTS = ("weights", "gradients", "adam", "ema", "bf16_copies", "total")
+MEASURED_S = 0.3
 
 
-def dry_run(config: TrainConfig) -> tuple[TransformerFacts, TrainingMemory, int | None]:
-    """Count what training by a recipe holds, activations not counted.
+@dataclass(frozen=True)
+class DryRun:
+    """What a recipe will do.
 
-    Returns:
-        Facts of the transformer that is trained, the bytes of its training by part, and the bytes of all components
-        before the first step (None where their files are not there to be counted).
+    Attributes:
+        facts: Of the transformer that is trained.
+        estimate: Bytes and operations.
+        rate: Operations a second of the device.
+        is_measured: Whether the rate is that of a matrix product here.
+    """
+
+    facts: TransformerFacts
+    estimate: Estimate
+    rate: float
+    is_measured: bool
+
+    @property
+    def memory(self) -> TrainingMemory:
+        """Of the transformer, activations not counted."""
+        return self.estimate.memory
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of an optimizer step at the whole rate, which no step reaches."""
+        return self.estimate.flops / self.rate
+
+
+def dry_run(config: TrainConfig, tflops: float | None = None) -> DryRun:
+    """Estimate what training by a recipe holds and how long it takes.
+
+    Args:
+        config: The recipe.
+        tflops: Rate of the device in TFLOP/s; that of a matrix product, measured here, by default.
 
     Raises:
         VideoJamError: the base is no model of a known class, or has no such expert.
     """
     model = describe_model(config.base)
     facts = _trained(config, model)
-    memory = training_memory(facts, config.lora, ema=config.ema_decay > 0, bf16=config.precision == "bf16")
-    return facts, memory, memory_at_start(model)
+    sizes = model.encoder_bytes
+    text = None
+    if sizes is not None:
+        text = sum(size for name, size in sizes.items() if name.startswith("text_encoder"))
+    base = outline(config.base, configs_only=is_hub_id(config.base))
+    found = estimate(config, base, facts, text)
+    rate = measured_rate(config.precision) if tflops is None else tflops * 1e12
+    return DryRun(facts, found, rate, tflops is None)
+
+
+def measured_rate(precision: str) -> float:
+    """Measure the operations a second of a matrix product on this machine's GPU, or on its CPU where there is none."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    size = 8192 if device == "cuda" else 1024
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.ones(size, size, device=device, dtype=dtype)
+    torch.mm(a, a)
+    num, started = 0, time.perf_counter()
+    while time.perf_counter() - started < MEASURED_S:
+        torch.mm(a, a)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        num += 1
+    return 2 * size**3 * num / (time.perf_counter() - started)
 
 
 def _trained(config: TrainConfig, model: ModelFacts) -> TransformerFacts:
@@ -45,24 +102,46 @@ def _trained(config: TrainConfig, model: ModelFacts) -> TransformerFacts:
     return facts.model_copy(update={"joint_shapes": shapes, "num_projection_parameters": projections})
 
 
-def dry_run_lines(config: TrainConfig) -> list[str]:
+def dry_run_lines(config: TrainConfig, tflops: float | None = None) -> list[str]:
     """Write a dry run as lines for people.
+
+    Args:
+        config: The recipe.
+        tflops: As in `dry_run`.
 
     Raises:
         VideoJamError: as `dry_run`.
     """
-    facts, memory, start = dry_run(config)
-    source = config.data.source
+    run = dry_run(config, tflops)
+    facts, found, source = run.facts, run.estimate, config.data.source
+    memory = found.memory
     lines = [
         f"{config.base}: {config.method}, {memory.method}, of {facts.component} ({facts.transformer_class})",
         f"  {facts.num_joint_parameters:,} parameters without adapters, {memory.num_trained:,} trained",
         f"  {config.num_steps:,} steps of {config.batch_size} clips: {source.num_frames} frames of "
         f"{source.height}×{source.width} px",
-        "memory in MiB",
+        "memory in MiB, of one process that holds the whole model",
     ]
-    lines += [f"  {part.replace('_', ' '):<12}{getattr(memory, part) / MIB:>12,.1f}" for part in PARTS]
-    if start is not None:
-        lines.append(f"  Before the first step, with the encoders: {start / MIB:,.1f} MiB.")
+    rows = {
+        "weights": memory.weights,
+        "moments": memory.adam,
+        "average": memory.ema,
+        "a step's activations and gradients": found.step,
+        "training": found.training,
+        "text encoders, before": found.text_stage,
+        "autoencoder and clips, before": found.pixel_stage,
+        "largest": found.peak,
+    }
+    for name, size in rows.items():
+        lines.append(
+            f"  {name:<36}" + ("not known from configs" if size is None else f"{size / MIB:>12,.1f}")
+        )
     if config.optimizer.name == "muon":
-        lines.append("  Counted as for AdamW; Muon holds one moment of the blocks' matrices, not two.")
-    return [*lines, "  Activations and time are not counted: they depend on the device."]
+        lines.append("  Moments are counted as AdamW's; Muon holds one of the blocks' matrices, not two.")
+    origin = "a matrix product's here" if run.is_measured else "as given"
+    fastest, usual = (config.num_steps * run.step_s * factor / 3600 for factor in (1, 2.5))
+    return [
+        *lines,
+        f"time: {found.flops / 1e12:,.2f} TFLOP a step; at {run.rate / 1e12:,.2f} TFLOP/s ({origin}) {fastest:,.1f} "
+        f"hours at the least, {usual:,.1f} at 40 % of it, the clips' encoding not counted",
+    ]

@@ -1,0 +1,196 @@
+"""What a recipe needs before it runs: memory of each stage and of a step, and time, from configs alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from accelerate import init_empty_weights
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from videojam.data.encode import BATCH_PX, clips_together
+from videojam.joint.batch import Batch
+from videojam.models.describe import TransformerFacts
+from videojam.models.load import LoadedModel, with_image
+from videojam.models.memory import SmallWeights, TrainingMemory, training_memory
+from videojam.models.transformer import empty_transformer
+from videojam.objective.denoiser import Denoiser
+from videojam.objective.draws import Draws
+from videojam.objective.loss import joint_loss
+from videojam.training.base_weights import BYTES, matrices_of, stored_type
+from videojam.training.config import TrainConfig
+from videojam.training.offload import blocks_of
+from videojam.training.simulate import StepCost, Tracker, cost_of_step, without_data
+from videojam.training.trainable import mark_trainable
+
+MOMENT_BYTES = {"adamw": 8.0, "muon": 8.0, "adamw_8bit": 2.04, "adafactor": 0.01}
+"""Of the optimizers, for each trained parameter; Muon's is AdamW's, of which it holds one half of the matrices'."""
+
+
+class Estimate(BaseModel):
+    """Bytes and operations of a run on one process that holds the whole model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    memory: TrainingMemory = Field(description="Weights, gradients, moments and average of the transformer.")
+    step: int = Field(
+        description="A step's peak above weights, moments and average: activations and gradients."
+    )
+    text_stage: int | None = Field(
+        description="Weights of the text encoders; None: not known from the configs."
+    )
+    pixel_stage: int = Field(
+        description="Weights of the autoencoder, and what encoding the largest clips holds."
+    )
+    flops: float = Field(description="Operations of an optimizer step over the whole batch.")
+
+    @property
+    def held(self) -> int:
+        """Bytes that stay from step to step."""
+        return self.memory.weights + self.memory.adam + self.memory.ema
+
+    @property
+    def training(self) -> int:
+        """Peak while steps run."""
+        return self.held + self.step
+
+    @property
+    def peak(self) -> int:
+        """Peak of the run: its largest stage."""
+        return max(self.training, self.text_stage or 0, self.pixel_stage)
+
+    def cards(self, card_bytes: float, config: TrainConfig) -> int | None:
+        """Return the number of cards of FSDP2, a power of two up to 1,024, at which a step fits; None: at none.
+
+        Weights, gradients, moments and average are cut into as many parts; activations are not.
+
+        Args:
+            card_bytes: Memory of a card; a tenth is left for what is not counted.
+            config: The recipe, whose batch has at least a clip a card.
+        """
+        cut = self.held + self.memory.gradients
+        whole = max(self.step - self.memory.gradients, 0)
+        fitting = (n for n in (2**i for i in range(11)) if cut / n + whole <= 0.9 * card_bytes)
+        return next(fitting, None)
+
+
+def estimate(
+    config: TrainConfig,
+    model: LoadedModel,
+    facts: TransformerFacts,
+    text_bytes: int | None,
+    num_processes: int = 1,
+) -> Estimate:
+    """Estimate a recipe's memory and operations.
+
+    Args:
+        config: The recipe.
+        model: The base by its configs.
+        facts: Of the transformer that is trained.
+        text_bytes: Weights of its text encoders.
+        num_processes: Processes that share the batch.
+    """
+    model = with_image(model) if config.image_to_video else model
+    joint = _joint_config(config, model, facts)
+    whole = empty_transformer(joint)
+    names = set(matrices_of(whole, model.family))
+    num_small = sum(p.numel() for name, p in whole.named_parameters() if name in names)
+    stored = stored_type(config)
+    memory = training_memory(
+        facts, config.lora, ema=config.ema_decay > 0, bf16=config.precision == "bf16",
+        small=SmallWeights(num_small, BYTES[stored]) if stored != "fp32" else None,
+        moment_bytes=MOMENT_BYTES[config.optimizer.name],
+    )  # fmt: skip
+    rows = max(1, math.ceil(config.batch_size / num_processes / config.accumulation))
+    cost = _step_cost(config, model, joint, rows, whole)
+    step = max(cost.peak, memory.gradients + cost.saved if config.accumulation > 1 else memory.gradients)
+    return Estimate(
+        memory=memory,
+        step=round(step),
+        text_stage=text_bytes,
+        pixel_stage=_pixel_stage(config, model),
+        flops=cost.flops * config.batch_size / rows,
+    )
+
+
+def _joint_config(config: TrainConfig, model: LoadedModel, facts: TransformerFacts) -> dict[str, Any]:
+    """Return the config of the transformer that is trained, its class named."""
+    own: Mapping[str, Any] = model.family.transformers(model.pipeline)[facts.component].config
+    joint = dict(own) if model.is_joint or config.method == "plain" else model.family.joint_config(own)
+    return {**joint, "_class_name": facts.transformer_class}
+
+
+def _step_cost(
+    config: TrainConfig, model: LoadedModel, joint: dict[str, Any], rows: int, whole: nn.Module
+) -> StepCost:
+    lists = {name: len(blocks) for name, blocks in whole.named_children() if blocks in blocks_of(whole)}
+
+    def build(lengths: Mapping[str, int]) -> nn.Module:
+        transformer = empty_transformer(joint)
+        for name, length in lengths.items():
+            setattr(transformer, name, getattr(transformer, name)[:length])
+        mark_trainable(transformer, model.family, config.lora, config.seed)
+        if stored_type(config) != "fp32":
+            names = set(matrices_of(transformer, model.family))
+            for name, parameter in transformer.named_parameters():
+                if name in names:
+                    parameter.data = parameter.data.to(torch.bfloat16)
+        transformer.train()
+        if config.gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        return transformer
+
+    source, pipe = config.data.source, model.pipeline
+    latent = model.family.latent_shape(pipe, source.num_frames, source.height, source.width)
+    length = config.data.max_sequence_length or model.defaults.max_sequence_length
+    shapes = model.family.text_shapes(joint, length or model.family.default_sequence_length(pipe))
+    image = model.family.image_shapes(joint, latent) if model.family.takes_image(pipe) else {}
+
+    def loss(transformer: nn.Module) -> Tensor:
+        batch = Batch(
+            torch.empty(rows, *latent), torch.empty(rows, *latent),
+            {name: torch.ones(rows, *shape) for name, shape in (shapes | image).items()},
+        )  # fmt: skip
+        never = torch.zeros(rows, dtype=torch.bool)
+        noise = torch.empty(rows, *latent)
+        sigma = torch.rand(rows)
+        draws = Draws(
+            sigma=sigma, sigma_d=sigma, eps_x=noise, eps_d=noise.clone(), drop_text=never, drop_motion=never
+        )
+        null = {name: torch.ones(1, *shape) for name, shape in shapes.items()}
+        is_joint = config.method == "videojam"
+        denoiser = Denoiser(cast(Any, transformer), model.family, is_joint, null)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+            halves = denoiser.losses(batch, draws)
+        return joint_loss(halves, 1.0)
+
+    return cost_of_step(build, lists, loss)
+
+
+def _pixel_stage(config: TrainConfig, model: LoadedModel) -> int:
+    """Return the autoencoder's weights and what encoding holds, on a line through two short lengths of clip."""
+    source, pipe, family = config.data.source, copy.copy(model.pipeline), model.family
+    temporal = family.compression(pipe)[0]
+    short, longer = 1 + temporal, 1 + 2 * temporal
+    num_px = source.num_frames * source.height * source.width
+    clips = clips_together(num_px)
+    videos = 2 * clips if 2 * clips * num_px <= BATCH_PX else 1
+
+    def held(num_frames: int) -> int:
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        with init_empty_weights():
+            vae = type(pipe.vae).from_config(pipe.vae.config).eval()
+        without_data(vae, mode)
+        pipe.vae = vae
+        with mode, Tracker() as tracker, torch.no_grad():
+            family.encode_posterior(pipe, torch.empty(videos, 3, num_frames, source.height, source.width))
+        return tracker.peak
+
+    weights = sum(4 * parameter.numel() for parameter in pipe.vae.parameters())
+    low, high = held(short), held(longer)
+    return round(weights + max(high, low + (high - low) * (source.num_frames - short) / temporal))
