@@ -144,11 +144,20 @@ def test_fused_adamw_leaves_a_bad_step_out_without_the_hosts_knowledge():
 # --- files ---
 
 
-@pytest.mark.parametrize("damage", ["vanishes", "is changed"])
-def test_a_clip_that_is_lost_mid_run_stops_it_and_what_was_done_is_saved(common, unbroken, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "workers", "num_done"),
+    [
+        ("vanishes", 0, 1),
+        ("is changed", 0, 1),
+        ("vanishes", 2, 2),
+    ],  # with threads all four batches are read by then
+)
+def test_a_clip_that_is_lost_mid_run_stops_it_and_what_was_done_is_saved(
+    common, unbroken, tmp_path, damage, workers, num_done
+):
     cache = tmp_path / "cache"
     shutil.copytree(common["data"]["cache"], cache)
-    data = copy.deepcopy(common["data"]) | {"cache": str(cache)}
+    data = copy.deepcopy(common["data"]) | {"cache": str(cache), "workers": workers}
     config = config_of(common, tmp_path / "run", data=data, checkpoint_every=100)
     kept = {}
 
@@ -161,12 +170,13 @@ def test_a_clip_that_is_lost_mid_run_stops_it_and_what_was_done_is_saved(common,
     with pytest.raises(VideoJamError, match="cached latents") as caught:
         train(config, listen=lose)
     assert str(cache) in caught.value.where
-    assert [folder.name for folder in checkpoints(config.out)] == ["step_00000001"]
+    assert [folder.name for folder in checkpoints(config.out)] == [f"step_{num_done:08d}"]
     for path, content in kept.items():
         path.write_bytes(content)
     train(config)
     assert all(torch.equal(tensor, weights(unbroken)[name]) for name, tensor in weights(config.out).items())
-    assert curve(config.out) == curve(unbroken)
+    losses = [[line for line in curve(out) if "loss" in line] for out in (config.out, unbroken)]
+    assert losses[0] == losses[1]  # the held-out losses that could not be read then are not read again
 
 
 def test_a_flipped_bit_in_the_newest_checkpoint_is_found_and_the_one_before_taken(common, unbroken, tmp_path):

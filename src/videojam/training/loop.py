@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from videojam.errors import VideoJamError
@@ -60,7 +61,8 @@ def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopReques
                 on_line(_summary(run, rate))
             with run.meter.paused():
                 if validating:
-                    on_line(validate(run))
+                    with _kept(run, state.step, saver):
+                        on_line(validate(run))
                 if saving:
                     saver.save(state)
             if (asked or over) and not last:
@@ -69,13 +71,17 @@ def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopReques
 
 
 def _take_step(run: TrainRun, rate: float, saver: Saver) -> None:
-    """Take a step; where a clip can't be read, one process alone saves the steps before it."""
-    before = run.state.step
+    with _kept(run, run.state.step, saver), run.meter.step():
+        step(run, rate)
+
+
+@contextmanager
+def _kept(run: TrainRun, num_steps: int, saver: Saver) -> Iterator[None]:
+    """Where a clip can't be read, one process alone saves the steps that are done before it stops."""
     try:
-        with run.meter.step():
-            step(run, rate)
+        yield
     except VideoJamError:
-        if run.votes.num == 1 and before not in (0, saver.last_step):
+        if run.votes.num == 1 and num_steps not in (0, saver.last_step):
             _read_window(run)
             saver.save(run.state)
         raise
