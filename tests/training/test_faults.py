@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,12 +21,16 @@ from safetensors.torch import load_file
 import videojam.objective.denoiser as joint_step
 from videojam.errors import VideoJamError
 from videojam.training import facts, resume
-from videojam.training.checkpoint import best_checkpoint, checkpoints, to_remove
+from videojam.training.checkpoint import CheckpointWriter, best_checkpoint, checkpoints, read_state, to_remove
 from videojam.training.config import TrainConfig
 from videojam.training.guard import skips_on_device, take_step
 from videojam.training.run import train
+from videojam.training.saving import Saver
 from videojam.training.speed import TIMES
+from videojam.training.state import TrainState
 from videojam.training.stop import StopRequest, TimeIsUp
+from videojam.training.votes import Votes
+from videojam.training.window import Window
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +198,28 @@ def test_a_flipped_bit_in_the_newest_checkpoint_is_found_and_the_one_before_take
     assert "resuming from step_00000002" in notes
     assert all(torch.equal(tensor, weights(unbroken)[name]) for name, tensor in weights(out).items())
     assert curve(out) == curve(unbroken)
+
+
+def test_a_checkpoint_holds_the_state_of_its_step_whatever_the_steps_after_it_do(tmp_path, monkeypatch):
+    may_write, real = threading.Event(), CheckpointWriter.write_data
+
+    def write_data(self, *args):
+        assert may_write.wait(60)
+        return real(self, *args)
+
+    monkeypatch.setattr(CheckpointWriter, "write_data", write_data)
+    line = {"step": 3, "loss": 1.0, "bad": False}
+    state = TrainState(3, {"w": torch.ones(2)}, {}, [], {"steps": 3}, Window([dict(line)]))
+    with Saver(tmp_path, Votes(), 2, {}) as saver:
+        saver.save(state)
+        state.counts["steps"] = 4
+        state.window.read += [{"step": 4}]
+        state.parameters["w"].fill_(7.0)
+        may_write.set()
+    (folder,) = checkpoints(tmp_path)
+    saved = read_state(folder)
+    assert (saved["step"], saved["counts"], saved["window"]) == (3, {"steps": 3}, [line])
+    assert load_file(next(folder.glob("*.safetensors")))["parameters/w"].tolist() == [1.0, 1.0]
 
 
 def test_the_best_checkpoint_stays_beside_the_newest(tmp_path):

@@ -77,8 +77,8 @@ class Saver:
         folder = self.out / "checkpoints" / f"{PREFIX}{state.step:08d}"
         content = {
             "step": state.step,
-            "counts": state.counts,
-            "window": state.window.read,
+            "counts": dict(state.counts),  # copies, as steps go on while this is written
+            "window": list(state.window.read),
             "heldout": state.heldout,
             "num_processes": self.votes.num,
             "versions": versions(),
