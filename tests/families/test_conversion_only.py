@@ -206,14 +206,8 @@ def call(transformer, hidden, inputs):
     return out if isinstance(out, tuple) else (out,)
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_appearance_half_equals_the_base_after_conversion_on_disk(name, tmp_path):
-    """Identity 1 for random motion, and what else the network predicts stays too."""
-    row, base = ROWS[name], build(name)
-    family = projections_of(base)
-    base.save_pretrained(tmp_path / "base")
-    joint = type(base).from_pretrained(convert(tmp_path / "base", tmp_path / "joint")).eval()
-    dim = family.channel_dim
+def inputs_of(row, dim):
+    """Random blocks of a base's input channels, and the same with random motion behind each that is doubled."""
 
     def block(num_channels, scale=1.0):
         shape = list(row.shape)
@@ -226,6 +220,19 @@ def test_appearance_half_equals_the_base_after_conversion_on_disk(name, tmp_path
         for x, (num, doubled) in zip(narrow, row.blocks, strict=True)
         for part in ((x, block(num, -3.0)) if doubled else (x,))
     ]
+    return narrow, wide
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_appearance_half_equals_the_base_after_conversion_on_disk(name, tmp_path):
+    """Identity 1 for random motion, and what else the network predicts stays too."""
+    row, base = ROWS[name], build(name)
+    family = projections_of(base)
+    base.save_pretrained(tmp_path / "base")
+    joint = type(base).from_pretrained(convert(tmp_path / "base", tmp_path / "joint")).eval()
+    dim = family.channel_dim
+
+    narrow, wide = inputs_of(row, dim)
     expected, *others = call(base, torch.cat(narrow, dim=dim), row.inputs)
     both, *others_joint = call(joint, torch.cat(wide, dim=dim), row.inputs)
     halves = both.chunk(2 * row.out_blocks, dim=dim)
@@ -256,18 +263,8 @@ def test_a_noise_level_of_motions_own_is_one_channel_behind_it(name):
     joint, dim = widen_transformer(base, noise="own"), family.channel_dim
     assert family.base_config(dict(joint.config)) == dict(base.config)
 
-    def block(num_channels, scale=1.0):
-        shape = list(row.shape)
-        shape[dim] = num_channels
-        return scale * noise(*shape)
-
-    narrow = [block(num) for num, _ in row.blocks]
-    wide = [
-        part
-        for x, (num, doubled) in zip(narrow, row.blocks, strict=True)
-        for part in ((x, block(num, -3.0)) if doubled else (x,))
-    ]
-    wide.insert(2, torch.full_like(block(1), 0.7))
+    narrow, wide = inputs_of(row, dim)
+    wide.insert(2, torch.full_like(wide[0].narrow(dim, 0, 1), 0.7))
     expected, *_ = call(base, torch.cat(narrow, dim=dim), row.inputs)
     both, *_ = call(joint, torch.cat(wide, dim=dim), row.inputs)
     halves = both.chunk(2 * row.out_blocks, dim=dim)

@@ -69,6 +69,16 @@ def require_pipeline(folder: Path) -> None:
         )
 
 
+def not_loadable(folder: Path, error: Exception) -> VideoJamError:
+    """Return the error of a folder that diffusers can't load, with the first line of what it said."""
+    return VideoJamError(
+        expected="a pipeline folder that diffusers loads",
+        found=(str(error).strip().splitlines() or [type(error).__name__])[0],
+        where=str(folder),
+        fix="Copy or download the folder again; if its class is new, update diffusers and transformers.",
+    )
+
+
 def pipeline_components(folder: Path) -> dict[str, str]:
     """Return the components of a pipeline folder with their class names.
 

@@ -15,9 +15,8 @@ import torch
 from accelerate import init_empty_weights
 
 from videojam import fingerprints
-from videojam.errors import VideoJamError
 from videojam.families import FAMILIES
-from videojam.models.check import read_json, require_pipeline
+from videojam.models.check import not_loadable, read_json, require_pipeline
 from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel, family_at, with_image
 from videojam.models.record import load_defaults, load_record
@@ -235,12 +234,7 @@ def _from_pretrained(folder: Path, part: Part, names: list[str]) -> Any:
     try:
         return DiffusionPipeline.from_pretrained(folder, torch_dtype=dtypes, local_files_only=True, **given)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise VideoJamError(
-            expected="a pipeline folder that diffusers loads",
-            found=(str(error).strip().splitlines() or [type(error).__name__])[0],
-            where=str(folder),
-            fix="Copy or download the folder again; if its class is new, update diffusers and transformers.",
-        ) from error
+        raise not_loadable(folder, error) from error
 
 
 def _empty(path: Path) -> Any:

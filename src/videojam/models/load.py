@@ -11,7 +11,7 @@ import torch
 from videojam.errors import VideoJamError
 from videojam.families import Family, family_of
 from videojam.families.stock import Pipeline
-from videojam.models.check import require_pipeline
+from videojam.models.check import not_loadable, require_pipeline
 from videojam.models.folder import ModelFolder, all_or_none, open_folder
 from videojam.models.record import (
     RECORD_NAME,
@@ -120,12 +120,7 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> Pipeline:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         if "allocate memory" in str(error):
             raise
-        raise VideoJamError(
-            expected="a pipeline folder that diffusers loads",
-            found=(str(error).strip().splitlines() or [type(error).__name__])[0],
-            where=str(folder),
-            fix="Copy or download the folder again; if its class is new, update diffusers and transformers.",
-        ) from error
+        raise not_loadable(folder, error) from error
 
 
 def _check_whole(pipe: Pipeline, folder: ModelFolder) -> None:

@@ -61,7 +61,7 @@ def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopReques
                 on_line(_summary(run, rate))
             with run.meter.paused():
                 if validating:
-                    with _kept(run, state.step, saver):
+                    with _kept(run, saver):
                         on_line(validate(run))
                 if saving:
                     saver.save(state)
@@ -71,13 +71,14 @@ def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopReques
 
 
 def _take_step(run: TrainRun, rate: float, saver: Saver) -> None:
-    with _kept(run, run.state.step, saver), run.meter.step():
+    with _kept(run, saver), run.meter.step():
         step(run, rate)
 
 
 @contextmanager
-def _kept(run: TrainRun, num_steps: int, saver: Saver) -> Iterator[None]:
+def _kept(run: TrainRun, saver: Saver) -> Iterator[None]:
     """Where a clip can't be read, one process alone saves the steps that are done before it stops."""
+    num_steps = run.state.step
     try:
         yield
     except VideoJamError:
