@@ -73,8 +73,9 @@ def test_page_and_readme_show_the_results(results):
 def test_page_shows_the_stages_that_are_ready():
     page = (ROOT / PAGE).read_text(encoding="utf-8")
     assert f"<!-- stages:start -->\n{stages_table()}\n<!-- stages:end -->" in page
-    assert 10 <= facts_of("large")["millions"] <= 30
-    assert config_of_stage("large").world.size_px == 32
+    for name, size_px in (("large-16", 16), ("large-32", 32)):
+        assert 10 <= facts_of(name)["millions"] <= 30
+        assert config_of_stage(name).world.size_px == size_px
     for name in STAGES:
         parser_of().parse_args([*arguments_of(name), "--out", "run"])
 

@@ -22,6 +22,7 @@ class ModelConfig(Strict):
     num_heads: int = Field(4, ge=1, description="Attention heads.")
     head_dim: int = Field(32, ge=6, description="Width of a head; the model's width is heads times this.")
     num_layers: int = Field(4, ge=1, description="Blocks.")
+    patch_px: int = Field(2, ge=1, description="Height and width of a token, in pixels.")
     text_dim: int = Field(16, ge=4, description="Width of the captions' word vectors.")
 
 

@@ -35,7 +35,7 @@ def gates(run: Run, num_clips: int = 256) -> dict[str, object]:
         "std_x": float(x.std()),
         "std_d": float(d.std()),
         "d_contrast": float((d - d.amin()).abs().amax()),
-        "values_per_token": 2 * 3 * 4,
+        "values_per_token": 2 * 3 * run.config.model.patch_px**2,
         "width": run.config.model.num_heads * run.config.model.head_dim,
         "clips_per_s": round(20 * num_clips / (time.monotonic() - started)),
         "validation": validation_table(world, generator_of("cpu", "validation"), min(num_clips, 64)),

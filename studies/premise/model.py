@@ -20,7 +20,7 @@ def make_base(config: ModelConfig, seed: int) -> WanTransformer3DModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = WanTransformer3DModel(
-            patch_size=(1, 2, 2),
+            patch_size=(1, config.patch_px, config.patch_px),
             num_attention_heads=config.num_heads,
             attention_head_dim=config.head_dim,
             in_channels=NUM_CHANNELS,

@@ -17,11 +17,19 @@ from studies.premise.model import make_base
 from studies.premise.run import config_of
 from videojam.joint.widen import widen_transformer
 
-LARGE = (
-    "world.size_px=32 world.num_frames=8 world.mover_px=4 world.speeds=[2,4] model.num_heads=8 model.head_dim=40 "
-    "model.num_layers=6 train.batch_size=64"
+LARGE_16 = (
+    "world.size_px=16 world.num_frames=8 model.num_heads=5 model.head_dim=64 model.num_layers=6 "
+    "train.batch_size=128"
 )
-"""32×32 pixels, 8 frames, 2,048 tokens a clip, 10.6 M parameters."""
+LARGE_32 = (
+    "world.size_px=32 world.num_frames=8 world.speeds=[2,4] model.patch_px=4 model.num_heads=6 model.head_dim=64 "
+    "model.num_layers=6 train.batch_size=128"
+)
+"""The mover stays 2×2, as visible in a frame as in the small world; 512 tokens a clip in both."""
+LARGE_RULES = (
+    "--rules plain w1=1 w1=3 w1=5 auto=1 auto=2 w1=1_auto=2 w1=3_auto=2 w2=1 w2=2 w2=4 w1=1_w2=2 w1=3_w2=2 w1=3_w2=4 "
+    "w1=5_w2=2 no-flow oracle"
+)
 SHORT = "--base-steps 1500 --base-minutes 1.5 --arm-steps 6000 --sample-minutes 0.3 --noise 0 1 --measures 2"
 LONG = (
     "--base-steps 1500 --base-minutes 1.5 --arm-steps 23272 --arm-minutes 4 --sample-minutes 0.5 --noise 0 1"
@@ -69,11 +77,17 @@ STAGES = {
     "texture-0.25": Stage(
         "seeds 2 and 3 at texture 0.25", 4, f"{SHORT} --seeds 2 3 --set world.texture=0.25"
     ),
-    "large": Stage(
-        "10.6 M parameters at 32×32: base, control, VideoJAM",
+    "large-16": Stage(
+        "10.6 M parameters at 16×16: base, control, VideoJAM",
         8,
-        "--base-minutes 2.5 --arm-minutes 3 --sample-minutes 1.5 --clips 64 --held-out 128 --measures 3 --noise 0 "
-        f"--rules plain w1=3 w2=2 w1=3_w2=2 no-flow oracle auto=2 --set {LARGE}",
+        "--base-steps 1500 --base-minutes 1.5 --arm-minutes 4.5 --sample-minutes 1.4 --clips 256 --measures 4 "
+        f"--noise 0 1 {LARGE_RULES} --set {LARGE_16}",
+    ),
+    "large-32": Stage(
+        "15 M parameters at 32×32: base, control, VideoJAM",
+        8,
+        "--base-steps 1500 --base-minutes 1.5 --arm-minutes 4.5 --sample-minutes 1.4 --clips 128 --measures 2 "
+        f"--noise 0 {LARGE_RULES} --set {LARGE_32}",
     ),
 }
 REHEARSAL = "--base-steps 2 --arm-steps 2 --clips 1 --held-out 1 --measures 1 --no-compile --no-gates"
@@ -112,7 +126,7 @@ def facts_of(name: str) -> dict[str, float]:
     world = config.world
     return {
         "millions": round(num / 1e6, 1),
-        "tokens": world.num_frames * (world.size_px // 2) ** 2,
+        "tokens": world.num_frames * (world.size_px // config.model.patch_px) ** 2,
         "training_mb": round(4 * NUM_STATES * num / 2**20, 1),
         "file_mb": round(2 * num / 2**20, 1),
     }
