@@ -18,7 +18,7 @@ from videojam import fingerprints
 from videojam.families import FAMILIES
 from videojam.models.check import not_loadable, read_json, require_pipeline
 from videojam.models.folder import open_folder
-from videojam.models.load import LoadedModel, family_at, with_image
+from videojam.models.load import TEXT_ENCODERS, LoadedModel, family_at, with_image
 from videojam.models.record import load_defaults, load_record
 from videojam.models.resolve import resolve
 
@@ -230,7 +230,8 @@ def _from_pretrained(folder: Path, part: Part, names: list[str]) -> Any:
     given |= {name: None for name in read_json(folder / "model_index.json") if name.startswith("transformer")}
     if "vae" in given:
         given["vae"] = _empty(folder / "vae")
-    dtypes = {"default": _text_dtype(folder) if part == "text" else torch.float32, "vae": torch.float32}
+    dtypes = {"default": torch.float32}
+    dtypes |= {name: _stored_dtype(folder, name) for name in TEXT_ENCODERS if name in names}
     try:
         return DiffusionPipeline.from_pretrained(folder, torch_dtype=dtypes, local_files_only=True, **given)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -246,9 +247,9 @@ def _empty(path: Path) -> Any:
         return getattr(diffusers, config["_class_name"]).from_config(config).eval()
 
 
-def _text_dtype(folder: Path) -> torch.dtype:
-    """Return the type in which the text encoder's weights are stored; float32 where they are of several."""
-    headers = open_folder(folder).others.get("text_encoder", ())
+def _stored_dtype(folder: Path, name: str) -> torch.dtype:
+    """Return the type in which a component's weights are stored; float32 where they are of several."""
+    headers = open_folder(folder).others.get(name, ())
     kinds = {entry.dtype for header in headers for entry in header.entries.values()}
     return DTYPES.get(kinds.pop(), torch.float32) if len(kinds) == 1 else torch.float32
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from videojam.errors import VideoJamError
 from videojam.families import Family, family_of
 from videojam.families.stock import Pipeline
-from videojam.models.check import not_loadable, require_pipeline
+from videojam.models.check import not_loadable, read_json, require_pipeline
 from videojam.models.folder import ModelFolder, all_or_none, open_folder
 from videojam.models.record import (
     RECORD_NAME,
@@ -25,6 +26,8 @@ from videojam.models.tensors import missing_tensor
 
 NEEDED = ("vae", "text_encoder", "tokenizer", "scheduler")
 """Components that a pipeline of every family has, beside its transformers."""
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+"""Components that read text, where a pipeline has them."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +104,54 @@ def load_model(
     return LoadedModel(pipe, family, record, load_defaults(folder), str(source))
 
 
-def _load_pipeline(folder: Path, dtype: torch.dtype) -> Pipeline:
+def load_without_texts(
+    source: str | Path, given: dict[str, Any] | None = None, *, device: str | torch.device = "cpu"
+) -> LoadedModel:
+    """Load a pipeline in float32 without its text encoders, checked as `load_model` does.
+
+    Args:
+        source: Pipeline folder or hub id.
+        given: Components that are taken as they are and not loaded, by name.
+        device: Where to put what is loaded.
+
+    Raises:
+        VideoJamError: as `load_model`.
+    """
+    folder, given = resolve(source), given or {}
+    require_pipeline(folder)
+    opened = open_folder(folder)
+    opened.is_joint()
+    index = read_json(folder / "model_index.json")
+    absent = {name: None for name in TEXT_ENCODERS if index.get(name, [None])[0] is not None}
+    pipe = _load_pipeline(folder, torch.float32, {**absent, **given})
+    family = family_at(pipe, opened.record)
+    _check_whole(pipe, opened, {*absent, *given})
+    if not given:
+        _check_record(pipe, family, opened.record, folder)
+    for name, module in pipe.components.items():
+        if isinstance(module, torch.nn.Module) and name not in given:
+            module.to(device)
+    return LoadedModel(pipe, family, opened.record, load_defaults(folder), str(source))
+
+
+def _load_pipeline(folder: Path, dtype: torch.dtype, given: dict[str, Any] | None = None) -> Pipeline:
     """Load a pipeline through diffusers; what it can't load is an error of the folder's.
 
     Raises:
         VideoJamError: with diffusers' own reason.
     """
-    from diffusers import DiffusionPipeline
+    import diffusers
 
+    # with given components the folder's own class: the general one would not take them
+    name = read_json(folder / "model_index.json")["_class_name"] if given else "DiffusionPipeline"
+    dtypes = {"default": dtype, "vae": torch.float32}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # older diffusers know only `torch_dtype`
-            return DiffusionPipeline.from_pretrained(
-                folder, torch_dtype={"default": dtype, "vae": torch.float32}, local_files_only=True
+            pipe: Pipeline = getattr(diffusers, name).from_pretrained(
+                folder, torch_dtype=dtypes, local_files_only=True, **(given or {})
             )
+            return pipe
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
@@ -123,10 +160,17 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> Pipeline:
         raise not_loadable(folder, error) from error
 
 
-def _check_whole(pipe: Pipeline, folder: ModelFolder) -> None:
-    """Refuse a pipeline with a part missing, or a transformer that diffusers filled with random numbers."""
+def _check_whole(pipe: Pipeline, folder: ModelFolder, but: set[str] | None = None) -> None:
+    """Refuse a pipeline with a part missing, or a transformer that diffusers filled with random numbers.
+
+    Args:
+        pipe: The pipeline.
+        folder: Where it was loaded from.
+        but: Components that were left out or given.
+    """
+    but = but or set()
     for name in NEEDED:
-        if getattr(pipe, name, None) is None:
+        if getattr(pipe, name, None) is None and name not in but:
             raise VideoJamError(
                 expected=f"the component {name!r} in model_index.json",
                 found="no such component",
@@ -134,6 +178,8 @@ def _check_whole(pipe: Pipeline, folder: ModelFolder) -> None:
                 fix="Take the whole pipeline: its text encoder, tokenizer, autoencoder and scheduler too.",
             )
     for name, transformer in folder.transformers.items():
+        if name in but:
+            continue
         stored = {key for header in transformer.headers for key in header.entries}
         missing = sorted(getattr(pipe, name).state_dict().keys() - stored)
         if missing:

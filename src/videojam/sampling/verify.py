@@ -16,10 +16,13 @@ from videojam.files import renamed
 from videojam.guidance.config import Guidance
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT
 from videojam.guidance.window import Window
-from videojam.models.load import LoadedModel, load_model
+from videojam.models.encoders import outline
+from videojam.models.load import LoadedModel, load_without_texts
 from videojam.models.record import FINGERPRINT_NAME
 from videojam.models.resolve import resolve
+from videojam.models.texts_apart import TextsApart
 from videojam.sampling.sample import sample
+from videojam.sampling.settings import resolve as resolve_settings
 
 PROMPT = "a red ball moves to the right"
 SEED = 1234
@@ -80,6 +83,19 @@ def fingerprint(model: LoadedModel, image: Any = None) -> Tensor:
     return output.latents.cpu()
 
 
+def fingerprint_texts(source: str | Path, device: str | torch.device = "cpu") -> TextsApart:
+    """Encode the texts of a fingerprint in float32 by a folder's text encoders, which are freed before it is sampled.
+
+    Args:
+        source: Pipeline folder or hub id.
+        device: Where to encode.
+    """
+    texts = TextsApart(source, device, exact=True)
+    settings = resolve_settings(outline(source))
+    texts.encode([PROMPT, settings.negative_prompt or ""], settings.max_sequence_length)
+    return texts
+
+
 def save_fingerprint(model: LoadedModel, folder: str | Path) -> Path:
     """Store the fingerprint of a model in memory beside its saved files, for `verify` to compare with."""
     path = Path(folder) / FINGERPRINT_NAME
@@ -92,6 +108,9 @@ def save_fingerprint(model: LoadedModel, folder: str | Path) -> Path:
 def verify(source: str | Path, device: str | torch.device = "cpu") -> VerifyReport:
     """Load a model through the public path, sample it twice, and compare with what was stored at its saving.
 
+    The text encoders are loaded first, in the type of their files, and freed: memory never holds them beside the
+    transformer. They compute in float32, one block at a time, so the latents are those of `load_model` in float32.
+
     Args:
         source: Pipeline folder or hub id.
         device: Where to run; in float32.
@@ -99,7 +118,9 @@ def verify(source: str | Path, device: str | torch.device = "cpu") -> VerifyRepo
     Raises:
         VideoJamError: the model can't be loaded.
     """
-    model = load_model(source, torch_dtype=torch.float32, device=device)
+    texts = fingerprint_texts(source, device)
+    model = load_without_texts(source, device=device)
+    texts.stand_in(model.pipeline)
     first, second = fingerprint(model), fingerprint(model)
     stored, difference = _compare(first, resolve(source) / FINGERPRINT_NAME)
     return VerifyReport(

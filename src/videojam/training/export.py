@@ -12,12 +12,19 @@ from videojam.errors import VideoJamError
 from videojam.files import written_whole
 from videojam.joint.convert import copy_rest
 from videojam.joint.widen import OutputInit, widen_transformer
-from videojam.models.check import read_json
-from videojam.models.load import LoadedModel, family_at
-from videojam.models.record import FINGERPRINT_NAME, RECORD_NAME, MotionRecord, save_record
+from videojam.models.load import LoadedModel, family_at, load_without_texts
+from videojam.models.record import (
+    FINGERPRINT_NAME,
+    RECORD_NAME,
+    MotionRecord,
+    load_defaults,
+    save_record,
+)
 from videojam.models.resolve import resolve
 from videojam.motion.code import Noise
-from videojam.sampling.verify import VerifyReport, save_fingerprint, verify
+from videojam.sampling.verify import VerifyReport, fingerprint_texts, save_fingerprint, verify
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -54,32 +61,10 @@ def export_model(
     Raises:
         VideoJamError: no room or permission, or the loaded model differs from the one in memory.
     """
-    import diffusers
-
-    from videojam.models.record import load_defaults
-
-    folder, out = resolve(destination.base), destination.folder
-    dtype = torch.bfloat16 if destination.save_dtype == "bf16" else torch.float32
+    out = destination.folder
     fix = "Free space and start again: the last checkpoint stands."
     with written_whole(out, fix, replaces=FINGERPRINT_NAME) as temporary:
-        # DiffusionPipeline would ignore a component that is given; the folder's own class does not
-        pipeline_class = getattr(diffusers, read_json(folder / "model_index.json")["_class_name"])
-        parts = {component: transformer, "torch_dtype": torch.float32, "local_files_only": True}
-        pipe = pipeline_class.from_pretrained(folder, **parts)
-        written = {component: transformer}
-        if record is not None:
-            written |= _widened_others(pipe, component, destination.output_init, record.motion.noise)
-        for module in written.values():
-            for parameter in module.parameters():
-                parameter.data = parameter.data.to(dtype).float()
-        copy_rest(folder, temporary, skip=[folder / name for name in written])
-        (temporary / RECORD_NAME).unlink(missing_ok=True)
-        model = LoadedModel(pipe, family_at(pipe, record), record, load_defaults(folder), str(out))
-        save_fingerprint(model, temporary)
-        for name, module in written.items():
-            module.to(dtype).save_pretrained(temporary / name)
-        if record is not None:
-            save_record(record, temporary)
+        _write(destination, temporary, transformer, component, record)
     report = verify(out)
     if not report.ok:
         raise VideoJamError(
@@ -89,6 +74,30 @@ def export_model(
             fix="Do not use this folder; report it with the recipe and the versions in run.json.",
         )
     return report
+
+
+def _write(
+    destination: Destination, temporary: Path, transformer: Any, component: str, record: MotionRecord | None
+) -> None:
+    """Write the folder under its temporary name; the pipeline that makes the fingerprint is freed at the end."""
+    folder, dtype = resolve(destination.base), DTYPES[destination.save_dtype]
+    texts = fingerprint_texts(destination.base)
+    pipe = load_without_texts(destination.base, {component: transformer}).pipeline
+    texts.stand_in(pipe)
+    written = {component: transformer}
+    if record is not None:
+        written |= _widened_others(pipe, component, destination.output_init, record.motion.noise)
+    for module in written.values():
+        for parameter in module.parameters():
+            parameter.data.copy_(parameter.data.to(dtype))  # in place: no second copy of all
+    copy_rest(folder, temporary, skip=[folder / name for name in written])
+    (temporary / RECORD_NAME).unlink(missing_ok=True)
+    model = LoadedModel(pipe, family_at(pipe, record), record, load_defaults(folder), str(destination.folder))
+    save_fingerprint(model, temporary)
+    for name, module in written.items():
+        module.to(dtype).save_pretrained(temporary / name)
+    if record is not None:
+        save_record(record, temporary)
 
 
 def _widened_others(pipe: Any, component: str, output_init: OutputInit, noise: Noise) -> dict[str, Any]:

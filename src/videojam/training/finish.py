@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
+from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
@@ -112,14 +114,23 @@ def finish(
 
 
 def plain_copy(transformer: Any, fuse: bool) -> Any:
-    """Return a fresh stock instance with the current weights, adapters fused into them."""
+    """Return a fresh stock instance that takes over the current weights in float32, adapters fused into them.
+
+    On the host no weight is in memory twice; what was trained is empty afterwards.
+    """
     if fuse:
         transformer.fuse_lora()
         transformer.unload_lora()
-    fresh = type(transformer).from_config(transformer.config)
+    with init_empty_weights():
+        fresh = type(transformer).from_config(transformer.config)
     weights = {
-        name.replace("._orig_mod", ""): tensor.detach().cpu()
+        name.replace("._orig_mod", ""): _in_float32(tensor.detach().cpu())
         for name, tensor in transformer.state_dict().items()
     }
-    fresh.load_state_dict(weights, strict=True)
+    fresh.load_state_dict(weights, strict=True, assign=True)
+    transformer.to_empty(device="meta")
     return fresh.eval()
+
+
+def _in_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor

@@ -141,6 +141,7 @@ def _train(
         raise KeyboardInterrupt
 
     plain = whole_transformer(config, start.denoiser, state, votes)
+    state.release()
     report = None
     if plain is not None:
         say("note", f"writing {config.out / 'model'}, and loading it again to compare")

@@ -43,6 +43,12 @@ class TrainState:
     window: Window = field(default_factory=Window)
     heldout: float | None = None
 
+    def release(self) -> None:
+        """Let average, moments and gradients go, when no step is to come."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        self.parameters, self.ema, self.optimizers = {}, {}, []
+
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors of the state under the names that they have in a checkpoint."""
         moments = {
