@@ -61,7 +61,7 @@ def call(run: Run, options: argparse.Namespace) -> None:
             rules = tuple(rule for rule in rules if rule.name in options.rules)
         for noise_seed in options.noise:
             sample_model(run, name, rules, options.clips, noise_seed)
-        pack(run, options.back)
+            pack(run, options.back)  # a machine may be taken back at any time
 
 
 def pack(run: Run, back: Path | None) -> None:

@@ -29,6 +29,8 @@ RUNS = {
 }
 TEXTURES = {0.0: "texture-0.0", 0.25: "texture-0.25", 1.0: "young"}
 """Runs by the deviation of their static texture, in units: from where the premise fails to where it holds."""
+LARGE = "large-16"
+"""Four times the pixels, nine times the parameters; its joint verdicts were lost, its curves are kept."""
 DIM = "texture-0.25-dim"
 """At texture 0.25, motion's latents as bright as at texture 1."""
 CHOICE, CONTRAST = 0, 1
@@ -154,6 +156,14 @@ def curve(run: str, arm: str, seed: int = 1) -> list[dict[str, float]]:
     ]
 
 
+def curves_table(run: str) -> str:
+    """Return coherence against steps of a control and of VideoJAM, in Markdown."""
+    lines = ["| steps | control, w1 = 0 | VideoJAM, w2 = 0 | VideoJAM, w2 = 2 |", "|---|---|---|---|"]
+    for plain, joint in zip(curve(run, "control"), curve(run, "joint"), strict=True):
+        lines.append(f"| {plain['step']:,} | {plain['plain']} | {joint['plain']} | {joint['w2=2']} |")
+    return "\n".join(lines)
+
+
 def texture_table(results: dict[str, dict]) -> str:
     """Return what the premise is and what VideoJAM gains at each texture, in Markdown."""
     lines = [
@@ -196,13 +206,11 @@ def page_tables(results: dict[str, dict]) -> dict[str, str]:
         for name, row in result["contrasts"].items():
             arms = f"{row['arms'][0]} − {row['arms'][1]}"
             contrasts.append(f"| {name} | {run} | {arms} | {_cell(row, '+', result['noise'])} |")
-    curves = ["| steps | control, w1 = 0 | VideoJAM, w2 = 0 | VideoJAM, w2 = 2 |", "|---|---|---|---|"]
-    for plain, joint in zip(curve("long", "control"), curve("long", "joint"), strict=True):
-        curves.append(f"| {plain['step']:,} | {plain['plain']} | {joint['plain']} | {joint['w2=2']} |")
     return {
         "coherent": "\n".join(shares),
         "contrasts": "\n".join(contrasts),
-        "curves": "\n".join(curves),
+        "curves": curves_table("long"),
+        "large": curves_table(LARGE),
         "texture": texture_table(results),
         "noising": noising_table("long"),
     }
