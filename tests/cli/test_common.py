@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import videojam
 from videojam.cli import app, common
-from videojam.cli.common import named_path
+from videojam.cli.common import named_path, seed_number
 from videojam.cli.progress import ProgressDisplay, duration
 from videojam.errors import VideoJamError
 from videojam.out_of_memory import memory_explained
@@ -135,3 +135,28 @@ def test_a_path_by_default_is_taken_and_an_empty_one_is_not():
         named_path("")
     missing = CliRunner().invoke(app, ["demo", "--models", "nowhere"])
     assert "nowhere" in str(missing.exception)
+
+
+def test_seeds_are_those_that_torch_takes():
+    assert (seed_number(0), seed_number("7"), seed_number(str(2**63 - 1))) == (0, 7, 2**63 - 1)
+    for bad in ("-1", "1.5", "", "one", "0x10", "٣", str(2**63), "9" * 40):
+        with pytest.raises(typer.BadParameter, match="9223372036854775807"):
+            seed_number(bad)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["demo"],
+        ["generate", "tiny:base", "a square", "--out", "out"],
+        ["init", "dit-4b", "out", "--vae", "v", "--text-encoder", "t"],
+        ["world", "render", "out", "--clips", "1"],
+    ],
+    ids=lambda verb: verb[0],
+)
+def test_a_seed_of_more_than_63_bits_is_refused_before_anything_is_done(verb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*verb, "--seed", str(2**64)])
+    assert done.exit_code == 2, done.output
+    assert "Invalid value for '--seed'" in done.output
+    assert list(tmp_path.iterdir()) == []

@@ -28,6 +28,18 @@ def oracle(family, clean, flip=1.0):
     return forward
 
 
+def test_sizes_beyond_the_rotary_positions_are_refused_before_anything_runs(tiny_bases):
+    """The tiny base has 32 positions along each axis; a token is a latent frame, and 2×2 latents wide."""
+    model = load_model(tiny_bases["t2v"])
+    spatial = 2 * model.pipeline.vae_scale_factor_spatial
+    temporal = model.pipeline.vae_scale_factor_temporal
+    assert model.family.latent_shape(model.pipeline, 31 * temporal + 1, 32 * spatial, 64)[1] == 32
+    for size in ((32 * temporal + 1, 64, 64), (5, 33 * spatial, 64), (5, 64, 33 * spatial)):
+        with pytest.raises(VideoJamError, match="at most 32 positions") as caught:
+            model.family.latent_shape(model.pipeline, *size)
+        assert caught.value.found.endswith("takes 33")
+
+
 @pytest.mark.parametrize("kind", ["t2v", "per_token", "experts"])  # experts: UniPC, the others Euler
 def test_oracle_is_carried_from_noise_to_clean_latents(tiny_joints, kind):
     model = load_model(tiny_joints[kind])

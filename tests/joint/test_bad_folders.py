@@ -55,6 +55,12 @@ def test_an_index_that_names_no_pipeline(base, tmp_path):
     assert refused(base, tmp_path).expected.startswith("_class_name")
 
 
+@pytest.mark.parametrize(("num_layers", "first"), [(-1, "blocks.0"), (0, "blocks.0"), (1, "blocks.1")])
+def test_a_config_that_leaves_out_blocks_of_the_weights_is_refused(base, tmp_path, num_layers, first):
+    edit_json(base / "transformer" / "config.json", num_layers=num_layers)
+    assert refused(base, tmp_path).found.endswith(f"of which the first is {first}")
+
+
 def test_missing_shard_is_named(tmp_path):
     base = write_tiny_wan(tmp_path / "base", max_shard_size="20KB")
     shard = sorted((base / "transformer").glob("*-0000*.safetensors"))[1]

@@ -23,7 +23,13 @@ def test_defaults_are_the_papers():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"stile": "value"}, {"style": "hue"}, {"scale": 0}, {"scale": -1}, {"scale": float("inf")}]
+    "wrong",
+    [
+        {"stile": "value"},
+        {"style": "hue"},
+        *({"scale": scale} for scale in (0, -1, 1e-320, 1e-7, 1e300, float("inf"))),
+        *({"gain": gain} for gain in (0, 1e-320, 1e300, float("nan"))),
+    ],
 )
 def test_wrong_keys_and_values_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):

@@ -50,6 +50,14 @@ def test_grammar():
             apply_pairs(content, [bad])
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("fps", 1e9), ("fps", 1e-320), ("window", "t:0.5-0.5"), ("window", "steps:0-0")]
+)
+def test_values_without_a_meaning_are_refused_by_their_key(key, value):
+    with pytest.raises(VideoJamError, match=key):
+        read_settings({key: value})
+
+
 def test_weights_and_window_of_the_folder_are_taken_and_said(models):
     """What the user gives goes before what the folder has; what nothing would read isn't spoken of."""
     own = SamplingDefaults(w_motion=1.0, window="t:0-0.4", guidance_from="a probe")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from videojam.errors import VideoJamError
+from videojam.strict import MAX_SEED
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +69,17 @@ def named_path(text: str | Path) -> Path:
     if not str(text).strip():  # a default comes as the path that it is
         raise typer.BadParameter("expected the name of a folder or file, found an empty one.")
     return Path(text)
+
+
+def seed_number(text: str | int) -> int:
+    """Parse the seed that a flag gives, and refuse one that torch doesn't take.
+
+    Use as `Annotated[int, typer.Option(parser=seed_number, metavar="N")]`.
+    """
+    number = int(text) if re.fullmatch(r"\d{1,19}", str(text).strip(), re.ASCII) else -1
+    if not 0 <= number <= MAX_SEED:
+        raise typer.BadParameter(f"expected a whole number from 0 to {MAX_SEED}, found {text}.")
+    return number
 
 
 # --- what runs where ---

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from videojam.cli.bench import follow, show, where_it_stands
-from videojam.cli.common import named_path, start, stoppable
+from videojam.cli.common import named_path, seed_number, start, stoppable
 
 demo_app = typer.Typer()
 
@@ -21,7 +21,7 @@ def demo(
     clips_per_kind: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Clips of each caption of the world. (default: 13)")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Other noise.")] = 0,
+    seed: Annotated[int, typer.Option(parser=seed_number, metavar="N", help="Other noise.")] = 0,
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Sampling steps. (default: the model's)")
     ] = None,

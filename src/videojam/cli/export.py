@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from videojam.cli.common import build, named_path, say, start, stoppable
+from videojam.cli.common import build, named_path, say, seed_number, start, stoppable
 from videojam.cli.flags import flag, grouped
 from videojam.errors import VideoJamError
 from videojam.out_of_memory import memory_explained
@@ -51,7 +51,9 @@ class CardFlags:
         list[str] | None,
         flag("Prompt of a sample; repeat for more. (default: no samples)", CARD, metavar="TEXT"),
     ] = None
-    seed: Annotated[int, flag("Seed of the first sample.", CARD, metavar="N", min=0, show_default=True)] = 0
+    seed: Annotated[
+        int, flag("Seed of the first sample.", CARD, parser=seed_number, metavar="N", show_default=True)
+    ] = 0
     steps: Annotated[
         int | None, flag("Steps of the samples. (default: the model's)", CARD, metavar="N", min=1)
     ] = None

@@ -13,6 +13,7 @@ from videojam.cli.common import (
     MODEL_HELP,
     named_path,
     say,
+    seed_number,
     start,
     stoppable,
 )
@@ -31,7 +32,10 @@ class ClipFlags:
     """Flags of the clips beside how they are sampled."""
 
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the first clip; those of the others follow.")
+        int,
+        typer.Option(
+            parser=seed_number, metavar="N", help="Seed of the first clip; those of the others follow."
+        ),
     ] = 0
     image: Annotated[
         Path | None,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, named_path, say
+from videojam.cli.common import MODEL_HELP, build, named_path, say, seed_number
 from videojam.cli.flags import grouped
 from videojam.errors import VideoJamError
 
@@ -135,7 +135,9 @@ def init(
             metavar="MODEL", help="Wan pipeline (folder or hub id) to take text encoder and tokenizer from."
         ),
     ],
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option(parser=seed_number, metavar="N", help="Seed of the random weights.")
+    ] = 0,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Type of the weights.")] = "bfloat16",
     overrides: Annotated[
         list[str] | None,

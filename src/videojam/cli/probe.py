@@ -17,6 +17,7 @@ from videojam.cli.common import (
     build,
     named_path,
     say,
+    seed_number,
     start,
     stoppable,
 )
@@ -68,7 +69,9 @@ class ProbeFlags:
             metavar="T,T,…", help="Times, as 0.1,0.5,0.9: 0 is noise, 1 data. (default: the paper's)"
         ),
     ] = None
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of noise and permutations.")] = 0
+    seed: Annotated[
+        int, typer.Option(parser=seed_number, metavar="N", help="Seed of noise and permutations.")
+    ] = 0
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips measured together.")] = 4
     estimator: Annotated[
         Literal["raft", "dis"] | None,
@@ -94,7 +97,8 @@ class ReadFlags(SizeFlags):
         flag("Of world clips: deviation of their static texture. (default: 1)", READ, metavar="X"),
     ] = None
     world_seed: Annotated[
-        int | None, flag("Seed of the first world clip. (default: 600000000)", READ, metavar="N", min=0)
+        int | None,
+        flag("Seed of the first world clip. (default: 600000000)", READ, parser=seed_number, metavar="N"),
     ] = None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import named_path, say, stoppable
+from videojam.cli.common import named_path, say, seed_number, stoppable
 from videojam.cli.flags import grouped
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Rating:
         typer.Option(metavar="SHARE", min=0, max=1, help="Share of pairs shown twice. (default: 0.1)"),
     ] = None
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of prompts and of shuffled frames. (default: 0)")
+        int | None,
+        typer.Option(parser=seed_number, metavar="N", help="Of prompts and of shuffled frames. (default: 0)"),
     ] = None
 
 

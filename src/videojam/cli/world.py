@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from videojam.cli.common import build, named_path, say, stoppable
+from videojam.cli.common import build, named_path, say, seed_number, stoppable
 
 world_app = typer.Typer(help="The procedural benchmark: render clips, score coherence.", no_args_is_help=True)
 
@@ -23,7 +23,10 @@ def world_render(
     ],
     clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many clips.")],
     seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Seed of the first clip; the next ones follow it.")
+        int,
+        typer.Option(
+            parser=seed_number, metavar="N", help="Seed of the first clip; the next ones follow it."
+        ),
     ] = 0,
     texture: Annotated[
         float, typer.Option(metavar="X", help="Standard deviation of the static texture; 1 is the models'.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from videojam.errors import VideoJamError
-from videojam.strict import Strict
+from videojam.strict import FrameRate, Seed, Strict
 from videojam.world import WorldConfig
 
 FACTS_NAME = "prepared.json"
@@ -27,7 +27,7 @@ class FolderSource(Strict):
     num_frames: int = Field(description="Frames of a clip; 4k+1 for causal autoencoders.", ge=2)
     height: int = Field(description="Height in px after resizing to cover and cropping the centre.", ge=16)
     width: int = Field(description="Width in px after resizing to cover and cropping the centre.", ge=16)
-    fps: float = Field(description="Frames a second that the clips are resampled to.", gt=0)
+    fps: FrameRate = Field(description="Frames a second that the clips are resampled to.")
     start_s: float = Field(0.0, description="Where in each file the clip starts, in seconds.", ge=0)
     uneven_rate: Literal["resample", "native", "refuse"] = Field(
         "resample",
@@ -95,7 +95,7 @@ class WorldSource(Strict):
 
     kind: Literal["world"] = Field("world", description="The procedural world.")
     num_clips: int = Field(description="How many clips.", ge=1)
-    seed: int = Field(0, description="Seed of the first clip; clip i has seed + i.", ge=0)
+    seed: Seed = Field(0, description="Seed of the first clip; clip i has seed + i.")
     world: WorldConfig = Field(WorldConfig(), description="Size, length, texture and kinds of motion.")
 
     @property

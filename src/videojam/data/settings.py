@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from videojam.data.cuts import THRESHOLD
 from videojam.errors import VideoJamError
 from videojam.motion.code import MotionCode
-from videojam.strict import Strict
+from videojam.strict import FrameRate, Strict
 
 
 class Bucket(Strict):
@@ -49,7 +49,7 @@ class ClipSettings(Strict):
         description="Sizes; a clip gets that of the nearest shape, and of these the longest that it fills.",
         min_length=1,
     )
-    fps: float = Field(description="Frames a second; frames are chosen by their times.", gt=0)
+    fps: FrameRate = Field(description="Frames a second; frames are chosen by their times.")
     fit: Literal["crop", "letterbox"] = Field(
         "crop", description="A picture of another shape is cropped at its centre, or gets black bars."
     )

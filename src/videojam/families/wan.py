@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videojam.errors import VideoJamError
 from videojam.families.base import Family
 from videojam.families.denoising import Conditioning, Generators
 from videojam.families.first_frame import FIRST, token_times, with_first_frame
@@ -137,6 +138,23 @@ class WanFamily(Family):
             video = torch.cat([video, video[:, :, -1:].expand(-1, -1, num_more, -1, -1)], dim=2)
         z = super().encode_video(pipe, video)
         return z[:, :, :num_frames] if num_more else z
+
+    def latent_shape(
+        self, pipe: Pipeline, num_frames: int, height: int, width: int
+    ) -> tuple[int, int, int, int]:
+        """Return (C, F, H, W) as the other families do; refuse more tokens than the class has rotary positions for."""
+        shape = super().latent_shape(pipe, num_frames, height, width)
+        config, sizes = next(iter(self.transformers(pipe).values())).config, (num_frames, height, width)
+        limit, names = config.rope_max_seq_len, ("num_frames", "height", "width")
+        for name, size, length, patch in zip(names, sizes, shape[1:], config.patch_size, strict=True):
+            if length // patch > limit:
+                raise VideoJamError(
+                    expected=f"at most {limit} positions of the transformer along each axis",
+                    found=f"{name} = {size}, which takes {length // patch}",
+                    where=name,
+                    fix=f"Use a {name} about {length // patch / limit:.3g} times smaller, or less.",
+                )
+        return shape
 
     def smallest_clip(self, pipe: Pipeline) -> tuple[int, int, int]:
         """Return two latent frames of one token; 16 px is the stock pipeline's own check."""

@@ -27,8 +27,11 @@ class Window(Strict):
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
-        if self.end < self.start:
-            raise ValueError(f"the window ends ({self.end:g}) before it starts ({self.start:g})")
+        if self.end <= self.start:
+            raise ValueError(
+                f"a window that ends ({self.end:g}) at or before its start ({self.start:g}) is empty; "
+                "mode cfg samples without motion guidance"
+            )
         if self.unit == "steps" and not (self.start.is_integer() and self.end.is_integer()):
             raise ValueError("step numbers are whole")
         if self.unit != "steps" and self.end > 1:

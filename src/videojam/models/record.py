@@ -12,7 +12,7 @@ from videojam import __version__
 from videojam.errors import VideoJamError
 from videojam.files import renamed
 from videojam.motion.code import MotionCode
-from videojam.strict import Strict
+from videojam.strict import FrameRate, Strict
 
 RECORD_NAME = "videojam.json"
 DEFAULTS_NAME = "videojam_sampling.json"
@@ -43,7 +43,7 @@ class MotionRecord(Strict):
 class SamplingDefaults(Strict):
     """Defaults of one model folder where they differ from those of its stock pipeline (base or joint)."""
 
-    fps: float | None = Field(None, gt=0, description="Frame rate of the training clips.")
+    fps: FrameRate | None = Field(None, description="Frame rate of the training clips.")
     num_frames: int | None = Field(None, ge=1, description="Frames of a clip.")
     height: int | None = Field(None, ge=1, description="Frame height in px.")
     width: int | None = Field(None, ge=1, description="Frame width in px.")

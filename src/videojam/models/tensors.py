@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 FULL_PRECISION = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")
 """Types of safetensors that aren't quantised; integers of 32 bits and more are tables."""
+BLOCK = re.compile(r"(\w+\.)+?\d+\.")
+"""Name of a block, up to its number."""
 WEIGHTS_STEM = "diffusion_pytorch_model"
 
 Shapes = dict[str, list[int]]
 
 
 def check_every_tensor(transformer: TransformerFolder) -> None:
-    """Refuse weights that lack a tensor of their class or have one of another shape.
+    """Refuse weights that lack a tensor of their class, have one of another shape, or have more blocks.
 
     Files of half-precision variants are checked each on its own.
 
@@ -36,6 +38,7 @@ def check_every_tensor(transformer: TransformerFolder) -> None:
         missing = sorted(expected.keys() - found.keys())
         if missing:
             raise missing_tensor(missing[0], len(missing), transformer.path)
+        _refuse_more_blocks(found.keys(), expected.keys(), transformer.path)
         for name, shape in expected.items():
             header, entry = found[name]
             if entry.shape != shape:
@@ -45,6 +48,19 @@ def check_every_tensor(transformer: TransformerFolder) -> None:
                     where=str(header.path),
                     fix="Config and weights are of different models: take both from one checkpoint.",
                 )
+
+
+def _refuse_more_blocks(found: Iterable[str], expected: Iterable[str], path: Path) -> None:
+    """Refuse weights of blocks that the config's number of layers leaves out; other tensors are not read either."""
+    blocks = {match[0] for match in map(BLOCK.match, expected) if match}
+    more = sorted({match[0] for match in map(BLOCK.match, found) if match} - blocks)
+    if more:
+        raise VideoJamError(
+            expected="as many blocks as the config's number of layers says",
+            found=f"weights of {len(more)} more, of which the first is {more[0].rstrip('.')}",
+            where=str(path),
+            fix="Take config.json and weights from one checkpoint.",
+        )
 
 
 def _variants(headers: Iterable[Header]) -> list[list[Header]]:

@@ -32,8 +32,8 @@ class MotionCode(Strict):
     )
     scale: float = Field(
         0.15,
-        gt=0,
-        allow_inf_nan=False,
+        ge=1e-6,
+        le=100,
         description="s of Eq. 5: the fraction of the frame's diagonal, per frame, that is drawn as m = 1.",
     )
     curve: Literal["linear", "sqrt", "log"] = Field(
@@ -42,9 +42,7 @@ class MotionCode(Strict):
     padding: Literal["first", "last"] = Field(
         "first", description="Which flow is duplicated so that T-1 flows fill T frames (first: put in front)."
     )
-    gain: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="Factor on the motion's latents; the paper's is 1."
-    )
+    gain: float = Field(1.0, ge=1e-3, le=1e3, description="Factor on the motion's latents; the paper's is 1.")
     noise: Noise = Field(
         "same",
         description="Noise level of d: same as x's (paper), or its own, drawn apart in training, which the network "

@@ -23,6 +23,7 @@ from videojam.motion.decode import TimedFrame, VideoPlace, VideoSource, decode_f
 from videojam.motion.scaling import ROUNDED_SCALING
 from videojam.motion.timing import Timing, read_timing
 from videojam.motion.upright import Fit, shown
+from videojam.strict import MAX_FPS, MIN_FPS
 
 CRF = 16
 """x264's constant rate factor, 0 (lossless) to 51: 16 is visually lossless."""
@@ -237,8 +238,9 @@ def _check_frames(path: Path, frames: Tensor, fps: float) -> None:
             size,
             "Crop or pad a row or column: frames[..., :-1, :] say.",
         )
-    elif not (math.isfinite(fps) and fps > 0):
-        problem = "a positive fps", str(fps), "Pass the clip's true frame rate."
+    elif not MIN_FPS <= fps <= MAX_FPS:
+        rates = f"an fps from {MIN_FPS:g} to {MAX_FPS:g}"
+        problem = rates, f"{fps:g}", "Pass the clip's true frame rate."
     if problem:
         expected, found, fix = problem
         raise VideoJamError(expected=expected, found=found, where=str(path), fix=fix)
@@ -263,11 +265,13 @@ def _check_request(
     }
     if not (math.isfinite(start_s) and start_s >= 0):
         wrong["start_s"] = start_s
+    if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
+        wrong["fps"] = fps
     if (height is None) != (width is None):
         wrong |= {"height": height, "width": width}
     if wrong:
         raise VideoJamError(
-            expected="positive numbers, height and width together, and start_s ≥ 0",
+            expected=f"positive numbers, fps {MIN_FPS:g} to {MAX_FPS:g}, height and width together, start_s ≥ 0",
             found=", ".join(f"{name}={n}" for name, n in wrong.items()),
             where=str(path),
             fix="Correct the numbers asked for.",

@@ -113,30 +113,6 @@ def require_memory(model: LoadedModel, settings: ResolvedSettings, num_clips: in
     )
 
 
-def require_positions(model: LoadedModel, settings: ResolvedSettings) -> None:
-    """Refuse clips that are longer or larger than the transformer's table of positions.
-
-    Raises:
-        VideoJamError: names the size and the largest that fits.
-    """
-    sizes = settings.num_frames, settings.height, settings.width
-    latent = model.family.latent_shape(model.pipeline, *sizes)[1:]
-    for transformer in model.family.transformers(model.pipeline).values():
-        limit, patch = transformer.config.get("rope_max_seq_len"), transformer.config.get("patch_size")
-        if limit is None or not isinstance(patch, (list, tuple)) or len(patch) != len(latent):
-            continue
-        for name, size, length, width in zip(
-            ("num_frames", "height", "width"), sizes, latent, patch, strict=True
-        ):
-            if length // width > limit:
-                raise VideoJamError(
-                    expected=f"at most {limit} positions of the transformer along each axis",
-                    found=f"{name} = {size}, which takes {length // width}",
-                    where=name,
-                    fix=f"Use a {name} about {length // width / limit:.3g} times smaller, or less.",
-                )
-
-
 def _least_bytes(model: LoadedModel, settings: ResolvedSettings, num_clips: int) -> int:
     """Return the bytes of the noise and of the decoded clips in float32, less than which no run takes."""
     sizes = settings.num_frames, settings.height, settings.width

@@ -13,10 +13,10 @@ from videojam.families.denoising import Generators
 from videojam.joint.latents import join
 from videojam.models.load import LoadedModel
 from videojam.sampling.settings import ResolvedSettings
+from videojam.strict import MAX_SEED
 
 MOTION_SEED = 0x9E3779B9
 """Flips bits of a sample's seed for d's own generator, so that x's noise is that of the base model."""
-MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from videojam.models.load import LoadedModel, with_image
 from videojam.sampling.checks import (
     reject_non_finite_sample,
     require_memory,
-    require_positions,
     upright,
     warn_of_cut_texts,
 )
@@ -90,7 +89,6 @@ def sample(
     model = _checked_for_image(model, image)
     resolved = resolve(model, settings_of(settings, changes))
     cut = warn_of_cut_texts(model, prompts, resolved)
-    require_positions(model, resolved)
     require_memory(model, resolved, len(prompts))
     request = build_request(model, prompts, seeds, resolved)
     latents, trace = _run_pipeline(model, request, image, on_step)

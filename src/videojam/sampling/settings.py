@@ -15,7 +15,7 @@ from videojam.keyvalue import explained, fitted
 from videojam.models.load import LoadedModel
 from videojam.models.record import DEFAULTS_NAME
 from videojam.sampling.schedule import Schedule
-from videojam.strict import Strict
+from videojam.strict import FrameRate, Strict
 
 SHORT_NAMES = {"steps": "num_steps", "frames": "num_frames"}
 """Keys as the command line and the arms of a bench write them."""
@@ -60,7 +60,7 @@ class SampleSettings(Strict):
     num_frames: Count | None = Field(None, description="Frames of a clip; 4k+1 for Wan.")
     height: Count | None = Field(None, description="Height in px.")
     width: Count | None = Field(None, description="Width in px.")
-    fps: Positive | None = Field(None, description="Frame rate of the files, in frames per second.")
+    fps: FrameRate | None = Field(None, description="Frame rate of the files, in frames per second.")
     negative_prompt: str | None = Field(None, description="Null text of guidance.")
     max_sequence_length: Count | None = Field(None, description="Text tokens, padding included.")
     schedule: Schedule = Field("base", description="Schedule of the steps: base or linear_quadratic.")

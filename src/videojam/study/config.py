@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from videojam.bench.folder import read_sealed
 from videojam.errors import VideoJamError
 from videojam.reading import read_text
+from videojam.strict import Seed
 
 FORMAT = 1
 STUDY_FILE = "study.json"
@@ -97,7 +98,7 @@ class StudyConfig(BaseModel):
     completion_code: str = Field(
         "", description="Code shown to all at the end; one of its own for each if empty."
     )
-    seed: int = Field(0, description="Of the choice of prompts and of the shuffled frames.")
+    seed: Seed = Field(0, description="Of the choice of prompts and of the shuffled frames.")
 
     @model_validator(mode="after")
     def _questions_fit(self) -> StudyConfig:

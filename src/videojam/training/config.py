@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from videojam.data.config import DataConfig
 from videojam.motion.code import MotionCode
 from videojam.objective.config import ObjectiveConfig
-from videojam.strict import Strict
+from videojam.strict import Seed, Strict
 
 
 class OptimizerConfig(Strict):
@@ -139,9 +139,7 @@ class TrainConfig(Strict):
         description="torch.compile each transformer block (quick to compile), or the whole transformer "
         "(faster where it is small).",
     )
-    seed: int = Field(
-        0, description="Seed of data order, times, noise, dropout and the adapters' start.", ge=0
-    )
+    seed: Seed = Field(0, description="Seed of data order, times, noise, dropout and the adapters' start.")
     log_every: int = Field(10, description="Steps between log lines.", ge=1)
     bad_steps: Literal["stop", "skip"] = Field(
         "stop",

@@ -6,7 +6,7 @@ from typing import Literal, TypedDict, get_args
 
 from pydantic import Field, model_validator
 
-from videojam.strict import Strict
+from videojam.strict import FrameRate, Strict
 
 Kind = Literal["bounce", "pillar", "exchange", "walker", "rotor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -44,7 +44,7 @@ class WorldConfig(Strict):
         ge=1,
         description="Side of a pixel of the world in a file; 8 is a block of the codec, which keeps it.",
     )
-    fps: float = Field(4.0, gt=0, description="Frames a second of a file.")
+    fps: FrameRate = Field(4.0, description="Frames a second of a file.")
 
     @model_validator(mode="after")
     def _fits(self) -> WorldConfig:

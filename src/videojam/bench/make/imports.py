@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections import Counter
@@ -22,6 +21,7 @@ from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips
 from videojam.motion.video import VideoInfo
 from videojam.reading import read_table, same_form
+from videojam.strict import MAX_FPS, MIN_FPS
 
 SEED_SUFFIX = re.compile(r"[-_ ]s?(\d{1,3})$")
 CUT_BYTES = 30
@@ -111,9 +111,9 @@ def import_clips(
     """
     clips = Path(clips)
     check_name(name, "--name")
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
+    if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
         raise VideoJamError(
-            expected="a frame rate above 0",
+            expected=f"a frame rate from {MIN_FPS:g} to {MAX_FPS:g}",
             found=f"{fps:g}",
             where="--fps",
             fix="Give the true rate of the clips in frames per second, as 24, or leave --fps out.",

@@ -11,7 +11,7 @@ from torch import Tensor
 from videojam.evaluation.probes.clips import Estimator, ProbeClip
 from videojam.models.load import LoadedModel
 from videojam.objective.draws import Draws, generator_of
-from videojam.strict import Strict
+from videojam.strict import Seed, Strict
 
 
 class ForwardConfig(Strict):
@@ -22,7 +22,7 @@ class ForwardConfig(Strict):
         min_length=1,
         description="The paper's t, 0 noise .. 1 data.",
     )
-    seed: int = Field(0, ge=0, description="Of the noise, and of the permutations where frames are permuted.")
+    seed: Seed = Field(0, description="Of the noise, and of the permutations where frames are permuted.")
     estimator: Estimator | None = Field(
         None, description="Of the flow that a joint model reads from files; default: that of its motion code."
     )

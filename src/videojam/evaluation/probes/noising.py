@@ -26,7 +26,7 @@ from videojam.motion.video import write_video
 from videojam.sampling.sample import decode_halves, scheduled
 from videojam.sampling.settings import default_guidance
 from videojam.sampling.twin import Start, sample_twin
-from videojam.strict import Strict
+from videojam.strict import Seed, Strict
 
 MEASURED_WITH = "dis"
 """What measures the flow of sampled clips unless another estimator is asked for; it needs no download."""
@@ -41,7 +41,7 @@ class NoisingConfig(Strict):
         description="The paper's t to noise to: 0 is only noise, 1 the clip itself. The nearest step is taken.",
     )
     num_steps: int | None = Field(None, ge=1, description="Steps of a whole run; default: the model's own.")
-    seed: int = Field(0, ge=0, description="Of the noise.")
+    seed: Seed = Field(0, description="Of the noise.")
     estimator: Estimator | None = Field(
         None,
         description="Estimator of flow; default: the motion code's, or DIS if that is exact or missing.",
