@@ -11,6 +11,7 @@ from jaxtyping import install_import_hook
 
 install_import_hook("videojam", "beartype.beartype")
 
+import gc  # noqa: E402
 import importlib.util  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -38,6 +39,24 @@ _load("family_kinds", "families/kinds.py")
 _load("bench_browser", "bench/browser.py")
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Keep tests together that share what is made once for a file or a family, where workers share the tests."""
+    for item in items:
+        shared = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
+        if "case" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(f"case {item.callspec.params['case']}"))
+        elif "warm_python" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("warm_python"))
+        elif any(fixture.scope == "module" for fixture in shared):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+def pytest_collection_finish():
+    """Leave modules and classes, which stay, out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import pytest
 
+WORKER = Path(__file__).with_name("ranks_worker.py")
+
 
 class Ranks:
     """Starts the ranks of runs on this machine, on the CPU."""
@@ -27,22 +29,27 @@ class Ranks:
             return one.getsockname()[1]
 
     def __call__(self, files, folder, num=2):
-        environment = self.environment | {
+        return [
+            subprocess.Popen(
+                [sys.executable, str(WORKER), *map(str, files)],
+                env=self.environment | environment,
+                stdout=(folder / f"rank{rank}.txt").open("w"),
+                stderr=subprocess.STDOUT,
+            )
+            for rank, environment in enumerate(self.environments(num))
+        ]
+
+    def environments(self, num=2):
+        """What differs between the environments of processes that train together, and this one's."""
+        together = {
             "WORLD_SIZE": str(num),
             "LOCAL_WORLD_SIZE": str(num),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(self.free_port()),
+            "GLOO_SOCKET_IFNAME": "lo",
+            "CUDA_VISIBLE_DEVICES": "",
         }
-        worker = Path(__file__).with_name("ranks_worker.py")
-        return [
-            subprocess.Popen(
-                [sys.executable, str(worker), *map(str, files)],
-                env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=(folder / f"rank{rank}.txt").open("w"),
-                stderr=subprocess.STDOUT,
-            )
-            for rank in range(num)
-        ]
+        return [together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(num)]
 
 
 @pytest.fixture(scope="session")

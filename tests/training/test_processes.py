@@ -40,7 +40,7 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def runs(ranks, tiny_wan, tmp_path_factory):
+def runs(ranks, warm_python, tiny_wan, tmp_path_factory):
     """Folder of runs of three steps of five clips, which two processes can't share evenly, by one and two processes."""
     folder = tmp_path_factory.mktemp("processes")
     common = {
@@ -84,9 +84,10 @@ def runs(ranks, tiny_wan, tmp_path_factory):
         train(TrainConfig.model_validate(content))
     of_two = [recipe(f"two-{kind}", kind) for kind in KINDS]
     of_two += [recipe("from-one", "fsdp"), recipe("from-two", "fsdp", num_steps=2)]
-    processes = ranks([file(content) for content in of_two], folder)
-    codes = [process.wait(timeout=600) for process in processes]
-    assert codes == [0, 0], (folder / "rank0.txt").read_text()[-3000:]
+    worker = Path(__file__).with_name("ranks_worker.py").read_text()
+    environments = ranks.environments()
+    for done in warm_python.run(worker, *(file(content) for content in of_two), environments=environments):
+        assert done.returncode == 0, done.output[-3000:]
     train(TrainConfig.model_validate(recipe("from-two", "fsdp")))
     return folder
 

@@ -94,11 +94,10 @@ class Tracker(TorchDispatchMode):
         size = self._sizes[key] = storage.nbytes()
         self.now += size
         self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._free, key)
 
-        def freed() -> None:
-            self.now -= self._sizes.pop(key, 0)
-
-        weakref.finalize(storage, freed)
+    def _free(self, key: int) -> None:
+        self.now -= self._sizes.pop(key, 0)
 
 
 def without_data(module: nn.Module, mode: FakeTensorMode, device: str = "cpu") -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 
@@ -124,8 +125,11 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+@cache
 def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
     """Measure how many FLOPs a second a device does in a product of two square matrices: the best of a few.
+
+    It is measured once in a process.
 
     Args:
         device: Which.
