@@ -36,6 +36,7 @@ import av
 import cv2
 import numpy as np
 import torch
+from av.video.reformatter import Interpolation
 from torch.nn import functional
 
 from videojam.data.facts import content_hash
@@ -54,6 +55,8 @@ from videojam.motion.code import MotionCode
 from videojam.motion.estimators import DisFlow, RaftFlow
 from videojam.motion.video import read_video, write_video
 
+ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+"""Without these, FFmpeg's scaler takes a short cut: colours of the nearest pixel, all a level too dark."""
 Clock = Callable[[], None]
 """Called when a clip is done."""
 BASE = "tiny:base"
@@ -87,7 +90,8 @@ def plain(source: Path, out: Path, on_clip: Clock) -> None:
         frames = []
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                frames.append(torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1))
+                rgb = frame.to_ndarray(format="rgb24", interpolation=ACCURATE)
+                frames.append(torch.from_numpy(rgb).permute(2, 0, 1))
                 if len(frames) == BUCKET.num_frames:
                     break
         video = torch.stack(frames)

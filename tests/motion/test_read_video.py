@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 import torch
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
 from video_files import numbered_frames, numbers
 
 from videojam.motion.video import probe_video, read_video, write_video
@@ -90,3 +93,24 @@ def test_names_that_look_like_addresses_are_names(tmp_path, monkeypatch):
     ]
     counts = [len(read_video(name).frames) for name in ("a.mp4", "file:a.mp4", "10:30.mp4", "-a%02d.mp4")]
     assert counts == [3, 5, 7, 9]
+
+
+def test_colours_are_those_of_the_standard(tmp_path):
+    """BT.709, levels 16 to 235, a colour for every second pixel: B = (Y − 16)·255/219 + 1.8556·(U − 128)·255/224."""
+    y, u, v = (
+        np.full((64, 64), 126, np.uint8),
+        np.tile(80 + 2 * np.arange(32, dtype=np.uint8), (32, 1)),  # 80 + x at pixel x
+        np.full((32, 32), 128, np.uint8),
+    )
+    picture = VideoFrame.from_ndarray(
+        np.concatenate([plane.ravel() for plane in (y, u, v)]).reshape(96, 64), "yuv420p"
+    )
+    with av.open(str(tmp_path / "slope.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"qp": "0"})
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        container.mux([*stream.encode(picture), *stream.encode()])
+    blue = read_video(tmp_path / "slope.mkv").frames[0, 2, :, 4:-4].float()
+    expected = (126 - 16) * 255 / 219 + 1.8556 * (80 + torch.arange(4.0, 60.0) - 128) * 255 / 224
+    assert float((blue - expected).abs().max()) <= 1
+    assert float((blue - expected).mean().abs()) < 0.2

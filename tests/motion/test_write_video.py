@@ -43,6 +43,16 @@ def test_saturated_colours_come_back(tmp_path):
     assert float(error.mean()) < 0.5
 
 
+def test_colours_come_back_at_their_places(tmp_path):
+    """A slope of colour of 6 levels a pixel, each way: half a pixel aside it would be 3 levels off."""
+    slope = torch.arange(32.0) * 6 + 30
+    for picture in (slope.expand(32, 32), slope.view(32, 1).expand(32, 32)):
+        written = torch.stack([picture, torch.full((32, 32), 128.0), 255 - picture]).byte().repeat(3, 1, 1, 1)
+        write_video(tmp_path / "slope.mp4", written, fps=8, crf=1)
+        error = (read_video(tmp_path / "slope.mp4").frames.float() - written)[..., 4:-4, 4:-4]
+        assert float(error[:, [0, 2]].mean((0, 2, 3)).abs().max()) < 0.5
+
+
 def test_flow_survives_the_file(tmp_path):
     """Patches of 16 px in 9 directions at m = 0.5: their middles come back within 0.1 px/frame."""
     code = MotionCode(padding="last")

@@ -203,7 +203,8 @@ def _encode(path: Path, frames: Tensor, rate: Fraction, crf: int) -> None:
     with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         # The same frames should give the same file: x264's output depends on the number of threads, and its
         # AVX-512 path, which cpu-independent leaves out, gives other bits from run to run.
-        options = {"crf": str(crf), "threads": "1", "x264-params": "cpu-independent=1"}
+        # swscale averages the colours of four pixels, so their place is the middle (1); untagged, it is the left.
+        options = {"crf": str(crf), "threads": "1", "x264-params": "cpu-independent=1:chromaloc=1"}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         context = stream.codec_context
