@@ -3,11 +3,12 @@
     python benchmarks/data_prepare.py speed   [--clips 48] [--rounds 3] [--out benchmarks/results/data_prepare.json]
     python benchmarks/data_prepare.py memory  [--clips 10000] [--out benchmarks/results/data_prepare_memory.json]
 
-speed: both arms in processes of their own, A B A B …; seconds a clip after the first quarter of them, so that the start
-of worker processes and the loading of models are left out; those of the whole are stated too. Plain: PyAV, resize,
-OpenCV's DIS pair by pair, Eq. 5 by OpenCV's HSV (the code of ours, and faster than torchvision's flow_to_image),
-autoencoder clip by clip, torch.save; all with the threads that the libraries take by default. The latents of both are
-compared. Then the stages of ours one by one on one thread, and one worker against two.
+speed: both arms in processes of their own, A B A B …; wall and CPU seconds a clip after the first quarter of them, so
+that the start of worker processes and the loading of models are left out; those of the whole are stated too. Plain:
+PyAV, resize, OpenCV's DIS pair by pair, Eq. 5 by OpenCV's HSV (the code of ours, and faster than torchvision's
+flow_to_image), autoencoder clip by clip, torch.save; all with the threads that the libraries take by default. The
+latents of both are compared. Then the stages of ours one by one on one thread, one worker against two, and how fast
+one and two workers read and measure clips where nothing else is done.
 
 memory: resident memory of all processes while many tiny clips are prepared.
 """
@@ -42,12 +43,12 @@ from torch.nn import functional
 from videojam.data.facts import content_hash
 from videojam.data.latents import DrawnClip, encode_pixels
 from videojam.data.prepare.folder import prepare_folder
-from videojam.data.prepare.pixels import mean_speed
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.prepared import shard_files
+from videojam.data.read import MeasuredClip, MeasureTask, ReadTask, mean_speed, measure_clip
 from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.data.shards import read_columns, read_tensors
-from videojam.data.workers import WorkerConfig
+from videojam.data.workers import WorkerConfig, in_workers
 from videojam.files import write_text
 from videojam.models.encoders import loaded_encoders
 from videojam.models.load import load_model, quiet_loading
@@ -134,11 +135,34 @@ ARMS: dict[str, Callable[[Path, Path, Clock], None]] = {
 def run_arm(name: str, source: Path, out: Path) -> None:
     """Be the process of one arm: print its seconds, those of a clip once it is under way, and its peak memory."""
     started = time.perf_counter()
-    times: list[float] = []
-    ARMS[name](source, out, lambda: times.append(time.perf_counter()))
+    times: list[tuple[float, float]] = []
+    ARMS[name](source, out, lambda: times.append((time.perf_counter(), cpu_seconds())))
     seconds, first = time.perf_counter() - started, len(times) // 4
-    per_clip = (times[-1] - times[first]) / (len(times) - 1 - first)
-    print(json.dumps({"seconds": seconds, "seconds_per_clip": per_clip, "peak_mib": peak_mib()}))
+    wall, cpu = ((b - a) / (len(times) - 1 - first) for a, b in zip(times[first], times[-1], strict=True))
+    found = {"seconds": seconds, "seconds_per_clip": wall, "cpu_seconds_per_clip": cpu}
+    print(json.dumps(found | {"cpu_seconds": cpu_seconds(), "peak_mib": peak_mib()}))
+
+
+def cpu_seconds() -> float:
+    """User and system seconds of this process and all below it, ended ones included."""
+    ticks = 0
+    for pid in process_tree():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def process_tree() -> list[int]:
+    """Return this process and all below it."""
+    found, pids = [], [os.getpid()]
+    while pids:
+        pid = pids.pop()
+        found.append(pid)
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                pids += map(int, (task / "children").read_text().split())
+    return found
 
 
 def peak_mib() -> float:
@@ -201,21 +225,39 @@ def stages(source: Path, num_clips: int = 12) -> dict[str, float]:
     return seconds
 
 
+def seconds_to_read(source: Path, num_workers: int) -> float:
+    """Return the seconds a clip in which workers read and measure, where nothing waits for the autoencoder."""
+    sizes = (BUCKET.num_frames, BUCKET.height, BUCKET.width)
+    tasks = [
+        MeasureTask(ReadTask(path.name, path, 0.0, *sizes, FPS, "crop", True), CODE)
+        for path in sorted(source.glob("*.mp4"))
+    ]
+    times = []
+    with contextlib.closing(in_workers(measure_clip, tasks, WorkerConfig(num_workers))) as results:
+        for result in results:
+            assert isinstance(result, MeasuredClip), result
+            times.append(time.perf_counter())
+    first = len(times) // 4
+    return (times[-1] - times[first]) / (len(times) - 1 - first)
+
+
 def speed(num_clips: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_clips(root / "clips", num_clips, SOURCE_PX, 25)
-        runs: dict[str, list[float]] = {name: [] for name in ARMS}
-        whole: dict[str, list[float]] = {name: [] for name in ARMS}
+        runs, cpu, whole = ({name: list[float]() for name in ARMS} for _ in range(3))
         for number in range(rounds):
             for name in ARMS:
                 out = root / f"{name}-{number}"
                 found = in_process("arm", name, root / "clips", out)
                 runs[name].append(found["seconds_per_clip"])
+                cpu[name].append(found["cpu_seconds_per_clip"])
                 whole[name].append(found["seconds"])
                 print(name, found, flush=True)
         ratios = [a / b for a, b in zip(runs["plain"], runs["ours"], strict=True)]
+        cpu_ratios = [a / b for a, b in zip(cpu["plain"], cpu["ours"], strict=True)]
         workers = [a / b for a, b in zip(runs["one_worker"], runs["ours"], strict=True)]
+        reading = [seconds_to_read(root / "clips", num) for _ in range(rounds) for num in (1, 2)]
         per_clip = stages(root / "clips")
         own = {name: value for name, value in per_clip.items() if not name.startswith("(")}
         size = sum(path.stat().st_size for path in (root / "ours-0").rglob("*") if path.is_file())
@@ -226,8 +268,11 @@ def speed(num_clips: int, rounds: int) -> dict[str, Any]:
             "source_px": SOURCE_PX,
             "base": BASE,
             "seconds_per_clip": runs,
+            "cpu_seconds_per_clip": cpu,
             "seconds_with_start": whole,
             "plain_over_ours": {"median": statistics.median(ratios), "each": ratios},
+            "plain_over_ours_cpu": {"median": statistics.median(cpu_ratios), "each": cpu_ratios},
+            "seconds_per_clip_of_reading": {"one worker": reading[::2], "two workers": reading[1::2]},
             "one_worker_over_two": {"median": statistics.median(workers), "each": workers},
             "clips_per_s": 1 / statistics.median(runs["ours"]),
             "seconds_per_clip_one_thread": per_clip,
@@ -242,13 +287,10 @@ def speed(num_clips: int, rounds: int) -> dict[str, Any]:
 
 def resident_mib() -> float:
     """Resident memory of this process and all below it; shared pages are counted once for each."""
-    pids, total = [os.getpid()], 0
-    while pids:
-        pid = pids.pop()
+    total = 0
+    for pid in process_tree():
         with contextlib.suppress(OSError):
             total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                pids += map(int, (task / "children").read_text().split())
     return total * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

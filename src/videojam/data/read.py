@@ -1,13 +1,17 @@
-"""Reading one clip into pixels and, where that needs no accelerator, its flow; run in worker processes."""
+"""Reading one clip into pixels and, where that needs no accelerator, its motion; run in worker processes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from videojam.data.clips import ClipContent
+from videojam.motion.code import MotionCode
 from videojam.motion.decode import Part
 from videojam.motion.estimators import DisFlow
 from videojam.motion.upright import Fit
@@ -65,3 +69,63 @@ def read_clip(task: ReadTask) -> ClipContent:
         finally:
             cv2.setNumThreads(before)
     return ClipContent(clip.frames, flow)
+
+
+@dataclass(frozen=True)
+class MeasureTask:
+    """A clip to read and, where DIS measures its flow, to measure.
+
+    Attributes:
+        clip: To read.
+        code: How its flow is drawn.
+    """
+
+    clip: ReadTask
+    code: MotionCode
+
+    def __str__(self) -> str:
+        """Name the clip, for errors."""
+        return self.clip.clip_id
+
+
+class MeasuredClip(NamedTuple):
+    """A clip with its motion.
+
+    Attributes:
+        video: Pixels.
+        motion: Its flow drawn as RGB (Eq. 5).
+        mean_speed: Share of the diagonal per frame.
+    """
+
+    video: UInt8[Tensor, "t 3 h w"]
+    motion: UInt8[Tensor, "t 3 h w"]
+    mean_speed: float
+
+
+def measure_clip(task: MeasureTask) -> ClipContent | MeasuredClip:
+    """Read a clip and, where its flow needs no accelerator, draw that.
+
+    Raises:
+        VideoJamError: it can't be read, or is shorter than asked.
+    """
+    content = read_clip(task.clip)
+    return content if content.flow is None else measured(content.video, content.flow, task.code)
+
+
+def measured(
+    video: UInt8[Tensor, "t 3 h w"], flow: Float[Tensor, "num_flows 2 h w"], code: MotionCode
+) -> MeasuredClip:
+    """Draw a clip's flow, and take its mean speed.
+
+    Args:
+        video: Pixels.
+        flow: (u, v) in px/frame.
+        code: How it is drawn.
+    """
+    return MeasuredClip(video, code.draw(flow), mean_speed(flow))
+
+
+def mean_speed(flow: Float[Tensor, "num_flows 2 h w"]) -> float:
+    """Return the mean speed of a flow, as a share of the diagonal per frame."""
+    diagonal = (flow.shape[-1] ** 2 + flow.shape[-2] ** 2) ** 0.5
+    return float(flow.float().pow(2).sum(1).sqrt().mean()) / diagonal

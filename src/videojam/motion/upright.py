@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,13 +24,19 @@ _UNSPECIFIED_COLORSPACE = 2
 _NARROWEST, _WIDEST = 1 / 8, 8.0
 
 
-def to_rgb(image: VideoFrame) -> Tensor:
-    """Convert to uint8 RGB [3, H, W] in the colours that the file's tags say; orientation as stored."""
+def to_rgb(image: VideoFrame, converter: VideoReformatter | None = None) -> Tensor:
+    """Convert to uint8 RGB [3, H, W] in the colours that the file's tags say; orientation as stored.
+
+    Args:
+        image: PyAV's frame.
+        converter: Of the frames before it, whose tables are kept; a new one if None.
+    """
     # PyAV reads the tag as an int that need not be a member of its enum.
     colorspace = int(image.colorspace)
     if colorspace == _UNSPECIFIED_COLORSPACE:
         colorspace = int(Colorspace.ITU709 if image.height >= _HD_HEIGHT_PX else Colorspace.ITU601)
-    rgb = image.reformat(
+    rgb = (converter or VideoReformatter()).reformat(
+        image,
         format="rgb24",
         src_colorspace=colorspace,
         dst_color_range=ColorRange.JPEG,
@@ -70,7 +76,11 @@ def is_plain(image: VideoFrame, pixel_aspect: float) -> bool:
 
 
 def shown(
-    image: VideoFrame, pixel_aspect: float, size: tuple[int, int] | None = None, fit: Fit = "crop"
+    image: VideoFrame,
+    pixel_aspect: float,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    converter: VideoReformatter | None = None,
 ) -> Tensor:
     """Return a frame as it is meant to be seen, uint8 RGB [3, H, W].
 
@@ -79,8 +89,9 @@ def shown(
         pixel_aspect: Width over height of a stored pixel.
         size: Height and width wanted, in px; those of the frame in square pixels if None.
         fit: How a frame of another shape gets that size.
+        converter: Of the frames before it; a new one if None.
     """
-    pixels = to_rgb(image)
+    pixels = to_rgb(image, converter)
     natural = display_size(image.height, image.width, pixel_aspect)
     is_transposed, flips_x, flips_y = _turns(image)
     if is_transposed:
@@ -146,4 +157,5 @@ def _turns(image: VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def _interpolated(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(pixels[None].contiguous(), size=size, mode="bicubic", antialias=True)[0]
+    # Colours of a pixel stay side by side, as they are decoded: twice as fast as plane by plane.
+    return functional.interpolate(pixels[None], size=size, mode="bicubic", antialias=True)[0]

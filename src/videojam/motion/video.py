@@ -13,7 +13,7 @@ import av
 import av.error
 import torch
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -177,10 +177,10 @@ def _pixels(
 ) -> Iterator[Tensor]:
     """Convert frames; one that is shown twice is converted once."""
     last: TimedFrame | None = None
-    pixels = torch.empty(0)
+    pixels, converter = torch.empty(0), VideoReformatter()
     for frame in frames:
         if frame is not last:
-            last, pixels = frame, shown(frame.image, source.pixel_aspect, size, fit)
+            last, pixels = frame, shown(frame.image, source.pixel_aspect, size, fit, converter)
         yield pixels
 
 

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from videojam import fingerprints
 from videojam.data.clips import ClipContent
-from videojam.data.latents import DrawnClip, encode_pixels, flow_of
+from videojam.data.latents import DrawnClip, EncodedPixels, flow_of
 from videojam.data.manifest import Manifest, ManifestRow, Progress
+from videojam.data.prepare.encoding import EncoderThreads, encoder_threads
 from videojam.data.prepare.plan import Shard
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.prepare.texts import read_texts, text_path
-from videojam.data.read import ReadTask, read_clip
+from videojam.data.read import MeasuredClip, MeasureTask, ReadTask, measure_clip, measured
 from videojam.data.settings import Bucket, PrepareSettings, parse_bucket
 from videojam.data.shards import ShardWriter, new_shard
 from videojam.data.workers import in_workers
 from videojam.errors import VideoJamError
 from videojam.models.encoders import loaded_encoders
-from videojam.models.load import LoadedModel
 from videojam.motion.decode import Part
 from videojam.motion.estimators import FlowEstimator, OnFirstUse
+
+ReadClip = ClipContent | MeasuredClip | VideoJamError
+"""What comes of reading a clip: pixels, those and their motion, or the reason why there are none."""
 
 
 def encode_shards(
@@ -41,7 +46,7 @@ def encode_shards(
     say(f"encoding {len(tasks)} clips with {request.base} on {request.device}")
     done = 0
 
-    def counted() -> Iterator[ClipContent | VideoJamError]:
+    def counted() -> Iterator[ReadClip]:
         nonlocal done
         for content in results:
             yield content
@@ -50,7 +55,7 @@ def encode_shards(
 
     with (
         shard_maker(request, facts) as maker,
-        closing(in_workers(read_clip, tasks, request.workers)) as results,
+        closing(in_workers(measure_clip, tasks, request.workers)) as results,
     ):
         contents = counted()
         for shard in shards:
@@ -68,7 +73,9 @@ def shard_maker(request: PrepareRequest, facts: dict[str, Any]) -> Iterator[Shar
         kind = settings.motion.estimator
         estimator = OnFirstUse(kind, settings.raft_weights, request.device, half=half)
     with loaded_encoders(request.base, "pixels", request.device) as model:
-        yield ShardMaker(request, facts, model, estimator, fingerprints.of_module(model.pipeline.vae))
+        fingerprint = fingerprints.of_module(model.pipeline.vae)
+        with encoder_threads(model, request.workers) as threads:
+            yield ShardMaker(request, facts, threads, estimator, fingerprint)
 
 
 @dataclass(frozen=True)
@@ -78,18 +85,18 @@ class ShardMaker:
     Attributes:
         request: What is prepared.
         facts: All that decides the shards.
-        model: With its autoencoder.
+        threads: They encode.
         estimator: Of the flow; None where it comes with the clips.
         fingerprint: Of the autoencoder.
     """
 
     request: PrepareRequest
     facts: dict[str, Any]
-    model: LoadedModel
+    threads: EncoderThreads
     estimator: FlowEstimator | None
     fingerprint: str
 
-    def make(self, shard: Shard, contents: Iterator[ClipContent | VideoJamError]) -> None:
+    def make(self, shard: Shard, contents: Iterator[ReadClip]) -> None:
         """Write a shard.
 
         Args:
@@ -101,11 +108,13 @@ class ShardMaker:
             read_texts(text_path(self.request.out, shard)) as (texts, text_encoder),
             new_shard(shard.path) as writer,
         ):
-            set_tiling(self.model.pipeline.vae, parse_bucket(shard.rows[0].bucket), settings.tile_above_px)
-            job = _Job(self.model, settings, self.estimator, writer, texts)
+            set_tiling(
+                self.threads.model.pipeline.vae, parse_bucket(shard.rows[0].bucket), settings.tile_above_px
+            )
+            job = _Job(self.threads, settings, self.estimator, writer, texts)
             for number, row in enumerate(shard.rows):
                 job.take(number, row, next(contents))
-            job.flush()
+            job.finish()
             made = {
                 "clips_hash": shard.clips_hash,
                 "autoencoder": self.fingerprint,
@@ -129,53 +138,69 @@ def set_tiling(autoencoder: Any, bucket: Bucket, tile_above_px: int | None) -> N
         autoencoder.disable_tiling()
 
 
+class _DrawnRow(NamedTuple):
+    """A clip of a shard before it is encoded: its number in the shard, its row, its pixels, its mean speed."""
+
+    number: int
+    row: ManifestRow
+    clip: DrawnClip
+    mean_speed: float
+
+
 @dataclass
 class _Job:
-    """A shard that is being made: clips wait until a batch is full."""
+    """A shard that is being made: clips wait until a batch is full, and batches until they are encoded."""
 
-    model: LoadedModel
+    threads: EncoderThreads
     settings: PrepareSettings
     estimator: FlowEstimator | None
     writer: ShardWriter
     texts: Callable[[int], dict[str, Tensor]]
     left_out: dict[str, str] = field(default_factory=dict)
-    waiting: list[tuple[int, ManifestRow, DrawnClip, float]] = field(default_factory=list)
+    waiting: list[_DrawnRow] = field(default_factory=list)
+    encoding: deque[tuple[Future[EncodedPixels], list[_DrawnRow]]] = field(default_factory=deque)
 
-    def take(self, number: int, row: ManifestRow, content: ClipContent | VideoJamError) -> None:
+    def take(self, number: int, row: ManifestRow, content: ReadClip) -> None:
         """Take a clip as it was read, or the reason why it wasn't."""
         if isinstance(content, VideoJamError):
             self.left_out[row.clip_id] = str(content)
             return
-        flow = flow_of(content, self.estimator)
-        speed = mean_speed(flow)
-        reason = _filtered(speed, self.settings)
+        code = self.settings.motion
+        if isinstance(content, ClipContent):
+            content = measured(content.video, flow_of(content, self.estimator), code)
+        reason = _filtered(content.mean_speed, self.settings)
         if reason:
             self.left_out[row.clip_id] = reason
             return
-        code = self.settings.motion
-        drawn = DrawnClip(row.clip_id, row.caption, content.video, code.draw(flow), code.gain)
-        self.waiting.append((number, row, drawn, speed))
-        if len(self.waiting) == self.settings.batch_clips:
-            self.flush()
+        drawn = DrawnClip(row.clip_id, row.caption, content.video, content.motion, code.gain)
+        self.waiting.append(_DrawnRow(number, row, drawn, content.mean_speed))
+        if len(self.waiting) == (self.settings.batch_clips if self.threads.takes_batches else 1):
+            self._submit()
 
-    def flush(self) -> None:
+    def finish(self) -> None:
         """Encode and write the clips that wait."""
+        self._submit()
+        while self.encoding:
+            self._write()
+
+    def _submit(self) -> None:
+        """Have a batch encoded, and write the oldest one where so many are on their way that threads stay busy."""
         if not self.waiting:
             return
-        made = encode_pixels(self.model, [clip for _, _, clip, _ in self.waiting], together=True)
-        for i, (number, row, _, speed) in enumerate(self.waiting):
+        self.encoding.append((self.threads.submit([row.clip for row in self.waiting]), self.waiting))
+        self.waiting = []
+        while len(self.encoding) > 2 * self.threads.num_threads:
+            self._write()
+
+    def _write(self) -> None:
+        future, rows = self.encoding.popleft()
+        made = future.result()
+        for i, (number, row, _, speed) in enumerate(rows):
             tensors = {"x_mean": made.x[i].half(), "x_std": made.x_std[i].half()}
             tensors |= {"d_mean": made.d[i].half(), "d_std": made.d_std[i].half()}
             tensors |= self.texts(number)
             tensors |= {f"image.{name}": value[i] for name, value in made.image.items()}
             self.writer.add(row, speed, tensors)
-        self.waiting.clear()
-
-
-def mean_speed(flow: Tensor) -> float:
-    """Return the mean speed of a flow `[T-1, 2, H, W]`, as a share of the diagonal per frame."""
-    diagonal = (flow.shape[-1] ** 2 + flow.shape[-2] ** 2) ** 0.5
-    return float(flow.float().pow(2).sum(1).sqrt().mean()) / diagonal
 
 
 def _filtered(speed: float, settings: PrepareSettings) -> str:
@@ -187,7 +212,9 @@ def _filtered(speed: float, settings: PrepareSettings) -> str:
     return ""
 
 
-def read_tasks(settings: PrepareSettings, shard: Shard, places: Mapping[str, Path | Part]) -> list[ReadTask]:
+def read_tasks(
+    settings: PrepareSettings, shard: Shard, places: Mapping[str, Path | Part]
+) -> list[MeasureTask]:
     """Return what is read for a shard, clip by clip.
 
     Args:
@@ -209,5 +236,5 @@ def read_tasks(settings: PrepareSettings, shard: Shard, places: Mapping[str, Pat
             fit=settings.clips.fit,
             with_flow=settings.motion.estimator == "dis",
         )
-        tasks.append(task)
+        tasks.append(MeasureTask(task, settings.motion))
     return tasks
