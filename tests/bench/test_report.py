@@ -34,7 +34,7 @@ _spec.loader.exec_module(browser)
 needs_browser = pytest.mark.skipif(browser.CHROMIUM is None, reason="chromium is not installed")
 ALL_READY = "[...document.querySelectorAll('video')].every(video => video.readyState >= 2)"
 SIZE = "steps=1,frames=9,height=32,width=32,fps=12"
-NUM_VIDEOS = 4 * 4 - 1 + 11
+NUM_VIDEOS = 4 * 4 - 1 + 11 + 2 * 4
 """Of four prompts: base, joint, its motion and truth, without one clip of base; 11 clips as the judge sees them."""
 
 
@@ -228,6 +228,17 @@ def test_motion_can_lie_over_its_own_clip(page):
     assert page.evaluate("document.querySelector('figure.motion').checkVisibility()") is False
     set_control(page, "motion", "beside")
     assert page.evaluate("document.querySelectorAll('video.over').length") == 0
+
+
+@needs_browser
+@pytest.mark.parametrize("way", ["arrows", "trails"])
+def test_motion_can_be_shown_as_lines_over_the_clip(page, way):
+    set_control(page, "motion", way)
+    seen = "[...document.querySelectorAll('figure.motion video')].filter(v => v.checkVisibility())"
+    assert page.evaluate(f"{seen}.map(v => v.className)") == [way] * 4
+    assert page.evaluate(f"{seen}.every(v => v.videoWidth >= 256)")
+    set_control(page, "motion", "beside")
+    assert page.evaluate(f"{seen}.map(v => v.className)") == [""] * 4
 
 
 @needs_browser

@@ -25,8 +25,6 @@ MAX_PROMPT = 2000
 """Characters; text encoders read fewer."""
 MAX_STEPS = 200
 MAX_SEED = 2**31 - 1
-MIN_DRAWN_PX = 256
-"""Shorter side at which arrows and trails are drawn; smaller clips are enlarged for them."""
 KEYS = ("w_text", "w_motion", "window", "num_steps", "num_frames", "height", "width")
 """Settings that the page has fields for."""
 
@@ -216,10 +214,8 @@ class Engine:
         if output.flow is not None and output.motion_video is not None and model.loaded.record is not None:
             code = model.loaded.record.motion
             motion["colours"] = self.clips.add(output.motion_video[0], fps)
-            larger = draw.enlarged(frames, output.flow[0], _factor(frames))
-            motion |= {
-                how: self.clips.add(draw.DRAWINGS[how](*larger, code), fps) for how in ("arrows", "trails")
-            }
+            drawn = draw.lines(frames, output.flow[0], code)
+            motion |= {how: self.clips.add(pictures, fps) for how, pictures in drawn.items()}
         explained = ""
         if self.explain is not None:
             with suppress(VideoJamError):  # a prompt or a size that this world does not know
@@ -278,10 +274,6 @@ def duration(seconds: float | int) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def _factor(frames: Tensor) -> int:
-    return max(1, -(-MIN_DRAWN_PX // min(frames.shape[2:])))
 
 
 def _whole(value: Any) -> int | None:

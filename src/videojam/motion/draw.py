@@ -34,6 +34,9 @@ TRAIL_FRAMES = 8
 DIM = 0.55
 """What is left of a clip's brightness beneath arrows and trails."""
 SUBPIXEL_BITS = 4
+MIN_DRAWN_PX = 256
+"""Shorter side at which `lines` draws; smaller clips are enlarged for it."""
+LINES = ("arrows", "trails")
 
 
 def wheel(code: MotionCode, size_px: int = 96) -> UInt8[Tensor, "3 size size"]:
@@ -159,6 +162,23 @@ DRAWINGS: dict[str, Callable[[Tensor, Tensor, MotionCode], Tensor]] = {
     "trails": trails,
 }
 """Every way in which motion is drawn: (frames [T, 3, H, W], flow [T-1, 2, H, W], code) to frames."""
+
+
+def lines(
+    frames: UInt8[Tensor, "t 3 h w"], flow: Float[Tensor, "flows 2 h w"], code: MotionCode
+) -> dict[str, Tensor]:
+    """Draw arrows, and trails, over a clip, which is enlarged by a whole factor where it is small.
+
+    Args:
+        frames: Of the clip.
+        flow: T-1 flows in px/frame.
+        code: Whose wheel gives the colours.
+
+    Returns:
+        Frames by the name of the drawing.
+    """
+    larger = enlarged(frames, flow, max(1, -(-MIN_DRAWN_PX // min(frames.shape[2:]))))
+    return {name: DRAWINGS[name](*larger, code) for name in LINES}
 
 
 def enlarged(

@@ -16,7 +16,10 @@ from videojam.bench.report.video import encoded, video_tag
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Measure
 from videojam.evaluation.world_judge import WorldJudge, what_moves
-from videojam.motion.video import probe_video, read_video
+from videojam.motion import draw
+from videojam.motion.code import MotionCode
+from videojam.motion.flow import decode_motion_video
+from videojam.motion.video import VideoInfo, probe_video, read_video
 
 MAX_BYTES = 300_000
 MAX_SIDE_PX = 320
@@ -73,12 +76,31 @@ def _panel(bench: Bench, results: Results, measures: list[Measure], arm: str, it
         f"{_verdict(results, measures, arm, item.key)}</figcaption></figure>"
     )
     if motion.exists():
-        video = _video(motion, f"{arm}’s motion: {item.prompt.text}")
+        label = f"{arm}’s motion: {item.prompt.text}"
+        video = _video(motion, label) + _lines(path, motion, code, label)
         figure += (
             f'\n<figure class="motion {colour}" data-arm="{escape(arm)}"><div class="stage">{video}</div>'
             f"<figcaption><strong>{escape(arm)}’s motion</strong>predicted with the clip</figcaption></figure>"
         )
     return figure
+
+
+def _lines(path: Path, motion: Path, code: MotionCode | None, label: str) -> str:
+    """Return the predicted motion as arrows and as trails over the clip, which the page shows when asked."""
+    if code is None:
+        return ""
+    try:
+        clip, drawn = read_video(path), read_video(motion)
+        pictures = draw.lines(clip.frames, decode_motion_video(drawn.frames, code), code)
+    except VideoJamError:  # what is wrong with the files stands among the problems
+        return ""
+    tags = []
+    for name, frames in pictures.items():
+        num_frames, _, height, width = frames.shape
+        info = VideoInfo(num_frames, clip.fps, height, width, num_frames / clip.fps, has_audio=False)
+        tag = video_tag(info, encoded(frames, clip.fps, SMALL_CRF), f"{name}, {label}")
+        tags.append(tag.replace("<video ", f'<video class="{name}" ', 1))
+    return "".join(tags)
 
 
 def _explained(results: Results, path: Path, item: Item) -> str:
