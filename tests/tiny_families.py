@@ -29,6 +29,7 @@ from diffusers import (
     MochiPipeline,
     MochiTransformer3DModel,
 )
+from diffusers.models.transformers import transformer_hunyuan_video15
 from tiny_pipelines import WORDS, tiny_tokenizer
 from transformers import (
     CLIPTextConfig,
@@ -213,6 +214,16 @@ def write_tiny_hunyuan_video(folder: Path) -> Path:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
     ).save_pretrained(folder)
     return folder
+
+
+class NarrowProjection(transformer_hunyuan_video15.HunyuanVideo15ByT5TextProjection):
+    """The stock class fixes a width of 2,048, which is most of the time that a tiny transformer takes."""
+
+    def __init__(self, in_features: int, hidden_size: int, out_features: int) -> None:
+        super().__init__(in_features, 32 if in_features == 16 else hidden_size, out_features)
+
+
+transformer_hunyuan_video15.HunyuanVideo15ByT5TextProjection = NarrowProjection
 
 
 def write_tiny_hunyuan_video15(folder: Path) -> Path:
