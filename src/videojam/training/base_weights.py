@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from videojam.errors import VideoJamError
 from videojam.families import Projections
+from videojam.optional import from_extra
 from videojam.training.config import TrainConfig
 
 MATRICES = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Conv3d)
@@ -77,15 +77,9 @@ def quantise(transformer: Any, kind: Stored) -> None:
     """
     if kind not in ("fp8", "int8"):
         return
-    try:
+    package, without = "torchao, which stores weights in 8 bits", "set lora.base_weights: bf16"
+    with from_extra(package, "videojam[8bit]", f"lora.base_weights: {kind}", without):
         from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
-    except ImportError as error:
-        raise VideoJamError(
-            expected="torchao, which stores weights in 8 bits",
-            found=str(error),
-            where=f"lora.base_weights: {kind}",
-            fix="Install it with `pip install 'videojam[8bit]'`, or set lora.base_weights: bf16.",
-        ) from error
     how = Float8WeightOnlyConfig() if kind == "fp8" else Int8WeightOnlyConfig()
     quantize_(
         transformer,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.optional import from_extra
 from videojam.training.config import OptimizerConfig
 from videojam.training.stochastic import StochasticAdamW
 
@@ -82,15 +83,9 @@ def _of_all(config: OptimizerConfig, parameters: list[Tensor]) -> torch.optim.Op
 
 def _adamw_8bit(parameters: list[Tensor], options: dict[str, Any]) -> torch.optim.Optimizer:
     """Return bitsandbytes' AdamW, whose count of steps is a tensor between steps, as checkpoints ask."""
-    try:
+    package, without = "bitsandbytes, which keeps moments in 8 bits", "set optimizer.name: adamw"
+    with from_extra(package, "videojam[8bit]", "optimizer.name: adamw_8bit", without):
         import bitsandbytes
-    except ImportError as error:
-        raise VideoJamError(
-            expected="bitsandbytes, which keeps moments in 8 bits",
-            found=str(error),
-            where="optimizer.name: adamw_8bit",
-            fix="Install it with `pip install 'videojam[8bit]'`, or set optimizer.name: adamw.",
-        ) from error
 
     class AdamW8bit(bitsandbytes.optim.AdamW8bit):
         def step(self, closure: Any = None) -> Any:

@@ -98,5 +98,5 @@ def test_missing_pyiqa_and_weights_are_told(tmp_path, pyiqa, monkeypatch):
     with pytest.raises(VideoJamError, match="KeyError"):
         load_musiq(tmp_path / "wrong.pth")
     monkeypatch.setitem(sys.modules, "pyiqa.archs.musiq_arch", None)
-    with pytest.raises(VideoJamError, match="pip install pyiqa"):
+    with pytest.raises(VideoJamError, match='pip install "pyiqa"'):
         load_musiq(tmp_path / "wrong.pth")

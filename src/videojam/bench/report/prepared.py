@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from videojam.bench.report.legend import STRENGTH, wheel
+from videojam.bench.report.shell import whole_page
 from videojam.bench.report.video import encoded, video_tag
 from videojam.data.config import prepared_facts
 from videojam.data.look import CachedClip, LookRequest, cached_clips, similarity_db
 from videojam.data.prepared import left_out_of, shard_files
 from videojam.data.shards import read_facts_of
-from videojam.evaluation import arm_colours
 from videojam.files import write_text
 from videojam.motion.code import MotionCode
 from videojam.motion.upright import cover
@@ -56,20 +54,18 @@ def write_look(
     return write_text(page or request.folder / PAGE_NAME, _render(request.folder, shown))
 
 
+FOUR_PANELS = "\n@media (min-width: 721px) { .panels { grid-template-columns: repeat(4, 1fr); } }"
+
+
 def _render(folder: Path, cards: Sequence[str]) -> str:
     facts = prepared_facts(folder)
-    place = files("videojam.bench.report")
-    parts = {
-        name: (place / name).read_text(encoding="utf-8") for name in ("prepared.html", "page.css", "page.js")
-    }
     made = [read_facts_of(path) for path in shard_files(folder)]
     num_clips = sum(shard["num_clips"] for shard in made)
     left_out = left_out_of(folder)
     code = MotionCode(**facts["motion"])
-    return Template(parts["prepared.html"]).substitute(
-        css=f"{arm_colours.css()}\n{parts['page.css']}",
-        js=parts["page.js"],
-        title=f"Prepared clips: {escape(folder.resolve().name)}",
+    title = f"Prepared clips: {escape(folder.resolve().name)}"
+    content = dict(
+        title=title,
         lede=f"Clips: {num_clips} in {len(made)} shard{'s' * (len(made) != 1)}, {len(left_out)} left out; "
         f"{len(cards)} shown.",
         wheel=wheel(code),
@@ -81,6 +77,7 @@ def _render(folder: Path, cards: Sequence[str]) -> str:
         unused=_unused(left_out),
         facts="\n".join(_fact(name, value) for name, value in facts.items()),
     )
+    return whole_page("prepared.html", title, content, FOUR_PANELS)
 
 
 def _card(clip: CachedClip) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from videojam.bench.folder import Bench, write_json, write_text
 from videojam.bench.manifest import Manifest
@@ -16,6 +14,7 @@ from videojam.bench.report.human import human_section
 from videojam.bench.report.legend import legends
 from videojam.bench.report.probes import probe_section
 from videojam.bench.report.results import Results, build_results, tables_beside
+from videojam.bench.report.shell import whole_page
 from videojam.bench.report.tables import (
     category_tables,
     colour_of,
@@ -25,7 +24,6 @@ from videojam.bench.report.tables import (
     problem_list,
     shown_first,
 )
-from videojam.evaluation import arm_colours
 from videojam.guidance.rules import rule_of
 
 NUM_SHOWN = 12
@@ -58,15 +56,11 @@ def page_of(folder: Path) -> Path:
 
 def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> str:
     """Return the page as HTML, with the clips inside it."""
-    folder = files("videojam.bench.report")
-    parts = {name: (folder / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
     first = shown_first(results)
     rest = [measure for measure in results.measures.values() if measure not in first]
     differences = difference_plots(results, first)
-    return Template(parts["html"]).substitute(
-        css=f"{arm_colours.css()}\n{parts['css']}",
-        js=parts["js"],
-        title=escape(bench.file.title or f"{results.suite['name']}: {', '.join(results.arms) or 'no arms'}"),
+    title = bench.file.title or f"{results.suite['name']}: {', '.join(results.arms) or 'no arms'}"
+    content = dict(
         head=escape(bench.file.title or f"Bench: {results.suite['name']}"),
         finding=_finding(results),
         chart=mean_plots(results, first[:1]),
@@ -93,6 +87,7 @@ def render_page(bench: Bench, results: Results, num_shown: int = NUM_SHOWN) -> s
         problems=problem_list(results),
         facts="\n".join(_facts(results)),
     )
+    return whole_page("page.html", escape(title), content)
 
 
 def _finding(results: Results) -> str:

@@ -10,6 +10,7 @@ from videojam.errors import VideoJamError
 from videojam.evaluation.arm_colours import LIGHT
 from videojam.evaluation.probes.record import load_probe
 from videojam.files import write_file
+from videojam.optional import from_extra
 
 SUFFIXES = (".png", ".svg", ".pdf")
 LOSSES = {
@@ -90,15 +91,8 @@ def _check_alike(probes: list[dict[str, Any]], files: Sequence[str | Path]) -> N
 
 
 def _figure(num_columns: int) -> tuple[Any, Any]:
-    try:
+    with from_extra("matplotlib, to draw", "videojam[plots]", "plot"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise VideoJamError(
-            expected="matplotlib, to draw",
-            found="none installed",
-            where="plot",
-            fix='Install it: pip install "videojam[plots]".',
-        ) from None
     figure = Figure(figsize=(4.2 * num_columns, 3.6), layout="constrained")  # no global state of pyplot
     return figure, figure.subplots(1, num_columns, squeeze=False)[0]
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from videojam.errors import VideoJamError
 from videojam.evaluation.vbench.preprocess import musiq_input
 from videojam.evaluation.vbench.weights import load_state
+from videojam.optional import from_extra
 
 AESTHETIC_TOP = 10.0
 MUSIQ_TOP = 100.0
@@ -74,15 +75,9 @@ def load_musiq(path: str | Path, device: str | torch.device = "cpu") -> nn.Modul
     Raises:
         VideoJamError: pyiqa is not installed, or the file is missing or does not fit.
     """
-    try:
+    without = "leave this dimension out (pyiqa's licence is non-commercial)"
+    with from_extra("pyiqa, which holds MUSIQ", "pyiqa", "imaging quality", without):
         from pyiqa.archs.musiq_arch import MUSIQ
-    except ImportError as error:
-        raise VideoJamError(
-            expected="pyiqa, which holds MUSIQ",
-            found=str(error),
-            where="imaging quality",
-            fix="pip install pyiqa (its licence is non-commercial), or leave this dimension out.",
-        ) from error
     if not Path(path).is_file():
         load_state(path, "MUSIQ's SPAQ checkpoint")  # reports that it is missing
     try:
