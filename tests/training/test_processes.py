@@ -82,7 +82,8 @@ def runs(ranks, warm_python, tiny_wan, tmp_path_factory):
         recipe("from-one", "fsdp", num_steps=2),
     ):
         train(TrainConfig.model_validate(content))
-    of_two = [recipe(f"two-{kind}", kind) for kind in KINDS]
+    clips = {"samples": {"every": 3, "prompts": ["a ball"], "settings": {"num_steps": 1}}}
+    of_two = [recipe(f"two-{kind}", kind, **(clips if kind != "muon" else {})) for kind in KINDS]
     of_two += [recipe("from-one", "fsdp"), recipe("from-two", "fsdp", num_steps=2)]
     worker = Path(__file__).with_name("ranks_worker.py").read_text()
     environments = ranks.environments()
@@ -111,6 +112,16 @@ def test_two_processes_train_what_one_does(runs, of_two, of_one):
     differences = torch.cat([(after[name] - tensor).flatten() for name, tensor in before.items()])
     # Adam's first steps are 1e-3, of either sign where a gradient is 0; Muon's products are in bf16
     assert differences.abs().mean() < (1e-4 if of_two == "two-muon" else 1e-5)
+
+
+def test_processes_sample_validation_clips_together_or_wait_for_the_first(runs):
+    """With FSDP2 each call of the model is one of all processes; the base's clip is the same."""
+    latents = []
+    for out in (runs / "two-ddp", runs / "two-fsdp"):
+        assert len(list((out / "samples" / "step_00000003").glob("*.mp4"))) == 1
+        (base,) = (out / "samples").glob("base-*.safetensors")
+        latents.append(load_file(base)["0"])
+    assert torch.allclose(*latents, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "first"), [("from-one", 1), ("from-two", 2)])

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from videojam.data.config import DataConfig
 from videojam.motion.code import MotionCode
 from videojam.objective.config import ObjectiveConfig
+from videojam.sampling.settings import SampleSettings
 from videojam.strict import Seed, Strict
 
 
@@ -80,6 +81,38 @@ class ParallelConfig(Strict):
     def _consistent(self) -> ParallelConfig:
         if self.cpu_offload and self.kind != "fsdp":
             raise ValueError("parallel.cpu_offload belongs to parallel.kind: fsdp")
+        return self
+
+
+class SamplesConfig(Strict):
+    """Validation clips: what the model samples while it is trained, beside the base's clips from the same noise."""
+
+    every: int = Field(1000, description="Steps between validation clips; the last step has some, too.", ge=1)
+    prompts: tuple[str, ...] = Field(
+        (), description="Their texts. Default: the captions of the first two held-out clips."
+    )
+    images: tuple[Path, ...] = Field(
+        (), description="First frames, a file for each prompt, where the base takes an image."
+    )
+    seed: Seed = Field(0, description="Seed of the first clip's noise; the next clips follow it.")
+    settings: SampleSettings = Field(
+        SampleSettings(), description="How they are sampled; sizes default to those of the training clips."
+    )
+    tiled: bool = Field(
+        False, description="Decode in tiles: less memory, and seams may be seen; of autoencoders that can."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SamplesConfig:
+        if len(self.images) not in (0, len(self.prompts)):
+            raise ValueError(
+                f"samples.images has {len(self.images)} files, and samples.prompts {len(self.prompts)} texts: "
+                "give one for each"
+            )
+        if self.settings.mode == "auto" or self.settings.weaker is not None:
+            raise ValueError(
+                "samples.settings: guidance auto needs a second model in memory: sample it after training"
+            )
         return self
 
 
@@ -170,6 +203,9 @@ class TrainConfig(Strict):
         description="Measure w* of motion with the held-out losses: the scale of guidance by the model's own motion "
         "that would lower the appearance error most.",
     )
+    samples: SamplesConfig | None = Field(
+        None, description="Validation clips at intervals, into out/samples; default: none, as they take time."
+    )
     trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = Field(
         ("tensorboard",), description="Where log lines go besides out/log.jsonl."
     )
@@ -184,6 +220,11 @@ class TrainConfig(Strict):
             raise ValueError(
                 f"objective.moving_weight {self.objective.moving_weight:g} weights the loss of method plain, and "
                 f"method is {self.method}: set method: plain, or leave moving_weight out"
+            )
+        if self.samples is not None and self.expert is not None:
+            raise ValueError(
+                "samples needs the whole model, and of two experts only one is in memory: leave samples out, and "
+                "sample out/model after training"
             )
         self._consistent_memory()
         if any(not 0 < t < 1 for t in self.validate_t):

@@ -9,6 +9,7 @@ from typing import Literal
 from videojam.errors import VideoJamError
 from videojam.training.finite import refuse_bad_steps
 from videojam.training.log import Line
+from videojam.training.samples import Samples
 from videojam.training.saving import Saver
 from videojam.training.schedule import learning_rate
 from videojam.training.state import TrainRun
@@ -21,13 +22,16 @@ Ended = Literal["done", "asked", "time"]
 """Why the steps ended: all are done, somebody asked, or the time is over."""
 
 
-def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopRequest) -> Ended:
-    """Run from `state.step` to the recipe's last step, writing checkpoints, log lines and held-out losses.
+def train_steps(
+    run: TrainRun, on_line: Callable[[Line], None], stop: StopRequest, samples: Samples | None = None
+) -> Ended:
+    """Run from `state.step` to the recipe's last step, writing checkpoints, log lines, held-out losses and clips.
 
     Args:
         run: What is trained, on what and how.
         on_line: Called with every log line.
         stop: Where the wish to stop is seen; the step at hand is finished and saved first.
+        samples: What samples validation clips; None samples none.
 
     Returns:
         Why the steps ended; what was done is saved.
@@ -43,11 +47,15 @@ def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopReques
     ):
         if state.step == 0:
             on_line(validate(run))
+        if samples is not None and samples.is_missing(state.step):
+            samples.sample(run, stop)
         run.meter.begin()
         while state.step < config.num_steps:
             rate = learning_rate(config.optimizer, state.step, config.num_steps)
             _take_step(run, rate, saver)
-            over = stop.is_time_over(run.meter.longest_step_s + saver.longest_s)
+            sampling = samples is not None and samples.is_due(state.step)
+            clips_s = samples.longest_s if samples is not None and sampling else 0.0
+            over = stop.is_time_over(run.meter.longest_step_s + saver.longest_s + clips_s)
             asked, over, has_failed = votes.any(stop.asked, over, saver.has_failed)
             if has_failed:
                 saver.wait()
@@ -65,6 +73,9 @@ def train_steps(run: TrainRun, on_line: Callable[[Line], None], stop: StopReques
                         on_line(validate(run))
                 if saving:
                     saver.save(state)
+                if samples is not None and sampling and not (asked or over):
+                    with _kept(run, saver):
+                        samples.sample(run, stop)
             if (asked or over) and not last:
                 return "asked" if asked else "time"
     return "done"

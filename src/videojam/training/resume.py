@@ -23,7 +23,7 @@ from videojam.training.votes import Votes
 
 MAY_CHANGE = (
     "num_steps", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every", "save_dtype", "compile",
-    "bad_steps", "resume", "max_minutes", "parallel", "validate_guidance", "trackers",
+    "bad_steps", "resume", "max_minutes", "parallel", "validate_guidance", "trackers", "samples",
     "out", "data.cache", "data.source.path", "data.workers",  # renamed folders; the clips themselves are compared
 )  # fmt: skip
 CLIPS_NAME = "clips.json"

@@ -30,6 +30,7 @@ from videojam.training.loop import train_steps
 from videojam.training.processes import spread, start_processes
 from videojam.training.recipe import load_recipe
 from videojam.training.resume import check_resume, record_clips, resume, set_aside, set_aside_later
+from videojam.training.samples import Samples
 from videojam.training.sharding import local_like
 from videojam.training.speed import Meter, matrix_rate
 from videojam.training.start import Listener, Start, begin
@@ -126,15 +127,18 @@ def _train(
     set_up_steps(config, transformer)
     model = spread(config, accelerator, transformer)
     state = build_state(config, transformer)
-    _go_on(config, votes, state, say)
     masks = {name: local_like(mask, state.parameters[name]) for name, mask in start.masks.items()}
     meter = _meter(config, accelerator, say)
     denoiser = replace(
         start.denoiser, transformer=model, null_text=_on(accelerator, start.denoiser.null_text)
     )
     run = TrainRun(config, accelerator, denoiser, state, masks, clips, heldout, votes, meter)
+    samples = _samples(run, start)
+    if samples is not None:
+        samples.of_base(run, say)  # while the weights are the base's
+    _go_on(config, votes, state, say)
     with stop, closing(run.batches):
-        ended = train_steps(run, _writer(run, say), stop)
+        ended = train_steps(run, _writer(run, samples, say), stop, samples)
     if ended == "time":
         raise TimeIsUp
     if state.step < config.num_steps:  # another process was stopped, so this one stops too
@@ -149,6 +153,14 @@ def _train(
         report = finish(config, plain, start.component, projections, record)
     votes.wait()
     return report or verify(config.out / "model")
+
+
+def _samples(run: TrainRun, start: Start) -> Samples | None:
+    """Return what samples validation clips, where the recipe asks for them."""
+    if start.plan is None:
+        return None
+    transformer, device = start.denoiser.transformer, run.accelerator.device
+    return Samples(run.config, start.plan, start.base, start.component, transformer, device)
 
 
 def _on(accelerator: Accelerator, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -179,8 +191,8 @@ def _go_on(config: TrainConfig, votes: Votes, state: TrainState, say: Listener) 
         say("note", f"resuming from {said}")
 
 
-def _writer(run: TrainRun, say: Listener) -> Callable[[Line], None]:
-    """Return what takes each log line: the main process writes it and shows it."""
+def _writer(run: TrainRun, samples: Samples | None, say: Listener) -> Callable[[Line], None]:
+    """Return what takes each log line: the main process writes it and shows it, and validation clips are shown."""
     if not run.accelerator.is_main_process:
         return lambda line: None
     log = Log(run.config.out / "log.jsonl", run.state.step)
@@ -188,6 +200,8 @@ def _writer(run: TrainRun, say: Listener) -> Callable[[Line], None]:
         say("note", f"{log.path}: {log.num_torn} unreadable lines were dropped")
 
     trackers = open_trackers(run.config, run.state.step)
+    if samples is not None:
+        samples.trackers = trackers
 
     def write(line: Line) -> None:
         log.write(line)

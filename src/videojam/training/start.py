@@ -22,6 +22,7 @@ from videojam.training.config import TrainConfig
 from videojam.training.finite import check_finite_weights
 from videojam.training.new_rate import new_entries
 from videojam.training.offload import place
+from videojam.training.samples import Plan, plan_samples
 from videojam.training.trainable import chosen_component, load_trained
 
 Listener = Callable[[str, Any], None]
@@ -37,6 +38,7 @@ class Start:
         denoiser: It, with its family and null text.
         masks: New entries of the widened projections; empty for the control.
         data: Encoded clips.
+        plan: What is sampled at intervals; None where nothing is.
     """
 
     base: LoadedModel
@@ -44,6 +46,7 @@ class Start:
     denoiser: Denoiser
     masks: dict[str, Tensor]
     data: EncodedData
+    plan: Plan | None = None
 
 
 def begin(
@@ -69,6 +72,7 @@ def begin(
     with first():
         data = _encode(config, encoders, say)
         moving = _moving_weight(config, encoders)
+        plan = plan_samples(config, encoders, component, data)
     if config.method == "videojam" and not is_converted:
         words = "its projections are widened, as `videojam convert` does"
         say("note", f"{config.base} was not converted yet: {words}")
@@ -81,7 +85,7 @@ def begin(
     masks = new_entries(transformer, family) if is_joint else {}
     sigma_range = family.sigma_range(base.pipeline, component)
     denoiser = Denoiser(transformer, family, is_joint, data.null_text, sigma_range, moving)
-    return Start(base, component, denoiser, masks, data)
+    return Start(base, component, denoiser, masks, data, plan)
 
 
 class _Checked(StoredEncoders):

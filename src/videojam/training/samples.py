@@ -1,0 +1,301 @@
+"""Validation clips: what the model at hand samples, beside the base's clips from the same noise.
+
+Texts are encoded when the run starts, and the text encoders are freed. The base's clips are sampled then, too, before
+the first step or the checkpoint's weights: a freshly widened model draws what its base draws. Their latents are kept in
+files. The autoencoder is loaded for each set of clips and freed. All noise comes from generators of its own seeds, so
+the run's numbers are the same without clips.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videojam import fingerprints
+from videojam.data.encode import EncodedData
+from videojam.errors import VideoJamError
+from videojam.files import write_tensors
+from videojam.models.encoders import StoredEncoders
+from videojam.models.load import LoadedModel, family_at, load_without_texts, with_image
+from videojam.models.texts_apart import TextsApart
+from videojam.sampling.sample import decode_halves, sample
+from videojam.sampling.settings import SampleSettings, resolve, settings_of
+from videojam.training.batches import split_heldout
+from videojam.training.config import SamplesConfig, TrainConfig
+from videojam.training.ema import averaged
+from videojam.training.finish import record_after
+from videojam.training.sample_files import FOLDER, Clip, folder_of, read_latents_file, write_clips
+from videojam.training.state import TrainRun
+from videojam.training.stop import StopRequest
+
+NUM_CAPTIONS = 2
+OF_MOTION = ("mode", "preset", "w_motion", "motion_on", "window", "batched", "drop_motion", "lead")
+"""Settings that a base has no use for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is sampled, with its texts encoded.
+
+    Attributes:
+        prompts: A text for each clip.
+        settings: How, with the sizes of the training clips where the recipe leaves them open.
+        texts: The encoded texts.
+        key: Hash of all that the base's clips depend on.
+    """
+
+    prompts: list[str]
+    settings: SampleSettings
+    texts: TextsApart
+    key: str
+
+
+def plan_samples(
+    config: TrainConfig, encoders: StoredEncoders, component: str, data: EncodedData
+) -> Plan | None:
+    """Decide what is sampled, and encode its texts unless an earlier start of the run did; None without `samples`.
+
+    Raises:
+        VideoJamError: an image that is missing or not asked for, or settings that don't fit.
+    """
+    asked, base = config.samples, encoders.outline
+    if asked is None:
+        return None
+    _, heldout = split_heldout(data.clips, config.data.num_heldout_of(len(data.clips)))
+    prompts = list(asked.prompts or [clip.caption for clip in heldout[:NUM_CAPTIONS]])
+    _check_images(asked, base, prompts)
+    source = config.data.source
+    sizes = {name: getattr(source, name) for name in ("num_frames", "height", "width", "fps")}
+    length = {"max_sequence_length": config.data.max_sequence_length}
+    settings = settings_of(None, {**sizes, **length, **asked.settings.given})
+    resolved = resolve(
+        _as_trained(config, base, 0), settings_at(config, settings)
+    )  # refuses what doesn't fit
+    facts = {
+        "base": [encoders.fingerprint(name) for name in (component, "text_encoder", "text_encoder_2")],
+        "samples": asked.model_dump(mode="json", exclude={"every", "tiled"}),
+        "prompts": prompts,
+        "settings": settings.model_dump(mode="json"),
+        "images": [fingerprints.of_file(path) for path in asked.images],
+        "precision": config.precision,
+        "motion": config.motion.model_dump(mode="json"),
+    }
+    key = fingerprints.of_data(facts)[:16]
+    texts = TextsApart(encoders.source, encoders.device)
+    path = config.out / FOLDER / f"texts-{key}.safetensors"
+    texts.read(path)
+    if not texts.known:
+        texts.encode([*prompts, resolved.negative_prompt or ""], resolved.max_sequence_length)
+        texts.save(path)
+    return Plan(prompts, settings, texts, key)
+
+
+def _check_images(asked: SamplesConfig, base: LoadedModel, prompts: list[str]) -> None:
+    """Refuse a base that takes an image without one, and images for one that takes none."""
+    needs = base.family.takes_image(base.pipeline)
+    missing = [path for path in asked.images if not path.is_file()]
+    if missing:
+        found, fix = f"no such file: {missing[0]}", "Correct the path."
+    elif needs and not asked.images:
+        found, fix = "none", "Give samples.prompts and samples.images, a picture for each."
+    elif asked.images and not needs:
+        found, fix = f"{len(asked.images)}, and the base takes none", "Leave samples.images out."
+    else:
+        return
+    raise VideoJamError(
+        expected=f"{len(prompts)} first frames, as the base is image-to-video"
+        if needs
+        else "no first frames",
+        found=found,
+        where="samples.images",
+        fix=fix,
+    )
+
+
+def _as_trained(config: TrainConfig, model: LoadedModel, step: int) -> LoadedModel:
+    """Return a model with the record and family that it has after steps of the run."""
+    record = record_after(config, model.record, step, None) if config.method == "videojam" else None
+    return replace(model, record=record, family=family_at(model.pipeline, record))
+
+
+def settings_at(config: TrainConfig, settings: SampleSettings) -> SampleSettings:
+    """Return the settings of the model's clips; of the control those of a base."""
+    return settings if config.method == "videojam" else _of_base(settings)
+
+
+def _of_base(settings: SampleSettings) -> SampleSettings:
+    """Return the settings of the base's clips: the same text guidance, and no guidance by motion."""
+    kept = {name: value for name, value in settings.given.items() if name not in OF_MOTION}
+    mode = "none" if settings.mode == "none" else "cfg"
+    return SampleSettings(**{**kept, "mode": mode})
+
+
+class _StoppedError(Exception):
+    """The run is to stop."""
+
+
+@dataclass
+class Samples:
+    """Samples validation clips of a run; with FSDP2 all processes sample together, else the first one does.
+
+    Attributes:
+        config: The recipe.
+        plan: What is sampled.
+        base: The base by its configs.
+        component: Name of the trained transformer.
+        transformer: It, as the stock pipeline calls it.
+        device: Where it is.
+        trackers: Where clips are shown besides their files.
+        longest_s: Time of the slowest set of clips so far.
+    """
+
+    config: TrainConfig
+    plan: Plan
+    base: LoadedModel
+    component: str
+    transformer: Any
+    device: torch.device
+    trackers: list[Any] = field(default_factory=list)
+    longest_s: float = 0.0
+
+    @property
+    def asked(self) -> SamplesConfig:
+        """The recipe's part."""
+        assert self.config.samples is not None
+        return self.config.samples
+
+    def is_due(self, step: int) -> bool:
+        """Whether a step has validation clips."""
+        return step > 0 and (step % self.asked.every == 0 or step == self.config.num_steps)
+
+    def is_missing(self, step: int) -> bool:
+        """Whether the clips of a step that has some were not written, as the run was stopped."""
+        return self.is_due(step) and not folder_of(self.config.out, step).is_dir()
+
+    def of_base(self, run: TrainRun, say: Callable[[str, Any], None]) -> None:
+        """Sample the base's clips and keep their latents, unless they are there; the weights are still the base's.
+
+        Args:
+            run: Before its first step, and before a checkpoint is read.
+            say: Called with a note.
+        """
+        path = self._base_path
+        (is_missing,) = run.votes.any(not path.is_file())
+        if is_missing:
+            say("note", f"sampling {len(self.plan.prompts)} clips of the base, to show beside the model's")
+        if is_missing and self._takes_part(run):
+            self._sample_base(run, path)
+        run.votes.wait()
+
+    def _sample_base(self, run: TrainRun, path: Path) -> None:
+        settings = _of_base(self.plan.settings) if self.base.record is None else self.plan.settings
+        with self._model(0) as model:
+            latents = self._latents(run, model, settings)
+        if run.votes.rank == 0:
+            x = {str(i): z[0, : z.shape[1] // (1 + run.denoiser.is_joint)] for i, z in enumerate(latents)}
+            write_tensors(path, {name: tensor.cpu().contiguous() for name, tensor in x.items()})
+
+    def sample(self, run: TrainRun, stop: StopRequest) -> None:
+        """Sample with the average weights, decode, and write the clips beside the base's.
+
+        Args:
+            run: Whose model is sampled.
+            stop: A wish to stop ends the sampling without files, as a checkpoint is more urgent; the run that goes on
+                makes them. With FSDP2, whose processes sample together, it waits.
+        """
+        began = time.perf_counter()
+        with suppress(_StoppedError):
+            self._sample_and_write(run, stop)
+        run.votes.wait()
+        self.longest_s = max(self.longest_s, time.perf_counter() - began)
+
+    def _sample_and_write(self, run: TrainRun, stop: StopRequest) -> None:
+        if self._takes_part(run):
+            with self._model(run.state.step) as model:
+                with averaged(run.state):
+                    latents = self._latents(run, model, settings_at(self.config, self.plan.settings), stop)
+                if run.votes.rank == 0:
+                    self._write(run.state.step, model, latents)
+
+    @property
+    def _base_path(self) -> Path:
+        return self.config.out / FOLDER / f"base-{self.plan.key}.safetensors"
+
+    def _takes_part(self, run: TrainRun) -> bool:
+        return run.votes.rank == 0 or self.config.parallel.kind == "fsdp"
+
+    @contextmanager
+    def _model(self, step: int) -> Iterator[LoadedModel]:
+        """Give the pipeline with the trained transformer in it and the autoencoder loaded, and free the rest."""
+        base = load_without_texts(self.config.base, {self.component: self.transformer}, device=self.device)
+        pipe = base.pipeline
+        self.plan.texts.stand_in(pipe)
+        model = _as_trained(self.config, base, step)
+        if self.asked.images:
+            model = with_image(model)
+        if self.asked.tiled:
+            pipe.vae.enable_tiling()
+        try:
+            yield model
+        finally:
+            for each in {id(pipe): pipe, id(model.pipeline): model.pipeline}.values():
+                for name in list(each.components):
+                    setattr(each, name, None)
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _latents(
+        self, run: TrainRun, model: LoadedModel, settings: SampleSettings, stop: StopRequest | None = None
+    ) -> list[Tensor]:
+        """Sample the latents of each clip, `[1, C or 2C, F, H, W]`, as steps compute and without compiled code."""
+        from PIL import Image
+
+        was_training = self.transformer.training
+        self.transformer.eval()
+        devices = [self.device] if self.device.type == "cuda" else []
+        images = [Image.open(path) for path in self.asked.images] or [None] * len(self.plan.prompts)
+
+        def on_step(done: int, total: int) -> None:
+            if stop is not None and stop.asked and self.config.parallel.kind != "fsdp":
+                raise _StoppedError
+
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(torch.random.fork_rng(devices))
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+                stack.enter_context(run.autocast())
+                return [
+                    sample(
+                        model,
+                        [prompt],
+                        settings,
+                        seeds=self.asked.seed + i,
+                        image=image,
+                        decode=False,
+                        on_step=on_step,
+                    ).latents
+                    for i, (prompt, image) in enumerate(zip(self.plan.prompts, images, strict=True))
+                ]
+        finally:
+            self.transformer.train(was_training)
+
+    def _write(self, step: int, model: LoadedModel, latents: list[Tensor]) -> None:
+        settings = resolve(model, settings_at(self.config, self.plan.settings))
+        of_base = read_latents_file(self._base_path)
+        appearance = replace(model, record=None)
+        clips = []
+        for i, (prompt, z) in enumerate(zip(self.plan.prompts, latents, strict=True)):
+            video, motion, _ = decode_halves(model, z, settings.num_frames)
+            base, _, _ = decode_halves(appearance, of_base[str(i)][None].to(z), settings.num_frames)
+            columns = [base[0], video[0], *([] if motion is None else [motion[0]])]
+            clips.append(Clip(prompt, self.asked.seed + i, torch.cat(columns, dim=3)))
+        write_clips(self.config.out, step, clips, settings, self.trackers)
