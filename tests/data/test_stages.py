@@ -10,7 +10,7 @@ import torch
 from videojam.data.cache import read_encoded
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
-from videojam.models.encoders import StoredEncoders, outline
+from videojam.models.encoders import StoredEncoders, loaded_encoders, outline
 from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.world import WorldConfig
@@ -90,3 +90,13 @@ def test_an_outline_has_the_sizes_of_the_loaded_pipeline_and_no_weights(tiny_bas
     assert bare.family == full.family
     parts = [part for part in bare.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert all(parameter.is_meta for part in parts for parameter in part.parameters())
+
+
+@pytest.mark.parametrize("kind", ["t2v", "experts"])
+def test_no_weight_of_a_transformer_is_read_beside_an_encoder(tiny_bases, kind, tmp_path):
+    folder = tmp_path / kind
+    shutil.copytree(tiny_bases[kind], folder, ignore=shutil.ignore_patterns("diffusion_pytorch_model*"))
+    shutil.copytree(tiny_bases[kind] / "vae", folder / "vae", dirs_exist_ok=True)
+    assert outline(folder).pipeline.transformer.config["in_channels"] == 4
+    with loaded_encoders(folder, "pixels") as model:
+        assert not next(model.pipeline.vae.parameters()).is_meta

@@ -28,8 +28,9 @@ from videojam.motion.rgb import magnitude_report
 
 CACHE_VERSION = 3
 BATCH_CLIPS = 4
-BATCH_PX = 1 << 25
-"""Pixels of clips and motion that one call of the autoencoder gets: more take more memory and are no faster."""
+BATCH_PX = 1 << 23
+"""Pixels of clips and motion that one call of the autoencoder gets, if more than one video: CogVideoX's holds about
+12 KiB for each."""
 MAX_MAGNITUDES = 64
 
 Progress = Callable[[int, int], None]

@@ -219,21 +219,24 @@ def _load(source: str | Path, part: Part, configs_only: bool = False) -> LoadedM
 
 def _from_pretrained(folder: Path, part: Part, names: list[str]) -> Any:
     """Load a pipeline with one part of its encoders; an autoencoder that isn't asked for is there by its config."""
-    from diffusers import DiffusionPipeline
+    import diffusers
 
+    index = read_json(folder / "model_index.json")
     given: dict[str, Any] = {
         name: None
         for name in names
         if name not in ("scheduler", "guider")
         and (part == "none" or name.startswith(TEXT_PARTS) != (part == "text"))
     }
-    given |= {name: None for name in read_json(folder / "model_index.json") if name.startswith("transformer")}
+    given |= {name: None for name in index if name.startswith("transformer")}
     if "vae" in given:
         given["vae"] = _empty(folder / "vae")
     dtypes = {"default": torch.float32}
     dtypes |= {name: _stored_dtype(folder, name) for name in TEXT_ENCODERS if name in names}
     try:
-        return DiffusionPipeline.from_pretrained(folder, torch_dtype=dtypes, local_files_only=True, **given)
+        # its own class: the general one takes no None for an optional component, and would load Wan's transformers
+        stock = getattr(diffusers, index["_class_name"])
+        return stock.from_pretrained(folder, torch_dtype=dtypes, local_files_only=True, **given)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise not_loadable(folder, error) from error
 
