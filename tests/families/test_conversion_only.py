@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import diffusers
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from exactness import same_as_the_base
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, family_of, projections_of
 from videojam.families.conversion_only import CONVERSION_ONLY
+from videojam.families.refused import REFUSED
 from videojam.joint.convert import convert
 from videojam.joint.widen import widen_transformer
 from videojam.training.new_rate import new_entries
@@ -63,6 +66,10 @@ KANDINSKY_INPUTS = {
     "visual_rope_pos": [torch.arange(3), torch.arange(2), torch.arange(2)],
     "text_rope_pos": torch.arange(5),
 }
+FRAME_TIMES = TIME[:, None].expand(2, 3)
+ANYFLOW_INPUTS = {**TEXT, "timestep": FRAME_TIMES, "r_timestep": FRAME_TIMES / 2}
+KANDINSKY_AUDIO = {"in_audio_dim": 6, "out_audio_dim": 6}
+KANDINSKY6_INPUTS = {**TEXT, "pooled_projections": noise(2, 16)}
 
 ROWS = {
     "SkyReelsV2Transformer3DModel": Row({**WAN, "rope_max_seq_len": 32}, TEXT),
@@ -138,6 +145,33 @@ ROWS = {
         shape=(2, 3, 4, 4, 4),
         blocks=((4, True), (4, True), (1, False)),
     ),
+    "Kandinsky6Transformer3DModel": Row(
+        {**KANDINSKY, **KANDINSKY_AUDIO, "visual_cond": False}, KANDINSKY6_INPUTS, shape=(2, 3, 4, 4, 4)
+    ),
+    "Kandinsky6Transformer3DModel visual_cond": Row(
+        {**KANDINSKY, **KANDINSKY_AUDIO, "visual_cond": True},
+        {**KANDINSKY6_INPUTS, "audio_hidden_states": noise(2, 5, 6)},
+        shape=(2, 3, 4, 4, 4),
+        blocks=((4, True), (4, True), (1, False)),
+    ),
+    "AnyFlowTransformer3DModel": Row({**WAN, "rope_max_seq_len": 32}, ANYFLOW_INPUTS, shape=(2, 3, 4, 4, 4)),
+    "ConsisIDTransformer3DModel": Row(
+        {
+            **HEADS,
+            "attention_head_dim": 16,
+            "in_channels": 8,
+            "out_channels": 4,
+            "time_embed_dim": 8,
+            "text_embed_dim": 16,
+            "sample_width": 4,
+            "sample_height": 4,
+            "sample_frames": 9,
+            "max_text_seq_length": 5,
+        },
+        TEXT,
+        shape=(2, 3, 4, 4, 4),
+        blocks=((4, True), (4, False)),
+    ),
     "CosmosTransformer3DModel": Row(
         {
             **HEADS,
@@ -180,6 +214,8 @@ ROWS = {
 
 
 def build(name):
+    if not hasattr(diffusers, name.split()[0]):
+        pytest.skip(f"diffusers {diffusers.__version__} has no {name.split()[0]}")
     torch.manual_seed(0)
     base = getattr(diffusers, name.split()[0])(**ROWS[name].config).eval()
     with torch.no_grad():
@@ -247,6 +283,7 @@ TIED = (
     "LatteTransformer3DModel",
     "EasyAnimateTransformer3DModel",
     "Kandinsky5Transformer3DModel visual_cond",
+    "Kandinsky6Transformer3DModel visual_cond",
 )
 
 
@@ -302,6 +339,27 @@ def test_more_than_conversion_is_refused_by_name(family):
         family_of(family.transformer_class)
     assert family.transformer_class in caught.value.found
     assert "adding-a-family" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_class_with_more_than_two_projections_is_refused_by_what_is_missing(name, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text(json.dumps({"_class_name": name}))
+    save_file({"proj_out.weight": torch.zeros(1)}, tmp_path / "base/diffusion_pytorch_model.safetensors")
+    with pytest.raises(VideoJamError) as caught:
+        convert(tmp_path / "base", tmp_path / "joint")
+    assert f"{name}: {REFUSED[name]}" in caught.value.found
+    assert not (tmp_path / "joint").exists()
+
+
+@pytest.mark.skipif(
+    not diffusers.__version__.startswith("0.42."), reason="another diffusers has other classes"
+)
+def test_every_video_class_of_diffusers_is_known_or_refused():
+    known = {name for name in dir(diffusers) if name.endswith("Transformer3DModel")}
+    assert known <= FAMILIES.keys() | REFUSED.keys()
+    assert all(hasattr(diffusers, name) for name in (*FAMILIES, *REFUSED))
+    assert not FAMILIES.keys() & REFUSED.keys()
 
 
 def test_unknown_classes_are_told_what_is_known():

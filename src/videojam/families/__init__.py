@@ -14,6 +14,7 @@ from videojam.families.hunyuan_video15 import HunyuanVideo15Family
 from videojam.families.ltx import LTXFamily
 from videojam.families.mochi import MochiFamily
 from videojam.families.projections import Projections
+from videojam.families.refused import REFUSED
 from videojam.families.stock import Pipeline
 from videojam.families.wan import WanFamily
 
@@ -63,12 +64,20 @@ def projections_of(source: object) -> Projections:
         names = [source]
     elif _is_pipeline(source):
         parts = (base.__name__ for part in source.components.values() for base in type(part).__mro__)
-        names = [next((name for name in parts if name in FAMILIES), type(source).__name__)]
+        names = [next((name for name in parts if name in FAMILIES or name in REFUSED), type(source).__name__)]
     else:
         names = [base.__name__ for base in type(source).__mro__]  # FSDP2 puts a class of its own in front
     for name in names:
         if name in FAMILIES:
             return FAMILIES[name]
+    for name in names:
+        if name in REFUSED:
+            raise VideoJamError(
+                expected="a class whose input and output are two projections of one latent",
+                found=f"{name}: {REFUSED[name]}",
+                where="transformer class",
+                fix="Choose another base: `videojam families` lists those that are converted.",
+            )
     raise VideoJamError(
         expected=f"one of the known transformer classes: {', '.join(sorted(FAMILIES))}",
         found=names[0],

@@ -10,7 +10,7 @@ from videojam.families.stock import Config
 
 
 @dataclass(frozen=True)
-class Kandinsky5Projections(Projections):
+class KandinskyProjections(Projections):
     """With `visual_cond` the input is `[x, condition, mask]`, which the config's width does not count."""
 
     def num_doubled(self, config: Config) -> int:
@@ -70,11 +70,44 @@ def _like_wan(transformer_class: str, checkpoints: str) -> Projections:
     return Projections(transformer_class, "patch_embedding", "proj_out", "c_inner", checkpoints)
 
 
+def _kandinsky(transformer_class: str, checkpoints: str) -> Projections:
+    return KandinskyProjections(
+        transformer_class,
+        "visual_embeddings.in_layer",
+        "out_layer.out_layer",
+        "c_outer",
+        checkpoints,
+        input_layout="c_inner",
+        in_key="in_visual_dim",
+        out_key="out_visual_dim",
+        channel_dim=-1,
+    )
+
+
 CONVERSION_ONLY: tuple[Projections, ...] = (
     _like_wan("SkyReelsV2Transformer3DModel", "SkyReels-V2"),
     _like_wan("ChronoEditTransformer3DModel", "ChronoEdit"),
     _like_wan("WanVACETransformer3DModel", "Wan 2.1 VACE"),
     _like_wan("SanaVideoTransformer3DModel", "SANA-Video"),
+    # distilled to jump from one time to another: trained further by Eq. 6, it is a flow model again
+    Projections(
+        "AnyFlowTransformer3DModel",
+        "patch_embedding",
+        "proj_out",
+        "c_inner",
+        "AnyFlow (bidirectional)",
+        "flow map, the mean of ε − x from one time to another",
+        channel_dim=2,
+    ),
+    Projections(
+        "ConsisIDTransformer3DModel",
+        "patch_embed.proj",
+        "proj_out",
+        "c_outer",
+        "ConsisID",
+        "v, √ᾱ·ε − √(1−ᾱ)·x",
+        channel_dim=2,
+    ),
     Projections("AllegroTransformer3DModel", "pos_embed.proj", "proj_out", "c_inner", "Allegro", SCHEDULER),
     LatteProjections(
         "LatteTransformer3DModel", "pos_embed.proj", "proj_out", "c_inner", "Latte-1", SCHEDULER
@@ -83,17 +116,8 @@ CONVERSION_ONLY: tuple[Projections, ...] = (
         "EasyAnimateTransformer3DModel", "proj", "proj_out", "c_outer", "EasyAnimate V5.1", is_tied=True
     ),
     Projections("MotifVideoTransformer3DModel", "x_embedder.proj", "proj_out", "c_outer", "Motif-Video"),
-    Kandinsky5Projections(
-        "Kandinsky5Transformer3DModel",
-        "visual_embeddings.in_layer",
-        "out_layer.out_layer",
-        "c_outer",
-        "Kandinsky 5.0 Video",
-        input_layout="c_inner",
-        in_key="in_visual_dim",
-        out_key="out_visual_dim",
-        channel_dim=-1,
-    ),
+    _kandinsky("Kandinsky5Transformer3DModel", "Kandinsky 5.0 Video"),
+    _kandinsky("Kandinsky6Transformer3DModel", "Kandinsky 6.0 Video (video branch)"),
     CosmosProjections(
         "CosmosTransformer3DModel",
         "patch_embed.proj",
