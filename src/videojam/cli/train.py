@@ -91,9 +91,9 @@ def train(
         typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)
         return
     if dry_run:
-        from videojam.training.dry_run import dry_run_lines
+        from videojam.training import dry_run as estimated
 
-        typer.echo("\n".join(dry_run_lines(config, tflops)))
+        typer.echo("\n".join(estimated.dry_run_lines(config, estimated.dry_run(config, tflops))))
         return
     started = time.monotonic()
     start(f"train {config.base}", None, config.precision)

@@ -11,11 +11,15 @@ from videojam.errors import VideoJamError
 from videojam.models.describe import ModelFacts, TransformerFacts, describe_model
 from videojam.models.encoders import outline
 from videojam.models.memory import TrainingMemory
-from videojam.models.resolve import is_hub_id
+from videojam.models.published import published_configs
+from videojam.models.resolve import is_hub_id, resolve
+from videojam.models.text_size import text_encoder_bytes
 from videojam.training.config import TrainConfig
 from videojam.training.estimate import Estimate, estimate
 
 MIB = 2**20
+CARDS_GB = (24, 48, 80)
+"""Memory of the cards that are named for FSDP2."""
 MEASURED_S = 0.3
 
 
@@ -56,14 +60,16 @@ def dry_run(config: TrainConfig, tflops: float | None = None) -> DryRun:
     Raises:
         VideoJamError: the base is no model of a known class, or has no such expert.
     """
-    model = describe_model(config.base)
-    facts = _trained(config, model)
-    sizes = model.encoder_bytes
-    text = None
-    if sizes is not None:
-        text = sum(size for name, size in sizes.items() if name.startswith("text_encoder"))
-    base = outline(config.base, configs_only=is_hub_id(config.base))
-    found = estimate(config, base, facts, text)
+    with published_configs(config.base) as known:
+        source = known or config.base
+        configs_only = known is not None or is_hub_id(source)
+        model = describe_model(source, configs_only=configs_only)
+        facts = _trained(config, model)
+        if model.encoder_bytes is None:
+            text = text_encoder_bytes(resolve(source, configs_only=configs_only))
+        else:
+            text = sum(size for name, size in model.encoder_bytes.items() if name.startswith("text_encoder"))
+        found = estimate(config, outline(source, configs_only=configs_only), facts, text)
     rate = measured_rate(config.precision) if tflops is None else tflops * 1e12
     return DryRun(facts, found, rate, tflops is None)
 
@@ -102,17 +108,13 @@ def _trained(config: TrainConfig, model: ModelFacts) -> TransformerFacts:
     return facts.model_copy(update={"joint_shapes": shapes, "num_projection_parameters": projections})
 
 
-def dry_run_lines(config: TrainConfig, tflops: float | None = None) -> list[str]:
+def dry_run_lines(config: TrainConfig, run: DryRun) -> list[str]:
     """Write a dry run as lines for people.
 
     Args:
         config: The recipe.
-        tflops: As in `dry_run`.
-
-    Raises:
-        VideoJamError: as `dry_run`.
+        run: What came of it.
     """
-    run = dry_run(config, tflops)
     facts, found, source = run.facts, run.estimate, config.data.source
     memory = found.memory
     lines = [
@@ -136,6 +138,8 @@ def dry_run_lines(config: TrainConfig, tflops: float | None = None) -> list[str]
         lines.append(
             f"  {name:<36}" + ("not known from configs" if size is None else f"{size / MIB:>12,.1f}")
         )
+    if config.parallel.kind == "fsdp":
+        lines.append(f"  {'cards of FSDP2 that hold it':<36}{_cards(found, config)}")
     if config.optimizer.name == "muon":
         lines.append("  Moments are counted as AdamW's; Muon holds one of the blocks' matrices, not two.")
     origin = "a matrix product's here" if run.is_measured else "as given"
@@ -145,3 +149,9 @@ def dry_run_lines(config: TrainConfig, tflops: float | None = None) -> list[str]
         f"time: {found.flops / 1e12:,.2f} TFLOP a step; at {run.rate / 1e12:,.2f} TFLOP/s ({origin}) {fastest:,.1f} "
         f"hours at the least, {usual:,.1f} at 40 % of it, the clips' encoding not counted",
     ]
+
+
+def _cards(found: Estimate, config: TrainConfig) -> str:
+    numbers = {size: found.cards(float(size * 2**30), config) for size in CARDS_GB}
+    parts = [f"{number or 'none'} of {size} GB" for size, number in numbers.items()]
+    return f"{', '.join(parts)}, at most {config.batch_size:,} (a clip each)"

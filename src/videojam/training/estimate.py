@@ -48,6 +48,11 @@ class Estimate(BaseModel):
         description="Weights of the autoencoder, and what encoding the largest clips holds."
     )
     flops: float = Field(description="Operations of an optimizer step over the whole batch.")
+    rows: int = Field(description="Clips of one forward.")
+    activations: int = Field(description="What these clips hold in a step, gradients not counted.")
+    gathered: int = Field(
+        description="What FSDP2 gathers at a time: two blocks in bf16, and the gradient of one in fp32."
+    )
 
     @property
     def held(self) -> int:
@@ -64,19 +69,32 @@ class Estimate(BaseModel):
         """Peak of the run: its largest stage."""
         return max(self.training, self.text_stage or 0, self.pixel_stage)
 
-    def cards(self, card_bytes: float, config: TrainConfig) -> int | None:
-        """Return the number of cards of FSDP2, a power of two up to 1,024, at which a step fits; None: at none.
+    def sharded(self, num_cards: int, config: TrainConfig) -> int:
+        """Return the peak of training on each card of FSDP2.
 
-        Weights, gradients, moments and average are cut into as many parts; activations are not.
+        Weights, gradients, moments and average are cut into as many parts; activations are not, but with more cards
+        each has fewer clips.
+
+        Args:
+            num_cards: Of the run.
+            config: The recipe.
+        """
+        cut = self.held + self.memory.gradients
+        rows = _rows(config, num_cards)
+        return round(cut / num_cards + self.gathered + self.activations * rows / self.rows)
+
+    def cards(self, card_bytes: float, config: TrainConfig) -> int | None:
+        """Return the number of cards of FSDP2, a power of two up to the batch, on which a run fits; None: on none.
 
         Args:
             card_bytes: Memory of a card; a tenth is left for what is not counted.
-            config: The recipe, whose batch has at least a clip a card.
+            config: The recipe.
         """
-        cut = self.held + self.memory.gradients
-        whole = max(self.step - self.memory.gradients, 0)
-        fitting = (n for n in (2**i for i in range(11)) if cut / n + whole <= 0.9 * card_bytes)
-        return next(fitting, None)
+        room = 0.9 * card_bytes
+        if max(self.text_stage or 0, self.pixel_stage) > room:
+            return None
+        numbers = (2**i for i in range(config.batch_size.bit_length()))
+        return next((n for n in numbers if self.sharded(n, config) <= room), None)
 
 
 def estimate(
@@ -106,7 +124,7 @@ def estimate(
         small=SmallWeights(num_small, BYTES[stored]) if stored != "fp32" else None,
         moment_bytes=MOMENT_BYTES[config.optimizer.name],
     )  # fmt: skip
-    rows = max(1, math.ceil(config.batch_size / num_processes / config.accumulation))
+    rows = _rows(config, num_processes)
     cost = _step_cost(config, model, joint, rows, whole)
     step = max(cost.peak, memory.gradients + cost.saved if config.accumulation > 1 else memory.gradients)
     return Estimate(
@@ -115,7 +133,16 @@ def estimate(
         text_stage=text_bytes,
         pixel_stage=_pixel_stage(config, model),
         flops=cost.flops * config.batch_size / rows,
+        rows=rows,
+        # at the fullest the backward of one block runs, on top of what the forward saved or of all gradients
+        activations=round(cost.saved + cost.peak - max(cost.saved, cost.gradients)),
+        gathered=8 * facts.num_joint_parameters // max(1, sum(map(len, blocks_of(whole)))),
     )
+
+
+def _rows(config: TrainConfig, num_processes: int) -> int:
+    """Return the clips of one forward of a process."""
+    return max(1, math.ceil(config.batch_size / num_processes / config.accumulation))
 
 
 def _joint_config(config: TrainConfig, model: LoadedModel, facts: TransformerFacts) -> dict[str, Any]:
