@@ -232,7 +232,8 @@ def _from_pretrained(folder: Path, part: Part, names: list[str]) -> Any:
     if "vae" in given:
         given["vae"] = _empty(folder / "vae")
     dtypes = {"default": torch.float32}
-    dtypes |= {name: _stored_dtype(folder, name) for name in TEXT_ENCODERS if name in names}
+    if part == "text":
+        dtypes |= {name: _stored_dtype(folder, name) for name in TEXT_ENCODERS if name in names}
     try:
         # its own class: the general one takes no None for an optional component, and would load Wan's transformers
         stock = getattr(diffusers, index["_class_name"])
