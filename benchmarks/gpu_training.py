@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -170,10 +171,7 @@ def row_of(
     row: dict[str, Any] = {}
     runs = {method: make_run(shape, clip, method, lora, device) for method in ("videojam", "plain")}
     with closing(runs["videojam"].batches), closing(runs["plain"].batches):
-        calls: dict[str, Callable[[], None]] = {
-            name: (lambda run=run: step(run, RATE))
-            for name, run in runs.items()  # type: ignore[misc]
-        }
+        calls: dict[str, Callable[[], None]] = {name: partial(step, run, RATE) for name, run in runs.items()}
         if not lora:
             calls["by hand"] = hand_written(shape, clip, device)
         for name, call in calls.items():

@@ -86,7 +86,8 @@ def loop_run(config: StudyConfig, bed: Bed, folder: Path) -> TrainRun:
             "ema_decay": train.ema,
         }
     )
-    model = make_base(config.model, config.seed).to(bed.device)
+    model: Any = make_base(config.model, config.seed)
+    model.to(bed.device)
     family = family_of(model)
     mark_trainable(model, family, None)
     denoiser = Denoiser(cast(Any, model), family, False, {"encoder_hidden_states": bed.texts[-1:]})

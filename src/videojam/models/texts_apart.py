@@ -129,9 +129,10 @@ class _Apart(nn.Module):
                 fields.setdefault(head, []).append(value)
             else:
                 fields[head] = value
-        return BaseModelOutputWithPooling(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        )
+        whole: Any = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
+        return BaseModelOutputWithPooling(**whole)
 
 
 class _Recorder(_Apart):

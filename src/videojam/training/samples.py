@@ -262,7 +262,9 @@ class Samples:
         was_training = self.transformer.training
         self.transformer.eval()
         devices = [self.device] if self.device.type == "cuda" else []
-        images = [Image.open(path) for path in self.asked.images] or [None] * len(self.plan.prompts)
+        images: list[Any] = [Image.open(path) for path in self.asked.images] or [None] * len(
+            self.plan.prompts
+        )
 
         def on_step(done: int, total: int) -> None:
             if stop is not None and stop.asked and self.config.parallel.kind != "fsdp":
