@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -90,7 +90,7 @@ def loop_run(config: StudyConfig, bed: Bed, folder: Path) -> TrainRun:
     model.to(bed.device)
     family = family_of(model)
     mark_trainable(model, family, None)
-    denoiser = Denoiser(cast(Any, model), family, False, {"encoder_hidden_states": bed.texts[-1:]})
+    denoiser = Denoiser(model, family, False, {"encoder_hidden_states": bed.texts[-1:]})
     state = build_state(recipe, model)
     meter = Meter(bed.device)
     accelerator = Accelerator(cpu=bed.device.type == "cpu")

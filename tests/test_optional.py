@@ -14,9 +14,11 @@ def test_a_missing_package_is_named_with_what_installs_it_and_what_works_without
     error = caught.value
     assert (error.expected, error.found) == ("no-such, to draw", "No module named 'no_such_package'")
     assert (error.where, error.fix) == ("plot", 'Install it: pip install "videojam[plots]".')
-    with pytest.raises(VideoJamError, match=r"\[cuts\]\", or use cut_rule: histogram\."):
-        with from_extra("x", "videojam[cuts]", "cut_rule", "use cut_rule: histogram"):
-            raise ImportError
+    with (
+        pytest.raises(VideoJamError, match=r"\[cuts\]\", or use cut_rule: histogram\."),
+        from_extra("x", "videojam[cuts]", "cut_rule", "use cut_rule: histogram"),
+    ):
+        raise ImportError
     with from_extra("json", "json", "here"):
         import json
     assert json.loads("1") == 1

@@ -45,7 +45,9 @@ def test_outputs_are_kept_in_a_file(tiny_wan, tmp_path):
     texts, read = TextsApart(tiny_wan), TextsApart(tiny_wan)
     texts.encode(["a red ball", ""], 16)
     first = next(iter(texts.known.values()))
-    first["hidden_states.0"] = first["last_hidden_state"]  # one tensor under two names, as some encoders return
+    first["hidden_states.0"] = first[
+        "last_hidden_state"
+    ]  # one tensor under two names, as some encoders return
     texts.save(tmp_path / "texts.safetensors")
     read.read(tmp_path / "texts.safetensors")
     assert len(read.known) == 2
