@@ -171,6 +171,8 @@ def test_nothing_is_wider_than_the_window(server, width, tmp_path):
         press(window, "#vj-generate")
         window.wait_for(f"{CARDS} === 1", 90)
         assert window.evaluate("document.documentElement.scrollWidth") <= width
+        lefts = "[...document.querySelectorAll('#vj-shown .vj-panels > *')].map(e => e.getBoundingClientRect().left)"
+        assert window.evaluate(f"new Set({lefts}).size") == (2 if width == 390 else 4)
 
 
 SECRET = "a line that only this machine may read"
