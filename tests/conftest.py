@@ -41,6 +41,7 @@ _load("bench_browser", "bench/browser.py")
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep tests together that share what is made once for a file or a family, where workers share the tests."""
     for item in items:

@@ -113,7 +113,8 @@ def test_nothing_is_left_on_the_transformer(model):
     sample(model, PROMPTS, guidance=MODES["inner"], decode=False, **ARGUMENTS)
     assert "forward" not in vars(transformer)
     assert not transformer._forward_hooks
-    assert vars(transformer).keys() == before.keys()
+    assert vars(transformer).keys() - before.keys() <= {"_diffusers_hook"}  # diffusers' registry stays
+    assert not transformer._diffusers_hook.hooks
 
     def stand_in(*args, **kwargs):  # as offload puts one there
         return type(transformer).forward(transformer, *args, **kwargs)

@@ -8,7 +8,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from videojam.errors import VideoJamError
 
@@ -29,8 +29,7 @@ NUM_BYTES = {
 """Of the types whose sizes are checked."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One tensor of a file.
 
     Attributes:
@@ -96,7 +95,7 @@ def read_header(path: Path) -> Header:
             if not end == entry.start <= entry.end:
                 raise ValueError(f"the data of {name} doesn't follow that of the tensor before it")
             size = NUM_BYTES.get(entry.dtype)
-            if size is not None and entry.num_parameters * size != entry.end - end:
+            if size is not None and math.prod(entry.shape) * size != entry.end - end:
                 raise ValueError(f"{name} is {entry.dtype} of shape {entry.shape} in {entry.end - end} bytes")
             end = entry.end
         if 8 + length + end != num_bytes:
