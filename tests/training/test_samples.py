@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from videojam.models.load import load_model
 from videojam.models.texts_apart import TextsApart
 from videojam.motion.video import read_video
 from videojam.sampling.sample import sample
+from videojam.training.checkpoint import checkpoints
 from videojam.training.config import TrainConfig
 from videojam.training.run import train
 from videojam.training.samples import plan_samples
@@ -34,22 +36,24 @@ class KilledError(Exception):
 
 @pytest.fixture(scope="module")
 def sampled(lora_run):
-    """The run of `lora_run` again, with validation clips, killed after step 3 and begun again."""
+    """The run of `lora_run` again, with validation clips; stopped while step 2's are sampled, and begun again."""
     recipe = json.loads((lora_run / "run.json").read_text())["config"]
-    recipe |= {"out": str(lora_run.parent / "sampled")}
+    recipe |= {"out": str(lora_run.parent / "sampled"), "checkpoint_every": 100}
     recipe |= {"samples": {"every": 2, "prompts": [PROMPT], "seed": 7, "settings": SETTINGS}}
     config = TrainConfig.model_validate(recipe)
 
-    def kill(kind, content):
-        if kind == "line" and content.get("step") == 3 and "loss" in content:
-            raise KilledError
+    def interrupt(kind, content):
+        if kind == "line" and content.get("step") == 2 and "loss" in content:
+            signal.raise_signal(signal.SIGINT)
 
     def kill_at_export(kind, content):
         if kind == "note" and content.startswith("writing"):
             raise KilledError
 
-    with pytest.raises(KilledError):
-        train(config, listen=kill)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, listen=interrupt)
+    assert [folder.name for folder in checkpoints(config.out)] == ["step_00000002"]
+    assert not (config.out / "samples" / "step_00000002").exists()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TextsApart, "_loaded", lambda self: pytest.fail("a text encoder was loaded again"))
         with pytest.raises(KilledError):

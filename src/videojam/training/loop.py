@@ -47,8 +47,8 @@ def train_steps(
     ):
         if state.step == 0:
             on_line(validate(run))
-        if samples is not None and samples.is_missing(state.step):
-            samples.sample(run, stop)
+        if samples is not None and samples.is_missing(state.step) and not samples.sample(run, stop):
+            return "asked"
         run.meter.begin()
         while state.step < config.num_steps:
             rate = learning_rate(config.optimizer, state.step, config.num_steps)
@@ -75,7 +75,9 @@ def train_steps(
                     saver.save(state)
                 if samples is not None and sampling and not (asked or over):
                     with _kept(run, saver):
-                        samples.sample(run, stop)
+                        asked = not samples.sample(run, stop)
+                    if asked and not saving:  # the run that goes on begins with the clips of this step
+                        saver.save(state)
             if (asked or over) and not last:
                 return "asked" if asked else "time"
     return "done"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -203,19 +203,26 @@ class Samples:
             x = {str(i): z[0, : z.shape[1] // (1 + run.denoiser.is_joint)] for i, z in enumerate(latents)}
             write_tensors(path, {name: tensor.cpu().contiguous() for name, tensor in x.items()})
 
-    def sample(self, run: TrainRun, stop: StopRequest) -> None:
+    def sample(self, run: TrainRun, stop: StopRequest) -> bool:
         """Sample with the average weights, decode, and write the clips beside the base's.
 
         Args:
             run: Whose model is sampled.
             stop: A wish to stop ends the sampling without files, as a checkpoint is more urgent; the run that goes on
                 makes them. With FSDP2, whose processes sample together, it waits.
+
+        Returns:
+            Whether they are written; all processes get the same answer.
         """
-        began = time.perf_counter()
-        with suppress(_StoppedError):
+        began, is_stopped = time.perf_counter(), False
+        try:
             self._sample_and_write(run, stop)
+        except _StoppedError:
+            is_stopped = True
         run.votes.wait()
+        (is_stopped,) = run.votes.any(is_stopped)
         self.longest_s = max(self.longest_s, time.perf_counter() - began)
+        return not is_stopped
 
     def _sample_and_write(self, run: TrainRun, stop: StopRequest) -> None:
         if self._takes_part(run):
