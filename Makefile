@@ -48,7 +48,7 @@ demo: $(VENV)/.installed
 	else echo "Open this page in a browser: $$page"; fi
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
