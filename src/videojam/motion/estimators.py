@@ -13,7 +13,6 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
 
 from videojam import fingerprints
 from videojam.errors import VideoJamError
@@ -79,6 +78,8 @@ class RaftFlow:
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.num_updates = num_updates
+        from torchvision.models.optical_flow import raft_large  # seconds, which reading and DIS don't need
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = raft_large(weights=None)
@@ -213,6 +214,8 @@ def _margins(size_px: int, smallest_px: int, stride_px: int = 1) -> tuple[int, i
 
 
 def _load_raft(network: nn.Module, weights: str | Path) -> None:
+    from torchvision.models.optical_flow import Raft_Large_Weights
+
     named = str(weights) in Raft_Large_Weights.__members__
     state = _download(str(weights)) if named else _read(weights)
     try:
@@ -227,6 +230,8 @@ def _load_raft(network: nn.Module, weights: str | Path) -> None:
 
 
 def _download(name: str) -> dict[str, Tensor]:
+    from torchvision.models.optical_flow import Raft_Large_Weights
+
     try:
         return dict(Raft_Large_Weights[name].get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:
@@ -239,6 +244,8 @@ def _download(name: str) -> dict[str, Tensor]:
 
 
 def _read(path: str | Path) -> dict[str, Tensor]:
+    from torchvision.models.optical_flow import Raft_Large_Weights
+
     path = Path(path)
     if not path.is_file():
         raise VideoJamError(
