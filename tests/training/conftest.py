@@ -57,6 +57,34 @@ def ranks():
     return Ranks()
 
 
+@pytest.fixture(scope="session")
+def short_recipe(tiny_wan):
+    """Gives, for a cache, a recipe of four steps of two of five world clips, without `out`."""
+
+    def recipe(cache):
+        return {
+            "base": str(tiny_wan),
+            "data": {
+                "source": {
+                    "kind": "world",
+                    "num_clips": 5,
+                    "world": {"num_frames": 9, "pixel_px": 4},
+                },
+                "cache": str(cache),
+                "max_sequence_length": 16,
+            },
+            "motion": {"estimator": "exact", "scale": 0.06},
+            "num_steps": 4,
+            "batch_size": 2,
+            "precision": "fp32",
+            "log_every": 1,
+            "checkpoint_every": 2,
+            "validate_t": [0.5],
+        }
+
+    return recipe
+
+
 @pytest.fixture
 def recipe(tiny_wan, tmp_path):
     """A complete recipe on the tiny random base and eight world clips, as a plain dictionary."""

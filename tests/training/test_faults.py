@@ -34,30 +34,13 @@ from videojam.training.window import Window
 
 
 @pytest.fixture(scope="module")
-def common(tiny_wan, tmp_path_factory):
+def common(short_recipe, tmp_path_factory):
     """A recipe of four steps, and its clips in a cache."""
     folder = tmp_path_factory.mktemp("faults")
-    return {
-        "base": str(tiny_wan),
-        "data": {
-            "source": {
-                "kind": "world",
-                "num_clips": 5,
-                "world": {"num_frames": 9, "pixel_px": 4},
-            },
-            "cache": str(folder / "cache"),
-            "max_sequence_length": 16,
-        },
-        "motion": {"estimator": "exact", "scale": 0.06},
+    return short_recipe(folder / "cache") | {
         "optimizer": {"learning_rate": 1e-3},
-        "num_steps": 4,
-        "batch_size": 2,
-        "precision": "fp32",
         "save_dtype": "fp32",
-        "log_every": 1,
-        "checkpoint_every": 2,
         "validate_every": 2,
-        "validate_t": [0.5],
     }
 
 

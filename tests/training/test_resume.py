@@ -30,29 +30,10 @@ SHARD = "shard-00001-model-00001-of-00001.safetensors"
 
 
 @pytest.fixture(scope="module")
-def done(tiny_wan, tmp_path_factory):
+def done(short_recipe, tmp_path_factory):
     """A finished run of four steps with checkpoints of steps 2 and 4, and its recipe."""
     folder = tmp_path_factory.mktemp("done")
-    content = {
-        "base": str(tiny_wan),
-        "out": str(folder / "run"),
-        "data": {
-            "source": {
-                "kind": "world",
-                "num_clips": 5,
-                "world": {"num_frames": 9, "pixel_px": 4},
-            },
-            "cache": str(folder / "cache"),
-            "max_sequence_length": 16,
-        },
-        "motion": {"estimator": "exact", "scale": 0.06},
-        "num_steps": 4,
-        "batch_size": 2,
-        "precision": "fp32",
-        "log_every": 1,
-        "checkpoint_every": 2,
-        "validate_t": [0.5],
-    }
+    content = short_recipe(folder / "cache") | {"out": str(folder / "run")}
     train(TrainConfig.model_validate(content))
     return content
 
