@@ -90,6 +90,9 @@ def train(
 
         typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)
         return
+    from videojam.models.load import quiet_loading
+
+    quiet_loading()
     if dry_run:
         from videojam.training import dry_run as estimated
 
@@ -119,10 +122,8 @@ def train(
 
 def _run(config: TrainConfig) -> VerifyReport:
     from videojam.cli.train_progress import TrainProgress
-    from videojam.models.load import quiet_loading
     from videojam.training.run import train as train_recipe
 
-    quiet_loading()
     with TrainProgress(config.num_steps) as progress:
         return train_recipe(config, listen=progress)
 

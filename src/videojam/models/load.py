@@ -238,7 +238,7 @@ def quiet_loading() -> None:
     from transformers.utils import logging as transformers_logging
 
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*rms_norm.*")  # torch's, of layers that mix types
+    warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")  # of torch.rms_norm
     for logging in (diffusers_logging, transformers_logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
