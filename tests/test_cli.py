@@ -81,6 +81,29 @@ def test_flags_that_users_script_exist(verb, flags):
     assert [flag for flag in flags if flag not in shown] == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["demo"], ["app"], ["families"], ["bench", "run", "tiny:base", "--out", "b"]],
+    ids=lambda w: w[0],
+)
+def test_the_first_line_comes_before_torch(words):
+    """Importing torch takes seconds, in which a user would see nothing."""
+    code = (
+        "import sys\n"
+        "from videojam.cli import app, common\n"
+        "common.GPU_FILES = ('/dev/no-such-gpu',)\n"
+        "class NotYet:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'torch':\n"
+        "            sys.exit(7)\n"
+        "sys.meta_path.insert(0, NotYet())\n"
+        f"app({words!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_import_and_help_do_not_load_torch():
     code = (
         "import sys, videojam\n"

@@ -77,7 +77,8 @@ def test_the_terminal_begins_with_the_finding(demo):
     assert lines[2].startswith("4 prompts are for looking, not for ranking")
     assert "  truth     100.0" in done.stdout
     assert lines[-1] == f"Page: {bench.folder / 'index.html'}"
-    assert done.stderr.startswith("demo of base, control and VideoJAM, 4 clips each: on the CPU in float32\n")
+    first = "demo of base, control and VideoJAM: on the CPU in float32\n4 clips of each\n"
+    assert done.stderr.startswith(first)
 
 
 def test_the_page_says_what_it_shows(demo):

@@ -53,12 +53,13 @@ def page(
 
     Without models it shows the shipped base, control and VideoJAM, which run on any CPU.
     """
+    named = ", ".join(models or ["base, control and VideoJAM"])
+    device = start(f"Page of {named}", load.device, load.dtype)
     from videojam.app.models import are_shipped, examples_for, load_models, parse_sources
     from videojam.app.serve import Listening, Shown, require_gradio, serve
     from videojam.evaluation.world_judge import what_moves
 
     sources = parse_sources(models or [])
-    device = start(f"Page of {', '.join(sources)}", load.device, load.dtype)
     require_gradio()
     lower = "the number of models, or use --offload or --dtype bfloat16"
     with stoppable("The page is closed, and its clips are deleted."):

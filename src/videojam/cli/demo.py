@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from videojam.cli.bench import follow, show, where_it_stands
-from videojam.cli.common import named_path, seed_number, start, stoppable
+from videojam.cli.common import named_path, say, seed_number, start, stoppable
 
 demo_app = typer.Typer()
 
@@ -33,6 +33,7 @@ def demo(
     ] = None,
 ) -> None:
     """Show base, control and VideoJAM on the same prompts and noise: a page to look at and a table."""
+    start("demo of base, control and VideoJAM", "cpu")
     import torch
 
     from videojam.bench.presets import DEMO_BATCH_SIZE, NUM_SHOWN, demo_plan
@@ -42,7 +43,7 @@ def demo(
 
     torch.set_num_threads(1)  # of models so small two threads take twice the CPU time, and no less of a wait
     plan = demo_plan(clips_per_kind, seed, steps, models)
-    start(f"demo of base, control and VideoJAM, {len(plan.suite.prompts)} clips each", "cpu")
+    say(f"{len(plan.suite.prompts)} clips of each")
     work = Work(batch_size=DEMO_BATCH_SIZE)
     with stoppable(lambda: where_it_stands(out)):
         results = run_bench(out, plan, build_judges(["world"]), work, NUM_SHOWN, follow)

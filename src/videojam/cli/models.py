@@ -80,6 +80,7 @@ def families(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """List the known base architectures and what is supported of each."""
+    say("Transformer classes of diffusers that are known")
     from videojam.families.table import family_table
 
     rows = [row.model_dump() for row in family_table()]
