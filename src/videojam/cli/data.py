@@ -69,6 +69,12 @@ class PrepareReadFlags(ReadFlags):
             metavar="I/N", help="Make every N-th shard from I on. (default: torchrun's or Slurm's rank)"
         ),
     ] = None
+    engine: Annotated[
+        Literal["processes", "ray"],
+        typer.Option(
+            help="What reads clips: processes of this machine, or a Ray cluster, whose GPUs encode too."
+        ),
+    ] = "processes"
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class EncodeFlags:
         int, typer.Option(metavar="PX", min=1, help="Buckets of more pixels a frame are encoded in tiles.")
     ] = 2**20
     clips_per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Clips of a shard.")] = 256
-    batch_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips encoded together.")] = 4
+    batch_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips encoded together on a GPU.")] = 4
     max_sequence_length: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Text tokens. (default: the base's)")
     ] = None
@@ -246,7 +252,9 @@ def data_prepare(
     quiet_loading()
     settings = encoding.settings(clips.settings(base))
     share = share_of(reading.shard, os.environ)
-    request = PrepareRequest(source, out, base, settings, share, device, reading.config(), reading.layout)
+    request = PrepareRequest(
+        source, out, base, settings, share, device, reading.config(), reading.layout, reading.engine
+    )
     together = f"{settings.batch_clips} clips together"
     with (
         stoppable("Finished shards are kept; the same command goes on."),

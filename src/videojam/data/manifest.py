@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from videojam.data.layouts.detect import list_source
 from videojam.data.layouts.listing import ListedClip, Listing, name_of
 from videojam.data.plan import plan_clips
 from videojam.data.settings import ClipSettings
-from videojam.data.workers import WorkerConfig, in_workers
+from videojam.data.workers import Run, WorkerConfig, in_workers
 from videojam.errors import VideoJamError
 from videojam.files import write_text
 from videojam.motion.decode import Part
@@ -91,6 +90,7 @@ def make_manifest(
     layout: str | None = None,
     workers: WorkerConfig | None = None,
     progress: Progress = lambda done, total: None,
+    run: Run = in_workers,
 ) -> Manifest:
     """List a source, read what each file says of itself, and divide it into clips.
 
@@ -100,6 +100,7 @@ def make_manifest(
         layout: Name of the folder's layout; detected if None.
         workers: Processes and time limit.
         progress: Called with (files read, files in all).
+        run: What applies a function to files.
 
     Raises:
         VideoJamError: no such place, or no clip in it.
@@ -111,8 +112,8 @@ def make_manifest(
     if settings is not None and settings.cuts != "ignore":
         rule = CutRule(settings.cut_rule, settings.cut_threshold)
         rule.require()
-    results = partial(in_workers, config=workers or WorkerConfig())
-    facts = _facts_of_files(listing, rule, results, progress)
+    config = workers or WorkerConfig()
+    facts = _facts_of_files(listing, rule, lambda function, tasks: run(function, tasks, config), progress)
     for clip in listing.clips:
         found = facts[str(clip.place)]
         if isinstance(found, VideoJamError):

@@ -112,4 +112,6 @@ class PrepareSettings(Strict):
         None, description="Text tokens, padding included; default: the base's own.", ge=1
     )
     clips_per_shard: int = Field(256, description="Clips of a shard.", ge=1)
-    batch_clips: int = Field(4, description="Clips that are encoded together.", ge=1)
+    batch_clips: int = Field(
+        4, description="Clips that are encoded together; on a CPU each is encoded by itself.", ge=1
+    )

@@ -34,6 +34,10 @@ class WorkerConfig:
     ahead: int = 2
 
 
+Run = Callable[[Callable[[Any], Any], Sequence[Any], WorkerConfig], Iterator[Any]]
+"""What applies a function to tasks in order: `in_workers`, or its like on a cluster."""
+
+
 def in_workers(
     function: Callable[[Task], Result], tasks: Sequence[Task], config: WorkerConfig
 ) -> Generator[Result | VideoJamError, None, None]:

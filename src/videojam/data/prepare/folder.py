@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from videojam.data.config import FACTS_NAME
 from videojam.data.manifest import Manifest, Progress, make_manifest
@@ -14,6 +16,7 @@ from videojam.data.prepare.request import PrepareReport, PrepareRequest
 from videojam.data.prepare.texts import WORK, encode_texts, text_path
 from videojam.data.prepared import MANIFEST_NAME, NULL_NAME, UNUSED_NAME
 from videojam.data.shards import read_facts_of
+from videojam.data.workers import Run, in_workers
 from videojam.errors import VideoJamError
 from videojam.files import remove_empty
 from videojam.locks import locked
@@ -45,10 +48,11 @@ def prepare_folder(
             fix="Number the processes from 0.",
         )
     _check_out(request.out)
+    request = _for_engine(request)
     with locked(request.out, f"prepare-{index}-of-{count}"):
         settings = request.settings
         manifest = make_manifest(
-            request.source, settings.clips, layout=request.layout, workers=request.workers
+            request.source, settings.clips, layout=request.layout, workers=request.workers, run=_run(request)
         )
         say(f"{manifest.root}: layout {manifest.layout}, {len(manifest.rows)} clips can be used")
         _check_rows(manifest)
@@ -63,15 +67,54 @@ def prepare_folder(
         if report.num_kept:
             say(f"{report.num_kept} of {len(mine)} shards are there already")
         if wanted or not (request.out / NULL_NAME).is_file():
-            encode_texts(request, wanted, say)
-        if wanted:
-            encode_shards(request, wanted, manifest, facts, progress, say)
+            _encode(request, wanted, manifest, facts, progress, say)
         for shard in mine:
             found = read_facts_of(shard.path)
             report.num_clips += found["num_clips"]
             report.left_out |= found["left_out"]
         _clean(request.out, mine, is_alone=count == 1)
     return report
+
+
+def _for_engine(request: PrepareRequest) -> PrepareRequest:
+    """Name source, output and base by absolute paths where workers run in folders of their own."""
+    if request.engine == "processes":
+        return request
+    base = Path(request.base)
+    return replace(
+        request,
+        source=request.source.absolute() if request.source.exists() else request.source,
+        out=request.out.absolute(),
+        base=str(base.absolute()) if base.is_dir() else request.base,
+    )
+
+
+def _run(request: PrepareRequest) -> Run:
+    """Return what applies a function to tasks in order."""
+    if request.engine == "processes":
+        return in_workers
+    from videojam.data.prepare.on_ray import in_ray
+
+    return in_ray
+
+
+def _encode(
+    request: PrepareRequest,
+    shards: list[Shard],
+    manifest: Manifest,
+    facts: dict[str, Any],
+    progress: Progress,
+    say: Callable[[str], None],
+) -> None:
+    """Encode the captions, then the clips: one encoder after the other."""
+    if request.engine == "ray":
+        from videojam.data.prepare.on_ray import encode_on_ray
+
+        encode_on_ray(request, shards, manifest, facts, progress, say)
+        return
+    encode_texts(request, shards, say)
+    if shards:
+        encode_shards(request, shards, manifest, facts, progress, say)
 
 
 def _check_out(out: Path) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from videojam.data.settings import PrepareSettings
 from videojam.data.workers import WorkerConfig
+
+Engine = Literal["processes", "ray"]
+"""What reads clips: processes of this machine, or a Ray cluster, whose GPUs encode too."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class PrepareRequest:
         device: Where the encoders and RAFT compute.
         workers: Processes that read clips.
         layout: Name of the folder's layout; detected if None.
+        engine: What reads the clips.
     """
 
     source: Path
@@ -32,6 +37,7 @@ class PrepareRequest:
     device: str = "cpu"
     workers: WorkerConfig = WorkerConfig()  # noqa: RUF009 - frozen
     layout: str | None = None
+    engine: Engine = "processes"
 
 
 @dataclass
