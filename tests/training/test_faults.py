@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -305,27 +303,60 @@ def test_the_time_counts_what_a_step_and_a_checkpoint_take():
 # --- killed ---
 
 
+TELLS = """
+import os, sys
+from pathlib import Path
+from videojam.training.run import train
+path, recipe = Path(sys.argv[1]), sys.argv[2]
+def listen(kind, content):  # its first line, or the checkpoint that it goes on from, says that steps begin
+    if not path.exists() and (kind == "line" or str(content).startswith("resuming")):
+        unfinished = path.with_name("unfinished")
+        unfinished.write_text(str(os.getpid()))
+        unfinished.rename(path)
+train(recipe, listen=listen)
+"""
+
+
+def until(condition, seconds=300):
+    """Wait for a condition; return whether it came."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.002)
+    return condition()
+
+
+def newest(out):
+    """The step of the newest checkpoint."""
+    return max((int(folder.name.rpartition("_")[2]) for folder in checkpoints(out)), default=0)
+
+
 @pytest.mark.slow
-def test_a_run_that_is_killed_twenty_times_has_the_curve_of_an_unbroken_one(common, tmp_path):
-    """At random moments, and while checkpoints are written, which is most of the time here."""
-    changes = {"num_steps": 60, "checkpoint_every": 1, "validate_every": 20, "log_every": 7}
+def test_a_run_that_is_killed_twenty_times_has_the_curve_of_an_unbroken_one(common, tmp_path, warm_python):
+    """After a random number of steps, at a random moment of a step or while a checkpoint is written."""
+    changes = {"num_steps": 80, "checkpoint_every": 1, "validate_every": 20, "log_every": 7}
     train(config_of(common, tmp_path / "whole", **changes))
-    file, out, chance, kills, saving = tmp_path / "recipe.yaml", tmp_path / "run", random.Random(0), 0, 0
-    file.write_text(yaml.safe_dump(config_of(common, out, **changes).model_dump(mode="json")))
-    worker = Path(__file__).with_name("ranks_worker.py")
-    while kills < 20:
-        process = subprocess.Popen(
-            [sys.executable, str(worker), str(file)], stdout=subprocess.PIPE, text=True
+    step_s = sorted(line["step_s"] for line in lines(tmp_path / "whole") if "loss" in line)[8]
+    recipe, out, chance, ends, saving = tmp_path / "recipe.yaml", tmp_path / "run", random.Random(0), [], 0
+    recipe.write_text(yaml.safe_dump(config_of(common, out, **changes).model_dump(mode="json")))
+    for number in range(20):
+        process = tmp_path / f"process{number}"
+        thread = threading.Thread(
+            target=lambda path=process: ends.extend(warm_python.run(TELLS, path, recipe)), daemon=True
         )
-        for line in process.stdout:
-            if line.startswith("line"):
-                break
-        time.sleep(chance.uniform(0, 0.4))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, "it was done before it was killed: raise num_steps"
-        kills += 1
+        thread.start()
+        assert until(process.exists), "it never began its steps"
+        target = newest(out) + chance.randrange(3)
+        assert until(lambda target=target: newest(out) >= target)
+        if number % 2:
+            until(lambda: any(out.glob("checkpoints/.*.tmp-*")), 10 * step_s)
+        else:
+            time.sleep(chance.uniform(0, step_s))
+        os.kill(int(process.read_text()), signal.SIGKILL)
+        thread.join(timeout=60)
+        assert ends[-1].returncode == -signal.SIGKILL, ends[-1].output[-2000:]
         saving += any(out.glob("checkpoints/.*.tmp-*"))
-    assert saving, "no kill came while a checkpoint was written"
+    assert saving >= 3, "hardly a kill came while a checkpoint was written"
+    assert 10 <= newest(out) < 80
     train(config_of(common, out, **changes))
     assert curve(out) == curve(tmp_path / "whole")
     assert all(torch.equal(t, weights(tmp_path / "whole")[name]) for name, t in weights(out).items())
