@@ -171,8 +171,8 @@ def peak_mib() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def in_process(*arguments: str | Path) -> dict[str, float]:
-    command = [sys.executable, __file__, *map(str, arguments)]
+def in_process(*arguments: str | Path, script: str = __file__) -> dict[str, float]:
+    command = [sys.executable, script, *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise SystemExit(run.stderr)

@@ -1,0 +1,124 @@
+"""Peak memory of `videojam data prepare`: that of the largest encoder, not of their sum.
+
+    python benchmarks/data_encoders.py [--out benchmarks/results/data_encoders.json]
+
+A pipeline of the parts of Wan2.1-T2V-1.3B with random weights: its own autoencoder (508 MB), and a text encoder and a
+transformer of about a twentieth and a fifth of the real ones. Preparing is compared with each encoder in a process that
+does nothing but load it and encode, and with the pipeline loaded as a whole; what imports take is subtracted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from data_prepare import BASE, CODE, FPS, in_process, peak_mib, write_clips
+
+from videojam.data.latents import DrawnClip, encode_pixels
+from videojam.data.prepare.folder import prepare_folder
+from videojam.data.prepare.request import PrepareRequest
+from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
+from videojam.files import write_text
+from videojam.models.encoders import loaded_encoders, outline
+from videojam.models.load import load_model, quiet_loading
+from videojam.models.resolve import resolve
+
+BUCKET = "5x128x128"
+PARTS = ("text_encoder", "vae", "transformer")
+
+
+def write_stand_in(folder: Path) -> dict[str, float]:
+    """Write the pipeline; return the MiB of its parts as they are stored."""
+    from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    pipe = WanPipeline.from_pretrained(resolve(BASE))
+    text = UMT5Config(
+        vocab_size=len(pipe.tokenizer), d_model=1024, d_ff=2816, num_layers=24, num_heads=16, d_kv=64
+    )
+    sizes = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 6}
+    pipe.text_encoder = UMT5EncoderModel(text).to(torch.bfloat16)
+    pipe.vae = AutoencoderKLWan()
+    pipe.transformer = WanTransformer3DModel(text_dim=1024, **sizes)
+    pipe.save_pretrained(folder)
+    modules = {name: getattr(pipe, name) for name in PARTS}
+    return {
+        name: sum(p.numel() * p.element_size() for p in module.parameters()) / 2**20
+        for name, module in modules.items()
+    }
+
+
+def measured(what: str, base: Path, source: Path) -> None:
+    """Be a process whose peak memory is measured."""
+    if what == "prepare":
+        clips = ClipSettings(buckets=(parse_bucket(BUCKET),), fps=FPS)
+        settings = PrepareSettings(clips=clips, motion=CODE, max_sequence_length=32)
+        prepare_folder(
+            PrepareRequest(source, source.with_name("out"), str(base), settings), say=lambda line: None
+        )
+    elif what == "text encoder":
+        with loaded_encoders(base, "text") as model:
+            model.family.encode_prompts(model.pipeline, ["a texture"], 32)
+    elif what == "autoencoder":
+        size = parse_bucket(BUCKET)
+        video = torch.zeros(size.num_frames, 3, size.height, size.width, dtype=torch.uint8)
+        with loaded_encoders(base, "pixels") as model:
+            encode_pixels(model, [DrawnClip("", "", video, video)], together=True)
+    elif what == "whole pipeline":
+        load_model(str(base))
+    else:
+        from diffusers import AutoencoderKLWan, WanPipeline  # noqa: F401
+        from transformers import UMT5EncoderModel  # noqa: F401
+
+        outline(base)
+    print(json.dumps({"peak_mib": peak_mib()}))
+
+
+def compare() -> dict[str, Any]:
+    """Measure preparing, and loading the pipeline as a whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        sizes = write_stand_in(root / "base")
+        write_clips(root / "clips", 2, (128, 128), 5)
+        places = root / "base", root / "clips"
+        peaks = {
+            what: in_process(what, *places, script=__file__)["peak_mib"]
+            for what in ("imports", "text encoder", "autoencoder", "prepare", "whole pipeline")
+        }
+    used = {what: peak - peaks["imports"] for what, peak in peaks.items() if what != "imports"}
+    encoders = used["text encoder"], used["autoencoder"]
+    return {
+        "weights_mib": sizes,
+        "peak_above_imports_mib": used,
+        "prepare_over_largest_encoder": used["prepare"] / max(encoders),
+        "prepare_over_sum_of_encoders": used["prepare"] / sum(encoders),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("process", nargs="*", help="what a process measures, and where")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    quiet_loading()
+    if arguments.process:
+        what, base, source = arguments.process
+        measured(what, Path(base), Path(source))
+        return
+    found = {"date": datetime.date.today().isoformat(), "load_average": os.getloadavg()[0], **compare()}
+    text = json.dumps(found, indent=1)
+    print(text)
+    if arguments.out:
+        write_text(arguments.out, text + "\n")
+
+
+if __name__ == "__main__":
+    main()
