@@ -25,7 +25,8 @@ from videojam.models.encoders import loaded_encoders
 from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.motion.video import write_video
-from videojam.training.batches import clips_of_step
+from videojam.training.batches import batch_sizes, clips_of_step
+from videojam.training.config import TrainConfig
 
 DIS = MotionCode(estimator="dis", scale=0.1)
 QUIET = {"say": lambda line: None}
@@ -123,6 +124,32 @@ def test_shapes_go_into_buckets_and_a_step_reads_one_of_them(request_of, tiny_wa
         read_batch([data.clips[number] for number in numbers], "cpu")
         seen += numbers
     assert set(seen) == set(range(5))
+
+
+def test_a_step_has_as_many_clips_of_a_smaller_size_as_hold_no_more_tokens(request_of, tiny_wan):
+    request = request_of("tokens", "5x32x64", "5x32x32", clips_per_shard=2)
+    prepare_folder(request, **QUIET)
+    source = PreparedSource(path=request.out)
+    data = prepare(
+        load_model(tiny_wan), DataConfig(source=source, num_heldout=1, max_sequence_length=16), DIS
+    )
+    buckets = tuple(clip.bucket for clip in data.clips)
+    recipe = {
+        "base": "b",
+        "out": "o",
+        "num_steps": 1,
+        "batch_size": 1,
+        "data": {"source": {"kind": "prepared", "path": "p"}},
+    }
+    sizes = {
+        by: batch_sizes(data.clips, TrainConfig.model_validate(recipe | {"batch_by": by}))
+        for by in ("clips", "tokens")
+    }
+    assert sizes == {"clips": 1, "tokens": (("5x32x32", 2), ("5x32x64", 1))}  # 32 and 64 latent positions
+    epoch = [clips_of_step(buckets, sizes["tokens"], seed=3, step=step) for step in range(4)]
+    assert sorted(len(numbers) for numbers in epoch) == [1, 1, 1, 2]
+    assert all({buckets[i] for i in numbers} == {"5x32x32"} for numbers in epoch if len(numbers) == 2)
+    assert {i for numbers in epoch for i in numbers} == set(range(5))
 
 
 def test_a_second_run_makes_nothing_and_other_settings_or_clips_are_refused_by_name(

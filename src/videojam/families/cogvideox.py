@@ -18,6 +18,7 @@ from videojam.families.denoising import Conditioning, Generators
 from videojam.families.first_frame import restarted, seeded, skip_image_noise
 from videojam.families.projections import Layout
 from videojam.families.stock import Autoencoder, Config, Pipeline, Scheduler, Transformer
+from videojam.families.training_times import TrainingTimes
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,15 @@ class CogVideoXFamily(Family):
     def target(self, x: Tensor, eps: Tensor, sigma: Float[Tensor, " b"]) -> Tensor:
         """Return the scheduler's velocity, √ᾱ·ε − √(1−ᾱ)·x."""
         return self._alphas().get_velocity(x, eps, self._timesteps(sigma))
+
+    def min_snr_weight(self, sigma: Float[Tensor, " b"], gamma: float) -> Float[Tensor, " b"]:
+        """Return min(SNR, γ) / (SNR + 1), which is min(ᾱ, γ·(1−ᾱ)) (Hang et al. 2023, for v-prediction)."""
+        alphas = self._alphas().alphas_cumprod.float().to(sigma.device)[self._timesteps(sigma)]
+        return torch.minimum(alphas, gamma * (1 - alphas))
+
+    def training_times(self, scheduler: Scheduler) -> TrainingTimes:
+        """Return uniform times, as the base's own training draws its timesteps."""
+        return TrainingTimes("uniform")
 
     def pack(self, transformer: Transformer, latents: Tensor) -> Tensor:
         """Return `[B, C, F, H, W]` as `[B, F, C, H, W]`."""

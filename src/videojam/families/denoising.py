@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videojam.errors import VideoJamError
 from videojam.families.first_frame import FIRST, with_first_frame
 from videojam.families.projections import Projections
 from videojam.families.stock import Pipeline, Scheduler, Transformer
+from videojam.families.training_times import TrainingTimes, times_of
 
 Conditioning = dict[str, Tensor]
 Generators = tuple[list[torch.Generator], list[torch.Generator]]
@@ -67,6 +69,23 @@ class Denoising(Projections, ABC):
     def finished(self, latents: Tensor, cond: Conditioning) -> Tensor:
         """Return final latents with what was given put back, as the stock pipeline returns them."""
         return with_first_frame(latents, cond[FIRST]) if FIRST in cond else latents
+
+    def training_times(self, scheduler: Scheduler) -> TrainingTimes:
+        """Return how the base's own training draws times: a flow model's, logit-normal and shifted as its sampling."""
+        return times_of(scheduler)
+
+    def min_snr_weight(self, sigma: Float[Tensor, " b"], gamma: float) -> Float[Tensor, " b"]:
+        """Return the weight of each clip's error by min-SNR-γ, of v-prediction.
+
+        Raises:
+            VideoJamError: the network predicts a flow.
+        """
+        raise VideoJamError(
+            expected="a base that predicts v (CogVideoX), whose loss min-SNR weights",
+            found=f"{self.transformer_class}, which predicts {self.prediction}",
+            where="objective.min_snr_gamma",
+            fix="Leave min_snr_gamma out; t_sampling decides which times of a flow count more.",
+        )
 
     def paper_times(self, scheduler: Scheduler) -> Float[Tensor, " steps"]:
         """Return the paper's t (0 noise, 1 data) at which each sampling step of a set scheduler starts."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from videojam.families.training_times import TrainingTimes
 from videojam.strict import Strict
 
 
@@ -28,9 +29,38 @@ class ObjectiveConfig(Strict):
     motion_dropout: float = Field(
         0.2, description="Share of samples whose motion input is null, zeros [reported: 0.2].", ge=0, le=1
     )
-    t_sampling: Literal["logit_normal", "uniform"] = Field(
-        "logit_normal", description="Distribution of t (0 noise, 1 data)."
+    min_snr_gamma: float | None = Field(
+        None,
+        description="Of v-prediction (CogVideoX): γ of min-SNR, which weights a clip's error by min(SNR, γ)/(SNR + 1); "
+        "5 is usual. Default: every time counts alike.",
+        gt=0,
+    )
+    t_sampling: Literal["logit_normal", "uniform", "base"] = Field(
+        "logit_normal",
+        description="Distribution of t (0 noise, 1 data). base: the base's own, logit_normal with the shift of its "
+        "scheduler, or uniform (CogVideoX).",
     )
     t_mean: float = Field(0.0, description="Mean of logit(t), for logit_normal.")
     t_std: float = Field(1.0, description="Standard deviation of logit(t), for logit_normal.", gt=0)
     t_shift: float = Field(1.0, description="Flow shift of training: σ ← shift·σ / (1 + (shift−1)·σ).", gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ObjectiveConfig:
+        if self.t_sampling == "base" and self.t_shift != 1:
+            raise ValueError(
+                f"t_sampling: base has the base's own shift: leave t_shift {self.t_shift:g} out, or set t_sampling: "
+                "logit_normal"
+            )
+        return self
+
+    def of_base(self, times: TrainingTimes, num_tokens: int) -> ObjectiveConfig:
+        """Return the objective with the base's own times in place of `t_sampling: base`.
+
+        Args:
+            times: The base's.
+            num_tokens: Latent positions of a clip.
+        """
+        if self.t_sampling != "base":
+            return self
+        own = {"t_sampling": times.density, "t_shift": times.shift_at(num_tokens)}
+        return self.model_copy(update=own)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from videojam.families import Conditioning, Family
 from videojam.families.stock import Transformer
+from videojam.families.training_times import TrainingTimes
 from videojam.joint.batch import Batch
 from videojam.joint.latents import join, null_motion, with_level
 from videojam.objective.draws import Draws
@@ -27,6 +28,8 @@ class Denoiser:
         null_text: Denoiser keywords of the null text, `[1, L, D]` each.
         sigma_range: Noise levels that the transformer is in charge of.
         moving: Of a plain model, how the appearance error is weighted by motion; None counts every place alike.
+        min_snr_gamma: γ by which the errors of both halves are weighted; None counts every time alike.
+        times: How the base's own training draws times.
     """
 
     transformer: Transformer
@@ -35,6 +38,8 @@ class Denoiser:
     null_text: Conditioning
     sigma_range: tuple[float, float] = (0.0, 1.0)
     moving: MovingWeight | None = None
+    min_snr_gamma: float | None = None
+    times: TrainingTimes = TrainingTimes()  # noqa: RUF009 - frozen
 
     def losses(self, batch: Batch, draws: Draws) -> list[Tensor]:
         """Return [appearance loss] or [appearance loss, motion loss], each `[B]`.
@@ -50,10 +55,21 @@ class Denoiser:
         if not self.is_joint:
             prediction = family.denoise(self.transformer, self.noised(batch, draws), draws.sigma, text)
             weight = None if self.moving is None else self.moving.of(batch.d)[:, :, num_given:]
-            return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 1, weight=weight)
+            halves = half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 1, weight=weight)
+            return self._weighted(halves, draws)
         target = join(target, family.target(batch.d, draws.eps_d, self._sigma_d(draws)))
         prediction = family.denoise(self.transformer, self.noised(batch, draws), draws.sigma, text)
-        return half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 2)
+        return self._weighted(half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 2), draws)
+
+    def _weighted(self, halves: list[Tensor], draws: Draws) -> list[Tensor]:
+        """Weight each clip's errors by min-SNR, where the recipe says so."""
+        if self.min_snr_gamma is None:
+            return halves
+        levels = (draws.sigma, self._sigma_d(draws))
+        return [
+            half * self.family.min_snr_weight(sigma, self.min_snr_gamma)
+            for half, sigma in zip(halves, levels, strict=False)
+        ]
 
     def noised(self, batch: Batch, draws: Draws) -> Tensor:
         """Return what the network reads: x_t; of a joint model [x_t, d_t], with t_d behind if d has its own level."""

@@ -11,7 +11,7 @@ from itertools import count
 
 import torch
 
-from videojam.data.encode import EncodedClip
+from videojam.data.encode import EncodedClip, read_latents
 from videojam.data.loader import Order
 from videojam.objective.draws import HELDOUT_SEED, generator_of
 from videojam.training.config import TrainConfig
@@ -24,7 +24,30 @@ def split_heldout(clips: list[EncodedClip], num_heldout: int) -> tuple[list[Enco
     return [clips[i] for i in sorted(order[num_heldout:])], [clips[i] for i in heldout]
 
 
-def clips_of_step(buckets: tuple[str, ...], batch_size: int, seed: int, step: int) -> list[int]:
+BatchSize = int | tuple[tuple[str, int], ...]
+"""Clips of a step: one number, or one for each size of clip."""
+
+
+def batch_sizes(clips: list[EncodedClip], config: TrainConfig) -> BatchSize:
+    """Return how many clips of each size make a step, by what the recipe's batch_by counts.
+
+    Args:
+        clips: Training clips.
+        config: The recipe.
+    """
+    firsts = {clip.bucket: clip for clip in reversed(clips)}
+    if config.batch_by == "clips" or len(firsts) < 2:
+        return config.batch_size
+    tokens = {bucket: math.prod(read_latents(clip)["x"].shape[1:]) for bucket, clip in sorted(firsts.items())}
+    budget = config.batch_size * max(tokens.values())
+    return tuple((bucket, budget // number) for bucket, number in tokens.items())
+
+
+def _clips_of(batch_size: BatchSize, bucket: str) -> int:
+    return batch_size if isinstance(batch_size, int) else dict(batch_size)[bucket]
+
+
+def clips_of_step(buckets: tuple[str, ...], batch_size: BatchSize, seed: int, step: int) -> list[int]:
     """Return the clip numbers of a step, all of one size: a function of (seed, step) only.
 
     Nothing is carried from step to step, so a resumed run reads on exactly where the broken one stopped. Of clips of
@@ -38,8 +61,9 @@ def clips_of_step(buckets: tuple[str, ...], batch_size: int, seed: int, step: in
         step: Steps done before.
     """
     num_clips = len(buckets)
-    if len(set(buckets)) > 1:
-        num_batches = sum(-(-count // batch_size) for count in Counter(buckets).values())
+    if not isinstance(batch_size, int) or len(set(buckets)) > 1:
+        counts = Counter(buckets).items()
+        num_batches = sum(-(-number // _clips_of(batch_size, bucket)) for bucket, number in counts)
         return _epoch_batches(buckets, batch_size, seed, step // num_batches)[step % num_batches]
     return [
         _epoch_order(num_clips, seed, position // num_clips)[position % num_clips]
@@ -81,20 +105,24 @@ def parts_of(num_rows: int, accumulation: int, rank: int, num_ranks: int) -> Ite
 
 
 def orders_of(
-    buckets: tuple[str, ...], config: TrainConfig, first_step: int, rank: int, num_ranks: int
+    buckets: tuple[str, ...],
+    batch_size: BatchSize,
+    config: TrainConfig,
+    first_step: int,
+    ranks: tuple[int, int],
 ) -> Iterator[Order]:
     """Yield without end what a process reads: for each step, its rows of the batch in parts.
 
     Args:
         buckets: Size of each clip.
-        config: Batch size, accumulation and seed.
+        batch_size: Clips of a step.
+        config: Accumulation and seed.
         first_step: Steps done before.
-        rank: Number of the process.
-        num_ranks: How many there are.
+        ranks: Number of the process, and how many there are.
     """
     for step in count(first_step):
-        numbers = clips_of_step(buckets, config.batch_size, config.seed, step)
-        for part in parts_of(len(numbers), config.accumulation, rank, num_ranks):
+        numbers = clips_of_step(buckets, batch_size, config.seed, step)
+        for part in parts_of(len(numbers), config.accumulation, *ranks):
             yield Order(step, tuple(part.rows), tuple(numbers[row] for row in part.rows))
 
 
@@ -120,13 +148,14 @@ def _epoch_order(num_clips: int, seed: int, epoch: int) -> list[int]:
 
 
 @lru_cache(maxsize=4)
-def _epoch_batches(buckets: tuple[str, ...], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+def _epoch_batches(buckets: tuple[str, ...], batch_size: BatchSize, seed: int, epoch: int) -> list[list[int]]:
     order = _epoch_order(len(buckets), seed, epoch)
     batches = []
     for bucket in sorted(set(buckets)):
         numbers = [number for number in order if buckets[number] == bucket]
-        num_batches = -(-len(numbers) // batch_size)
-        filled = [numbers[i % len(numbers)] for i in range(num_batches * batch_size)]
-        batches += [filled[i : i + batch_size] for i in range(0, len(filled), batch_size)]
+        size = _clips_of(batch_size, bucket)
+        num_batches = -(-len(numbers) // size)
+        filled = [numbers[i % len(numbers)] for i in range(num_batches * size)]
+        batches += [filled[i : i + size] for i in range(0, len(filled), size)]
     shuffled = torch.randperm(len(batches), generator=generator_of(seed, epoch, "batches")).tolist()
     return [batches[i] for i in shuffled]

@@ -149,6 +149,11 @@ class TrainConfig(Strict):
     )
     num_steps: int = Field(description="Optimizer steps.", ge=1)
     batch_size: int = Field(1, description="Clips of a step, over all processes.", ge=1)
+    batch_by: Literal["clips", "tokens"] = Field(
+        "clips",
+        description="Of clips of several sizes (a prepared folder's buckets): clips: every step has batch_size clips. "
+        "tokens: batch_size clips of the largest size, and of a smaller one as many as hold no more tokens together.",
+    )
     accumulation: int = Field(1, description="Parts that each process splits its batch into.", ge=1)
     precision: Literal["bf16", "fp32"] = Field("bf16", description="Compute.")
     master_weights: Literal["fp32", "bf16"] = Field(

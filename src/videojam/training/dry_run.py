@@ -69,7 +69,11 @@ def dry_run(config: TrainConfig, tflops: float | None = None) -> DryRun:
             text = text_encoder_bytes(resolve(source, configs_only=configs_only))
         else:
             text = sum(size for name, size in model.encoder_bytes.items() if name.startswith("text_encoder"))
-        found = estimate(config, outline(source, configs_only=configs_only), facts, text)
+        base = outline(source, configs_only=configs_only)
+        gamma = config.objective.min_snr_gamma
+        if gamma is not None:
+            base.family.min_snr_weight(torch.ones(1), gamma)  # refuses a flow model
+        found = estimate(config, base, facts, text)
     rate = measured_rate(config.precision) if tflops is None else tflops * 1e12
     return DryRun(facts, found, rate, tflops is None)
 

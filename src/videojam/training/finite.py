@@ -81,7 +81,7 @@ def refuse_bad_steps(run: TrainRun, bad: list[Line]) -> None:
             fix="Lower optimizer.learning_rate, raise the limit, or set bad_steps: skip to leave such steps out; the "
             "step changed no weight, and the last checkpoint is whole.",
         )
-    numbers = clips_of_step(run.buckets, run.config.batch_size, run.config.seed, first["step"] - 1)
+    numbers = clips_of_step(run.buckets, run.batch_size, run.config.seed, first["step"] - 1)
     raise non_finite(run, found, [run.clips[number] for number in numbers], first["step"])
 
 

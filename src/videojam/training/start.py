@@ -69,6 +69,9 @@ def begin(
     encoders = _Checked(config.base, device, config.image_to_video)
     base = encoders.outline
     component = chosen_component(config, folder)
+    gamma = config.objective.min_snr_gamma
+    if gamma is not None:
+        base.family.min_snr_weight(torch.ones(1), gamma)  # refuses a flow model before anything is encoded
     with first():
         data = _encode(config, encoders, say)
         moving = _moving_weight(config, encoders)
@@ -84,7 +87,10 @@ def begin(
     family = base.family.at_noise(config.motion.noise) if is_joint else base.family
     masks = new_entries(transformer, family) if is_joint else {}
     sigma_range = family.sigma_range(base.pipeline, component)
-    denoiser = Denoiser(transformer, family, is_joint, data.null_text, sigma_range, moving)
+    times = family.training_times(base.pipeline.scheduler)
+    denoiser = Denoiser(
+        transformer, family, is_joint, data.null_text, sigma_range, moving, min_snr_gamma=gamma, times=times
+    )
     return Start(base, component, denoiser, masks, data, plan)
 
 

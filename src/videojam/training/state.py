@@ -14,7 +14,7 @@ from videojam.data.encode import EncodedClip
 from videojam.data.loader import LoaderConfig, read_ahead
 from videojam.joint.batch import Batch
 from videojam.objective.denoiser import Denoiser
-from videojam.training.batches import orders_of
+from videojam.training.batches import BatchSize, batch_sizes, orders_of
 from videojam.training.config import TrainConfig
 from videojam.training.speed import Meter
 from videojam.training.votes import Votes
@@ -95,11 +95,16 @@ class TrainRun:
         return tuple(clip.bucket for clip in self.clips)
 
     @cached_property
+    def batch_size(self) -> BatchSize:
+        """Clips of a step, by their size where tokens are counted."""
+        return batch_sizes(self.clips, self.config)
+
+    @cached_property
     def batches(self) -> Generator[Batch, None, None]:
         """This process's batches from the state's step on, read ahead; a part of a step's rows each."""
         config, accelerator = self.config, self.accelerator
-        rank, num_ranks = accelerator.process_index, accelerator.num_processes
-        orders = orders_of(self.buckets, config, self.state.step, rank, num_ranks)
+        ranks = accelerator.process_index, accelerator.num_processes
+        orders = orders_of(self.buckets, self.batch_size, config, self.state.step, ranks)
         how = LoaderConfig(config.data.workers, config.data.draw, config.seed)
         return read_ahead(self.clips, orders, how, accelerator.device)
 

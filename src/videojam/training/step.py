@@ -55,7 +55,7 @@ def _backward(run: TrainRun, weight: float) -> Tensor:
         weight: λ of Eq. 6.
     """
     config, accelerator, number = run.config, run.accelerator, run.state.step
-    numbers = clips_of_step(run.buckets, config.batch_size, config.seed, number)
+    numbers = clips_of_step(run.buckets, run.batch_size, config.seed, number)
     bucket = run.buckets[numbers[0]]
     rank, num_ranks = accelerator.process_index, accelerator.num_processes
     # The gradient is averaged over the processes, so each divides by the mean number of rows.
@@ -67,7 +67,8 @@ def _backward(run: TrainRun, weight: float) -> Tensor:
             batch = next(run.batches)
         if draws is None:
             shape, sigma_range = tuple(batch.x.shape[1:]), run.denoiser.sigma_range
-            draws = draw(config.objective, config.seed, number, len(numbers), shape, sigma_range)
+            objective = config.objective.of_base(run.denoiser.times, math.prod(shape[1:]))
+            draws = draw(objective, config.seed, number, len(numbers), shape, sigma_range)
         mine = draws.rows(part.rows).to(accelerator.device)
         if bucket not in run.meter.work:
             with run.autocast(), run.meter.paused():
