@@ -64,7 +64,7 @@ def real_peak(transformer, family, recipe, rows=3):
     from videojam.objective.loss import joint_loss
     from videojam.training.simulate import Tracker
 
-    with Tracker() as tracker:
+    with Tracker(transformer.parameters()) as tracker:
         latent = torch.zeros(rows, 4, 3, 4, 4)
         text = {"encoder_hidden_states": torch.ones(rows, 16, 16)}
         never, sigma = torch.zeros(rows, dtype=torch.bool), torch.rand(rows)
@@ -108,3 +108,20 @@ def test_a_model_whose_shapes_follow_from_a_mask_is_simulated_with_all_of_its_te
         dry_run(TrainConfig.model_validate(recipe | {"batch_size": size}), tflops=1.0) for size in (1, 2)
     )
     assert two.estimate.flops == pytest.approx(2 * one.estimate.flops, rel=0.02)
+
+
+def test_attention_is_counted_and_a_weight_that_is_read_takes_no_memory():
+    import torch
+
+    from videojam.training.simulate import Tracker
+
+    length, width = 64, 32
+    q, k, v = (torch.zeros(1, 2, length, width // 2, requires_grad=True) for _ in range(3))
+    weight = torch.zeros(width, 3 * width)
+    with Tracker([q, k, v, weight]) as tracker:
+        torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        forward = tracker.flops
+        held = tracker.now
+        weight.t()
+        assert tracker.now == held
+    assert forward == 4 * length**2 * width  # two products, of which a multiplication and an addition are two

@@ -214,7 +214,7 @@ def _pixel_stage(config: TrainConfig, model: LoadedModel) -> int:
             vae = type(pipe.vae).from_config(pipe.vae.config).eval()
         without_data(vae, mode)
         pipe.vae = vae
-        with mode, Tracker() as tracker, torch.no_grad():
+        with mode, Tracker(vae.parameters()) as tracker, torch.no_grad():
             family.encode_posterior(pipe, torch.empty(videos, 3, num_frames, source.height, source.width))
         return tracker.peak
 

@@ -7,7 +7,7 @@ blocks of a transformer are alike, so one and two of them are run, and the rest 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 aten: Any = torch.ops.aten
+ON_CPU: dict[Any, tuple[int, Callable[..., int]]] = {
+    aten._scaled_dot_product_flash_attention_for_cpu: (3, sdpa_flop_count),
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: (4, sdpa_backward_flop_count),
+}
+"""Attention: how many of its first arguments are tensors, and the FLOPs by their shapes."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,16 @@ class StepCost:
 class Tracker(TorchDispatchMode):
     """Counts bytes of living storages that operations made, and floating-point operations.
 
+    A view of a weight shares its storage, which no operation made: what is held already is not counted again.
+
     Values that decide shapes are not there in tensors without data: a mask is taken as all true, its inverse as all
     false (HunyuanVideo 1.5 sorts its text by masks), and a question to a tensor is answered with yes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.now, self.peak, self.flops = 0, 0, 0.0
-        self._sizes: dict[int, int] = {}
+        self._sizes = {tensor.untyped_storage()._cdata: 0 for tensor in held}
         self._inverted: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(
@@ -81,6 +88,9 @@ class Tracker(TorchDispatchMode):
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
             self.flops += count(*args, **(kwargs or {}), out_val=out)
+        elif func._overloadpacket in ON_CPU:  # which torch counts on GPUs only
+            num, of_shapes = ON_CPU[func._overloadpacket]
+            self.flops += of_shapes(*(tensor.shape for tensor in args[:num]))
         for tensor in tree_iter(out):
             if isinstance(tensor, Tensor):
                 self._add(tensor)
@@ -137,7 +147,7 @@ def cost_of_step(
 def _simulated(transformer: nn.Module, loss: Callable[[nn.Module], Tensor]) -> StepCost:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     without_data(transformer, mode)
-    with mode, Tracker() as tracker:
+    with mode, Tracker(transformer.parameters()) as tracker:
         value = loss(transformer)
         saved = tracker.now
         value.backward()
