@@ -23,7 +23,8 @@ from videojam.errors import VideoJamError
 from videojam.out_of_memory import memory_explained
 
 SLEEPER = (
-    "import sys, time\n"
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
     "from videojam import cli\n"
     "from videojam.cli.common import say, stoppable\n"
     "@cli.app.command()\n"
