@@ -155,7 +155,8 @@ def cpu_seconds() -> float:
 
 def process_tree() -> list[int]:
     """Return this process and all below it."""
-    found, pids = [], [os.getpid()]
+    found: list[int] = []
+    pids = [os.getpid()]
     while pids:
         pid = pids.pop()
         found.append(pid)
