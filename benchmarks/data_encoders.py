@@ -43,7 +43,8 @@ def write_stand_in(folder: Path) -> dict[str, float]:
         vocab_size=len(pipe.tokenizer), d_model=1024, d_ff=2816, num_layers=24, num_heads=16, d_kv=64
     )
     sizes = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 6}
-    pipe.text_encoder = UMT5EncoderModel(text).to(torch.bfloat16)
+    encoder: Any = UMT5EncoderModel(text)
+    pipe.text_encoder = encoder.to(torch.bfloat16)
     pipe.vae = AutoencoderKLWan()
     pipe.transformer = WanTransformer3DModel(text_dim=1024, **sizes)
     pipe.save_pretrained(folder)

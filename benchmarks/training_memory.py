@@ -76,7 +76,7 @@ def write_stand_in(folder: Path) -> None:
     torch.set_default_dtype(torch.bfloat16)
     text = UMT5Config(vocab_size=256_384, d_model=1024, d_kv=64, d_ff=2816, num_layers=34, num_heads=16)
     encoder = UMT5EncoderModel(text)
-    transformer = WanTransformer3DModel(
+    transformer: Any = WanTransformer3DModel(
         num_attention_heads=8, attention_head_dim=64, ffn_dim=2048, num_layers=8, in_channels=4, out_channels=4,
         text_dim=1024,
     )  # fmt: skip
@@ -88,13 +88,14 @@ def write_stand_in(folder: Path) -> None:
     print(
         f"text encoder {encoder.num_parameters() / 1e9:.2f} B, transformer {transformer.num_parameters() / 1e9:.3f} B"
     )
-    WanPipeline(
+    pipe: Any = WanPipeline(
         tokenizer=tiny_tokenizer(),
         text_encoder=encoder,
         vae=vae,
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-    ).save_pretrained(folder)
+    )
+    pipe.save_pretrained(folder)
 
 
 def write_wan(folder: Path) -> None:
@@ -106,7 +107,7 @@ def write_wan(folder: Path) -> None:
     text = UMT5Config(vocab_size=256_384, d_model=4096, d_kv=64, d_ff=10_240, num_layers=24, num_heads=64)
     with init_empty_weights():
         encoder = UMT5EncoderModel(text)
-        transformer = WanTransformer3DModel(
+        transformer: Any = WanTransformer3DModel(
             num_attention_heads=12, num_layers=30, ffn_dim=8960, in_channels=16
         )
     write_random(encoder, folder / "text_encoder", "model")
@@ -114,8 +115,12 @@ def write_wan(folder: Path) -> None:
     encoder.config.save_pretrained(folder / "text_encoder")
     write_random(transformer, folder / "transformer", "diffusion_pytorch_model")
     transformer.save_config(folder / "transformer")
-    AutoencoderKLWan().save_pretrained(folder / "vae")
-    FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
+    parts: dict[str, Any] = {
+        "vae": AutoencoderKLWan(),
+        "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
+    }
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
     tiny_tokenizer().save_pretrained(folder / "tokenizer")
     index = {
         "_class_name": "WanPipeline", "_diffusers_version": "0.42.1",
@@ -141,7 +146,7 @@ def write_random(module: Any, folder: Path, stem: str, shard_values: int = 500_0
         if sum(t.numel() for t in shards[-1].values()) + tensor.numel() > shard_values and shards[-1]:
             shards.append({})
         shards[-1][name] = tensor
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         file = f"{stem}-{number:05d}-of-{len(shards):05d}.safetensors"
         values = {

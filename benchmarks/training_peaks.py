@@ -78,7 +78,7 @@ def write_base(folder: Path) -> None:
         num_attention_heads=8, attention_head_dim=128, ffn_dim=4096, num_layers=6, in_channels=16, out_channels=16,
         text_dim=64,
     )  # fmt: skip
-    WanPipeline(
+    pipe: Any = WanPipeline(
         tokenizer=PreTrainedTokenizerFast(
             tokenizer_object=tokens, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
         ),
@@ -86,7 +86,8 @@ def write_base(folder: Path) -> None:
         vae=AutoencoderKLWan(base_dim=8, z_dim=16, num_res_blocks=1),
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-    ).save_pretrained(folder)
+    )
+    pipe.save_pretrained(folder)
 
 
 def row(config: dict[str, Any]) -> dict[str, float]:

@@ -56,7 +56,7 @@ def write_base(folder: Path) -> None:
         num_attention_heads=6, attention_head_dim=64, ffn_dim=1536, num_layers=6, in_channels=16, out_channels=16,
         text_dim=64,
     )  # fmt: skip
-    WanPipeline(
+    pipe: Any = WanPipeline(
         tokenizer=PreTrainedTokenizerFast(
             tokenizer_object=tokens, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
         ),
@@ -64,7 +64,8 @@ def write_base(folder: Path) -> None:
         vae=AutoencoderKLWan(base_dim=8, z_dim=16, num_res_blocks=1),
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-    ).save_pretrained(folder)
+    )
+    pipe.save_pretrained(folder)
 
 
 class _HereError(Exception):
@@ -109,7 +110,7 @@ def minimal(base: Path, run: TrainRun) -> Callable[[], None]:
             return_dict=False,
         )[0]
         loss = torch.nn.functional.mse_loss(v, noise - x)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -165,7 +165,7 @@ def _over_shards(
     actor: type,
     request: PrepareRequest,
     facts: dict[str, Any],
-    jobs: list[tuple[Shard | None, list[MeasureTask]]],
+    jobs: Sequence[tuple[Shard | None, list[MeasureTask]]],
 ) -> Iterator[int]:
     """Yield the number of clips of each job that an actor has done.
 
