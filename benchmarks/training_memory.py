@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from random_wan import tiny_tokenizer
 
 from videojam.files import write_text
 from videojam.provenance import versions_of
@@ -47,19 +48,6 @@ print("begin", peak(), file=sys.stderr)
 train(TrainConfig.model_validate(content), listen=listen)
 print(json.dumps({**first, "run_peak_gb": peak()}))
 """
-
-
-def tiny_tokenizer() -> Any:
-    """Return a tokenizer of one word."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>"])}
-    tokens = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokens, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
 
 
 def write_stand_in(folder: Path) -> None:
@@ -181,9 +169,9 @@ def measured(config: dict[str, Any], *, to_the_end: bool) -> dict[str, float]:
 def measured_twice(write: str, folder: Path, *, to_the_end: bool, **more: Any) -> dict[str, Any]:
     """Write a pipeline in a process of its own, and train on it with an empty and with a full cache."""
     subprocess.run(
-        [sys.executable, "-c", "import sys; from pathlib import Path; from benchmarks.training_memory import *; "
+        [sys.executable, "-c", "import sys; from pathlib import Path; from training_memory import *; "
          f"{write}(Path(sys.argv[1])); write_clips(Path(sys.argv[2]))", str(folder / "base"), str(folder / "clips")],
-        check=True, cwd=Path(__file__).parents[1],
+        check=True, cwd=Path(__file__).parent,
     )  # fmt: skip
     source = {"kind": "folder", "path": str(folder / "clips"), "num_frames": 9, "height": 64, "width": 64}
     config = {

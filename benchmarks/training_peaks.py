@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
+from random_wan import write_random_wan
 
 from videojam.files import write_text
 from videojam.provenance import versions_of
@@ -58,38 +58,6 @@ train(TrainConfig.model_validate(json.loads(sys.argv[1])), listen=listen)
 """
 
 
-def write_base(folder: Path) -> None:
-    """Write a random Wan of six blocks of width 1,024, with tiny encoders."""
-    from diffusers import (
-        AutoencoderKLWan,
-        FlowMatchEulerDiscreteScheduler,
-        WanPipeline,
-        WanTransformer3DModel,
-    )
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
-
-    words = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>"])}
-    tokens = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
-    torch.manual_seed(0)
-    text = UMT5Config(vocab_size=256, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
-    transformer = WanTransformer3DModel(
-        num_attention_heads=8, attention_head_dim=128, ffn_dim=4096, num_layers=6, in_channels=16, out_channels=16,
-        text_dim=64,
-    )  # fmt: skip
-    pipe: Any = WanPipeline(
-        tokenizer=PreTrainedTokenizerFast(
-            tokenizer_object=tokens, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-        ),
-        text_encoder=UMT5EncoderModel(text),
-        vae=AutoencoderKLWan(base_dim=8, z_dim=16, num_res_blocks=1),
-        transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-    )
-    pipe.save_pretrained(folder)
-
-
 def row(config: dict[str, Any]) -> dict[str, float]:
     """Return what the dry run says and what a process measures, in MiB."""
     said = dry_run(TrainConfig.model_validate(config), tflops=1.0).estimate.training / 2**20
@@ -114,7 +82,7 @@ def main() -> None:
     rows = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_base(folder / "base")
+        write_random_wan(folder / "base", num_heads=8, head_dim=128, ffn_dim=4096, num_layers=6)
         recipe = {
             "base": str(folder / "base"),
             "data": {

@@ -25,6 +25,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from random_wan import write_random_wan
 
 from videojam.files import write_text
 from videojam.provenance import versions_of
@@ -34,38 +35,6 @@ from videojam.training.state import TrainRun
 from videojam.training.step import step
 
 BATCH, RATE = 4, 1e-5
-
-
-def write_base(folder: Path) -> None:
-    """Write a random Wan of six blocks of width 384."""
-    from diffusers import (
-        AutoencoderKLWan,
-        FlowMatchEulerDiscreteScheduler,
-        WanPipeline,
-        WanTransformer3DModel,
-    )
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
-
-    words = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>"])}
-    tokens = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
-    torch.manual_seed(0)
-    text = UMT5Config(vocab_size=256, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
-    transformer = WanTransformer3DModel(
-        num_attention_heads=6, attention_head_dim=64, ffn_dim=1536, num_layers=6, in_channels=16, out_channels=16,
-        text_dim=64,
-    )  # fmt: skip
-    pipe: Any = WanPipeline(
-        tokenizer=PreTrainedTokenizerFast(
-            tokenizer_object=tokens, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-        ),
-        text_encoder=UMT5EncoderModel(text),
-        vae=AutoencoderKLWan(base_dim=8, z_dim=16, num_res_blocks=1),
-        transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-    )
-    pipe.save_pretrained(folder)
 
 
 class _HereError(Exception):
@@ -147,7 +116,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_base(folder / "base")
+        write_random_wan(folder / "base", num_heads=6, head_dim=64, ffn_dim=1536, num_layers=6)
         recipe = {
             "base": str(folder / "base"),
             "data": {
