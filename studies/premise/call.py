@@ -61,14 +61,15 @@ def call(run: Run, options: argparse.Namespace) -> None:
             rules = tuple(rule for rule in rules if rule.name in options.rules)
         for noise_seed in options.noise:
             sample_model(run, name, rules, options.clips, noise_seed)
-            pack(run, options.back)  # a machine may be taken back at any time
+            pack_results(run, options.back)  # a machine may be taken back at any time
+        pack(run, options.back)
 
 
 def pack(run: Run, back: Path | None) -> None:
-    """Copy weights, and a tar of everything small, to where files are given back from."""
+    """Copy weights, clips, and a tar of everything small, to where files are given back from."""
     if back is None:
         return
-    back.mkdir(parents=True, exist_ok=True)
+    pack_results(run, back)
     weights = [
         f for f in run.folder.glob("*.safetensors") if not f.stem.endswith((".state", ".clips", ".flags"))
     ]
@@ -79,11 +80,21 @@ def pack(run: Run, back: Path | None) -> None:
         run.log(f"not given back, for its size: {wanted.pop(0).name}")
     for file in wanted:
         copy_in_parts(file, back)
+    with tarfile.open(back / "clips.tar.gz", "w:gz") as archive:
+        for file in sorted(run.folder.glob("*.clips.safetensors")):
+            archive.add(file, file.name)
+    shutil.copy2(run.folder / "log.txt", back / "log.txt")  # once more, with what was not given back
+
+
+def pack_results(run: Run, back: Path | None) -> None:
+    """Copy the log, and a tar of curves and verdicts: little enough to be copied often."""
+    if back is None:
+        return
+    back.mkdir(parents=True, exist_ok=True)
     small = [*run.folder.glob("*.json*"), *run.folder.glob("*.flags.safetensors")]
-    for name, files in (("results.tar", small), ("clips.tar.gz", [*run.folder.glob("*.clips.safetensors")])):
-        with tarfile.open(back / name, "w:gz" if name.endswith("gz") else "w") as archive:
-            for file in sorted(files):
-                archive.add(file, file.name)
+    with tarfile.open(back / "results.tar", "w") as archive:
+        for file in sorted(small):
+            archive.add(file, file.name)
     shutil.copy2(run.folder / "log.txt", back / "log.txt")
 
 
