@@ -16,14 +16,16 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry, shape_wrapper
+
+from videojam.training.work import ON_CPU
 
 aten: Any = torch.ops.aten
-ON_CPU: dict[Any, tuple[int, Callable[..., int]]] = {
-    aten._scaled_dot_product_flash_attention_for_cpu: (3, sdpa_flop_count),
-    aten._scaled_dot_product_flash_attention_for_cpu_backward: (4, sdpa_backward_flop_count),
+FLOPS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
+    **{operation: shape_wrapper(count) for operation, count in ON_CPU.items()},
 }
-"""Attention: how many of its first arguments are tensors, and the FLOPs by their shapes."""
+"""FLOPs of an operation, by its arguments and its result."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,9 @@ class Tracker(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if func is aten.bitwise_not.default:
             self._inverted.add(out)
-        count = flop_registry.get(func._overloadpacket)
+        count = FLOPS.get(func._overloadpacket)
         if count is not None:
             self.flops += count(*args, **(kwargs or {}), out_val=out)
-        elif func._overloadpacket in ON_CPU:  # which torch counts on GPUs only
-            num, of_shapes = ON_CPU[func._overloadpacket]
-            self.flops += of_shapes(*(tensor.shape for tensor in args[:num]))
         for tensor in tree_iter(out):
             if isinstance(tensor, Tensor):
                 self._add(tensor)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from videojam.joint.batch import Batch
 from videojam.objective.denoiser import Denoiser
@@ -21,7 +21,22 @@ def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *args: obj
     return sdpa_flop_count(query, key, value)
 
 
-ON_CPU = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+def _attention_backward(
+    gradient: torch.Size,
+    query: torch.Size,
+    key: torch.Size,
+    value: torch.Size,
+    *args: object,
+    **kwargs: object,
+) -> int:
+    """Return the FLOPs of attention's backward by its shapes."""
+    return sdpa_backward_flop_count(gradient, query, key, value)
+
+
+ON_CPU = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
 """torch counts attention on GPUs only."""
 
 
