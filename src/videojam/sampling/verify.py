@@ -96,6 +96,25 @@ def fingerprint_texts(source: str | Path, device: str | torch.device = "cpu") ->
     return texts
 
 
+def load_for_fingerprint(
+    source: str | Path, given: dict[str, Any] | None = None, device: str | torch.device = "cpu"
+) -> LoadedModel:
+    """Load a model in float32 with a fingerprint's texts encoded before, so that memory never holds both.
+
+    Args:
+        source: Pipeline folder or hub id.
+        given: Components that are taken as they are and not loaded, by name.
+        device: Where to put what is loaded, and to encode.
+
+    Raises:
+        VideoJamError: the model can't be loaded.
+    """
+    texts = fingerprint_texts(source, device)
+    model = load_without_texts(source, given, device=device)
+    texts.stand_in(model.pipeline)
+    return model
+
+
 def save_fingerprint(model: LoadedModel, folder: str | Path) -> Path:
     """Store the fingerprint of a model in memory beside its saved files, for `verify` to compare with."""
     path = Path(folder) / FINGERPRINT_NAME
@@ -118,9 +137,7 @@ def verify(source: str | Path, device: str | torch.device = "cpu") -> VerifyRepo
     Raises:
         VideoJamError: the model can't be loaded.
     """
-    texts = fingerprint_texts(source, device)
-    model = load_without_texts(source, device=device)
-    texts.stand_in(model.pipeline)
+    model = load_for_fingerprint(source, device=device)
     first, second = fingerprint(model), fingerprint(model)
     stored, difference = _compare(first, resolve(source) / FINGERPRINT_NAME)
     return VerifyReport(

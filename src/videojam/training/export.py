@@ -12,7 +12,7 @@ from videojam.errors import VideoJamError
 from videojam.files import written_whole
 from videojam.joint.convert import copy_rest
 from videojam.joint.widen import OutputInit, widen_transformer
-from videojam.models.load import LoadedModel, family_at, load_without_texts
+from videojam.models.load import LoadedModel, family_at
 from videojam.models.record import (
     FINGERPRINT_NAME,
     RECORD_NAME,
@@ -22,7 +22,7 @@ from videojam.models.record import (
 )
 from videojam.models.resolve import resolve
 from videojam.motion.code import Noise
-from videojam.sampling.verify import VerifyReport, fingerprint_texts, save_fingerprint, verify
+from videojam.sampling.verify import VerifyReport, load_for_fingerprint, save_fingerprint, verify
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -81,9 +81,7 @@ def _write(
 ) -> None:
     """Write the folder under its temporary name; the pipeline that makes the fingerprint is freed at the end."""
     folder, dtype = resolve(destination.base), DTYPES[destination.save_dtype]
-    texts = fingerprint_texts(destination.base)
-    pipe = load_without_texts(destination.base, {component: transformer}).pipeline
-    texts.stand_in(pipe)
+    pipe = load_for_fingerprint(destination.base, {component: transformer}).pipeline
     written = {component: transformer}
     if record is not None:
         written |= _widened_others(pipe, component, destination.output_init, record.motion.noise)

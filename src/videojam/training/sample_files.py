@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from safetensors.torch import load_file
 from torch import Tensor
 
 from videojam.files import written_whole
@@ -50,11 +49,6 @@ def folder_of(out: Path, step: int) -> Path:
         step: Steps done.
     """
     return out / FOLDER / f"{PREFIX}{step:08d}"
-
-
-def read_latents_file(path: Path) -> dict[str, Tensor]:
-    """Read the latents of the base's clips, by their numbers."""
-    return load_file(path)
 
 
 def write_clips(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from videojam import fingerprints
@@ -32,7 +33,7 @@ from videojam.training.batches import split_heldout
 from videojam.training.config import SamplesConfig, TrainConfig
 from videojam.training.ema import averaged
 from videojam.training.finish import record_after
-from videojam.training.sample_files import FOLDER, Clip, folder_of, read_latents_file, write_clips
+from videojam.training.sample_files import FOLDER, Clip, folder_of, write_clips
 from videojam.training.state import TrainRun
 from videojam.training.stop import StopRequest
 
@@ -299,7 +300,7 @@ class Samples:
 
     def _write(self, step: int, model: LoadedModel, latents: list[Tensor]) -> None:
         settings = resolve(model, settings_at(self.config, self.plan.settings))
-        of_base = read_latents_file(self._base_path)
+        of_base = load_file(self._base_path)
         appearance = replace(model, record=None)
         clips = []
         for i, (prompt, z) in enumerate(zip(self.plan.prompts, latents, strict=True)):

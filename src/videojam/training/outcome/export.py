@@ -13,11 +13,11 @@ from videojam.files import require_new, written_whole
 from videojam.joint.convert import require_outside
 from videojam.models.check import read_json
 from videojam.models.folder import ModelFolder, open_folder
-from videojam.models.load import load_model, load_without_texts
+from videojam.models.load import load_model
 from videojam.models.record import FINGERPRINT_NAME, MotionRecord, save_record
 from videojam.models.resolve import is_hub_id, resolve
 from videojam.models.single_file import require_original_names, write_single_file
-from videojam.sampling.verify import fingerprint_texts, save_fingerprint, verify
+from videojam.sampling.verify import load_for_fingerprint, save_fingerprint, verify
 from videojam.training.outcome.card import CURVE, NAME, RECIPE, CardFacts, card_text, public_recipe
 from videojam.training.outcome.curve import draw_curve
 from videojam.training.outcome.licence import licence_of
@@ -179,10 +179,7 @@ def _prove(folder: Path, device: str, say: Say) -> str:
     """Load the folder through the public path and compare its latents with those of its saving: equal or close."""
     if not (folder / FINGERPRINT_NAME).is_file():
         say("storing a fingerprint: the model has none yet")
-        texts = fingerprint_texts(folder, device)
-        model = load_without_texts(folder, device=device)
-        texts.stand_in(model.pipeline)
-        save_fingerprint(model, folder)
+        save_fingerprint(load_for_fingerprint(folder, device=device), folder)
     say("loading the copy, to compare its latents with those of the model when it was saved")
     report = verify(folder, device)
     if not report.ok:
