@@ -37,6 +37,7 @@ from videojam.families import family_of
 from videojam.files import write_text
 from videojam.joint.widen import widen_transformer
 from videojam.objective.denoiser import Denoiser
+from videojam.training.base_weights import matrices_to_bf16
 from videojam.training.config import TrainConfig
 from videojam.training.new_rate import new_entries
 from videojam.training.speed import Meter, matrix_rate
@@ -84,9 +85,7 @@ def make_run(
         model = widen_transformer(model)
     family = family_of(model)
     if lora:
-        for name, parameter in model.named_parameters():
-            if parameter.ndim > 1 and name.startswith("blocks.") and "scale_shift" not in name:
-                parameter.data = parameter.data.to(torch.bfloat16)
+        matrices_to_bf16(model, family)
     mark_trainable(model, family, recipe.lora)
     model.to(device)
     set_up_steps(recipe, model)

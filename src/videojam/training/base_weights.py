@@ -47,6 +47,19 @@ def matrices_of(transformer: torch.nn.Module, family: Projections) -> list[str]:
     ]
 
 
+def matrices_to_bf16(transformer: torch.nn.Module, family: Projections) -> None:
+    """Hold the weights that may be made smaller in bf16.
+
+    Args:
+        transformer: Its parameters may be on `meta`.
+        family: Its family.
+    """
+    names = set(matrices_of(transformer, family))
+    for name, parameter in transformer.named_parameters():
+        if name in names:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
 @contextmanager
 def as_float32(transformer: torch.nn.Module) -> Iterator[None]:
     """Let linear layers look as if their weights were float32 while adapters are put on, which take that type.

@@ -22,7 +22,7 @@ from videojam.models.transformer import empty_transformer
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import Draws
 from videojam.objective.loss import joint_loss
-from videojam.training.base_weights import BYTES, matrices_of, stored_type
+from videojam.training.base_weights import BYTES, matrices_of, matrices_to_bf16, stored_type
 from videojam.training.config import TrainConfig
 from videojam.training.offload import blocks_of
 from videojam.training.simulate import StepCost, Tracker, cost_of_step, without_data
@@ -163,10 +163,7 @@ def _step_cost(
             setattr(transformer, name, getattr(transformer, name)[:length])
         mark_trainable(transformer, model.family, config.lora, config.seed)
         if stored_type(config) != "fp32":
-            names = set(matrices_of(transformer, model.family))
-            for name, parameter in transformer.named_parameters():
-                if name in names:
-                    parameter.data = parameter.data.to(torch.bfloat16)
+            matrices_to_bf16(transformer, model.family)
         transformer.train()
         if config.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()

@@ -98,8 +98,8 @@ def _lines(path: Path, motion: Path, code: MotionCode | None, label: str) -> str
     for name, frames in pictures.items():
         num_frames, _, height, width = frames.shape
         info = VideoInfo(num_frames, clip.fps, height, width, num_frames / clip.fps, has_audio=False)
-        tag = video_tag(info, encoded(frames, clip.fps, SMALL_CRF), f"{name}, {label}")
-        tags.append(tag.replace("<video ", f'<video class="{name}" ', 1))
+        data = encoded(frames, clip.fps, SMALL_CRF)
+        tags.append(video_tag(info, data, f"{name}, {label}", kind=name))
     return "".join(tags)
 
 

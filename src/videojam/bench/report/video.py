@@ -12,17 +12,19 @@ from torch import Tensor
 from videojam.motion.video import CRF, VideoInfo, write_video
 
 
-def video_tag(info: VideoInfo, data: bytes, label: str) -> str:
+def video_tag(info: VideoInfo, data: bytes, label: str, kind: str = "") -> str:
     """Return the tag of a clip that the page's player drives.
 
     Args:
         info: Of its file.
         data: Its file.
         label: What it shows, for those who can't see it.
+        kind: Class of the tag, for the page's style.
     """
+    named = f' class="{kind}"' if kind else ""
     text = base64.b64encode(data).decode("ascii")
     return (
-        f'<video muted playsinline preload="auto" aria-label="{escape(label)}" data-fps="{info.fps:.6g}" '
+        f'<video{named} muted playsinline preload="auto" aria-label="{escape(label)}" data-fps="{info.fps:.6g}" '
         f'data-frames="{info.num_frames}" style="aspect-ratio:{info.width}/{info.height}" '
         f'src="data:video/mp4;base64,{text}"></video>'
     )
