@@ -111,6 +111,7 @@ def test_import_and_help_do_not_load_torch():
         "from typer.testing import CliRunner\n"
         "from videojam.cli import app\n"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "assert not {'pydantic', 'numpy'} & set(sys.modules)\n"
         "assert CliRunner().invoke(app, ['generate', '--help']).exit_code == 0\n"
         "heavy = {'torch', 'diffusers', 'transformers', 'scipy', 'av', 'cv2'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

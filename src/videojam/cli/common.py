@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from videojam.errors import VideoJamError
-from videojam.strict import MAX_SEED
+from videojam.limits import MAX_SEED
 
 if TYPE_CHECKING:
     import torch

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed
+from videojam.limits import MAX_FPS, MIN_FPS
 from videojam.motion.decode import TimedFrame, VideoPlace, VideoSource, decode_frames, open_video, sample_at
 from videojam.motion.scaling import ROUNDED_SCALING
 from videojam.motion.timing import Timing, read_timing
 from videojam.motion.upright import Fit, shown
-from videojam.strict import MAX_FPS, MIN_FPS
 
 CRF = 16
 """x264's constant rate factor, 0 (lossless) to 51: 16 is visually lossless."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from videojam.errors import VideoJamError
 from videojam.families.denoising import Generators
 from videojam.joint.latents import join
+from videojam.limits import MAX_SEED
 from videojam.models.load import LoadedModel
 from videojam.sampling.settings import ResolvedSettings
-from videojam.strict import MAX_SEED
 
 MOTION_SEED = 0x9E3779B9
 """Flips bits of a sample's seed for d's own generator, so that x's noise is that of the base model."""

@@ -17,11 +17,11 @@ from videojam.bench.manifest import Manifest, begin, read_manifest, write_manife
 from videojam.bench.score.scoring import forget_fits
 from videojam.bench.work import held
 from videojam.errors import VideoJamError
+from videojam.limits import MAX_FPS, MIN_FPS
 from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips
 from videojam.motion.video import VideoInfo
 from videojam.reading import read_table, same_form
-from videojam.strict import MAX_FPS, MIN_FPS
 
 SEED_SUFFIX = re.compile(r"[-_ ]s?(\d{1,3})$")
 CUT_BYTES = 30
