@@ -9,7 +9,7 @@ flow), and a trail where a point has come from.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -112,9 +112,8 @@ def arrows(
     starts = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
     pictures = _canvas(frames)
     for picture, steps, tint in zip(pictures, (at * length).numpy(), tints, strict=True):
-        for start, step, colour in zip(starts, steps, tint, strict=True):
-            if np.hypot(*step) >= MIN_ARROW_PX:
-                _arrow(picture, start, start + step, colour, spacing)
+        seen = np.hypot(steps[:, 0], steps[:, 1]) >= MIN_ARROW_PX
+        _draw_arrows(picture, starts[seen], (starts + steps)[seen], tint[seen], spacing)
     return _frames_of(pictures)
 
 
@@ -139,19 +138,24 @@ def trails(
     spacing = spacing_px or _spacing(frames)
     pictures = _canvas(frames)
     thick = _thickness(spacing)
-    for way in follow_points(flow.float().cpu(), spacing, num_frames):
-        steps = torch.from_numpy(np.diff(way.places, axis=0)).float()
-        tint = _tints(steps[:, None], code)[:, 0]
-        for frame in range(way.first + 1, way.first + len(way.places)):
-            number = frame - way.first
-            oldest = max(0, number - num_frames)
-            places = way.places[oldest : number + 1]
-            if np.abs(np.diff(places, axis=0)).sum() < MIN_ARROW_PX:
+    head = round((0.7 * thick + 0.5) * 2**SUBPIXEL_BITS)
+    ways = follow_points(flow.float().cpu(), spacing, num_frames)
+    every_step = [np.diff(way.places, axis=0) for way in ways]
+    colours_of_all = iter(
+        _tints(torch.from_numpy(np.concatenate(every_step)).float()[None], code)[0].tolist()
+    )
+    for way, steps in zip(ways, every_step, strict=True):
+        tint = list(islice(colours_of_all, len(steps)))
+        places = _fixed(way.places)
+        for number in range(1, len(way.places)):
+            picture, oldest = pictures[way.first + number], max(0, number - num_frames)
+            if np.abs(steps[oldest:number]).sum() < MIN_ARROW_PX:
                 continue
-            for (start, end), colour in zip(pairwise(places), tint[oldest:number], strict=True):
-                _line(pictures[frame], start, end, colour, thick)
-            cv2.circle(pictures[frame], _fixed(places[-1]), _fixed_length(0.7 * thick + 0.5), (255, 255, 255),
-                       -1, cv2.LINE_AA, SUBPIXEL_BITS)  # fmt: skip
+            for step in range(oldest, number):
+                cv2.line(
+                    picture, places[step], places[step + 1], tint[step], thick, cv2.LINE_AA, SUBPIXEL_BITS
+                )
+            cv2.circle(picture, places[number], head, (255, 255, 255), -1, cv2.LINE_AA, SUBPIXEL_BITS)
     return _frames_of(pictures)
 
 
@@ -255,24 +259,20 @@ def _thickness(spacing: int) -> int:
     return max(1, round(spacing / 12))
 
 
-def _arrow(picture: np.ndarray, start: np.ndarray, end: np.ndarray, colour: np.ndarray, spacing: int) -> None:
-    """Draw one arrow with a dark edge, which stands out on any ground."""
-    thick, length = _thickness(spacing), float(np.hypot(*(end - start)))
-    tip = min(0.45, max(0.25, 0.3 * spacing / length))
-    for rgb, wide in (((0, 0, 0), thick + 2), (tuple(map(int, colour)), thick)):
-        cv2.arrowedLine(picture, _fixed(start), _fixed(end), rgb, wide, cv2.LINE_AA, SUBPIXEL_BITS, tip)
+def _draw_arrows(
+    picture: np.ndarray, starts: np.ndarray, ends: np.ndarray, colours: np.ndarray, spacing: int
+) -> None:
+    """Draw arrows from [n, 2] to [n, 2] with a dark edge, which stands out on any ground."""
+    thick = _thickness(spacing)
+    lengths = np.hypot(*(ends - starts).T)
+    tips = np.clip(0.3 * spacing / lengths, 0.25, 0.45).tolist()
+    for start, end, colour, tip in zip(_fixed(starts), _fixed(ends), colours.tolist(), tips, strict=True):
+        for rgb, wide in (((0, 0, 0), thick + 2), (colour, thick)):
+            cv2.arrowedLine(picture, start, end, rgb, wide, cv2.LINE_AA, SUBPIXEL_BITS, tip)
 
 
-def _line(picture: np.ndarray, start: np.ndarray, end: np.ndarray, colour: np.ndarray, thick: int) -> None:
-    rgb = tuple(map(int, colour))
-    cv2.line(picture, _fixed(start), _fixed(end), rgb, thick, cv2.LINE_AA, SUBPIXEL_BITS)
-
-
-def _fixed(place: np.ndarray) -> tuple[int, int]:
-    """Return a place in OpenCV's fixed-point pixels; far outside is brought near, where int32 holds it."""
-    x, y = np.clip(np.round(place * 2**SUBPIXEL_BITS), -(2**20), 2**20)
-    return int(x), int(y)
-
-
-def _fixed_length(length: float) -> int:
-    return round(length * 2**SUBPIXEL_BITS)
+def _fixed(places: np.ndarray) -> list[list[int]]:
+    """Return places [n, 2] in OpenCV's fixed-point pixels; far outside is brought near, where int32 holds it."""
+    near = np.clip(np.round(places * 2**SUBPIXEL_BITS), -(2**20), 2**20)
+    fixed: list[list[int]] = near.astype(int).tolist()
+    return fixed
