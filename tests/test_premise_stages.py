@@ -18,7 +18,7 @@ from studies.premise.muon import StackedMuon
 from studies.premise.rules import Rule, Velocity
 from studies.premise.sample import coherence, sample
 from studies.premise.testbed import Bed, make_testbed
-from studies.premise.train import Plan, rate_at, train_arms
+from studies.premise.train import Plan, _passes, rate_at, train_arms
 from videojam.joint.widen import widen_transformer
 from videojam.world import WorldConfig
 
@@ -73,6 +73,26 @@ def test_a_resumed_run_ends_in_the_same_bits(bed: Bed, tmp_path: Path) -> None:
 
     straight, resumed = run(tmp_path / "a", (6,)), run(tmp_path / "b", (2, 6))
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_mean_losses_of_a_resumed_run_are_those_of_an_unbroken_one(bed: Bed) -> None:
+    unbroken, killed, resumed = (trained_a_little(bed, "plain", num_steps=n) for n in (4, 2, 0))
+    resumed.load_state(dict(killed.state()))
+    for step in (2, 3):
+        resumed.set_step(step, 1e-2)
+        resumed.step()
+    assert resumed.mean_losses() == unbroken.mean_losses()
+    assert set(unbroken.mean_losses().values()) == {0.0}  # nothing since the last call
+
+
+@pytest.mark.parametrize("first", [0, 150, 250])
+def test_points_of_a_curve_are_where_they_are_without_a_stop(first: int) -> None:
+    measured, points = first, []
+    for step in range(first + 50, 1001, 50):
+        if _passes(step, measured, 1000, 5):
+            measured = step
+            points.append(step)
+    assert points == [step for step in (200, 400, 600, 800, 1000) if step > first]
 
 
 def test_a_joint_model_starts_as_its_base_and_sees_the_control_s_draws(bed: Bed) -> None:

@@ -37,7 +37,7 @@ class Arm:
         self.is_joint, self.has_own_noise = is_joint(model), has_own_noise(model)
         self.num_steps = 0
         self.rate, self.average_weight = (torch.zeros((), device=bed.device) for _ in range(2))
-        self.sums = torch.zeros(len(SUMS), device=bed.device)
+        self.sums = torch.zeros(len(SUMS) + 1, device=bed.device)  # and the number of steps in them
         self.draws_x, self.draws_d = (torch.Generator(bed.device) for _ in range(2))
         named = dict(self.model.named_parameters())
         matrices = {n: p for n, p in named.items() if n.startswith("blocks.") and p.ndim == 2}
@@ -88,7 +88,7 @@ class Arm:
             torch._foreach_mul_(steps, self.average_weight)  # a tensor, so no graph holds its value
             torch._foreach_add_(averages, steps)
             clipped = (norm > self.train.clip).float()
-            self.sums += torch.stack([loss_x.detach(), loss_d.detach(), clipped])
+            self.sums += torch.stack([loss_x.detach(), loss_d.detach(), clipped, torch.ones_like(clipped)])
 
     def losses(self) -> tuple[Tensor, Tensor]:
         """Return the losses of the appearance and of the motion half (Eq. 6) on a batch drawn for the step."""
@@ -137,8 +137,8 @@ class Arm:
         for name, value in self.state():
             value.copy_(state[name])
 
-    def mean_losses(self, num_steps: int) -> dict[str, float]:
-        """Return the means since the last call, which waits for the device."""
-        means = (self.sums / max(num_steps, 1)).tolist()
+    def mean_losses(self) -> dict[str, float]:
+        """Return the means since the last call, which waits for the device; a resumed run has those before it too."""
+        means = (self.sums[:-1] / self.sums[-1].clamp(min=1)).tolist()
         self.sums.zero_()
         return dict(zip(SUMS, means, strict=True))

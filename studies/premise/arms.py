@@ -50,9 +50,12 @@ def main() -> None:
     parser.add_argument("--arms", nargs="*", default=["control", "joint"], choices=list(ARMS))
     parser.add_argument("--seed", type=int, default=1, help="Seed of clips and noise.")
     parser.add_argument("--steps", type=int, help="Steps; as many as fit into the minutes if not given.")
+    parser.add_argument("--measures", type=int, default=10, help="Points of the learning curves.")
     options = parser.parse_args()
     run = Run(options.out)
-    plan = Plan(options.minutes, options.steps, rules=CURVE_RULES, snapshot_share=1 / 3, log=run.log)
+    plan = Plan(
+        options.minutes, options.steps, options.measures, CURVE_RULES, snapshot_share=1 / 3, log=run.log
+    )
     train_fine_tunes(run, options.base, options.arms, options.seed, plan, not options.no_compile)
 
 

@@ -96,9 +96,9 @@ def train_arms(arms: list[Arm], folder: Path, plan: Plan, data: HeldOut, compile
         if step in snapshots:
             _save_averages(arms, folder, f"-{step}")
         late = now - started > 60 * plan.minutes
-        due = num_steps is not None and step - measured >= (num_steps - first) / plan.num_measures
+        due = num_steps is not None and _passes(step, measured, num_steps, plan.num_measures)
         if due or late or step == num_steps:
-            _measure(arms, folder, plan, data, step, step - measured, now - started)
+            _measure(arms, folder, plan, data, step, now - started)
             measured = step
         if now - saved > 60 * plan.save_minutes:
             _save_states(arms, folder)
@@ -111,6 +111,11 @@ def train_arms(arms: list[Arm], folder: Path, plan: Plan, data: HeldOut, compile
     return step
 
 
+def _passes(step: int, measured: int, num_steps: int, num_measures: int) -> bool:
+    """Whether a measurement is due since the last: at the same steps whether a run was resumed or not."""
+    return step * num_measures // num_steps > measured * num_measures // num_steps
+
+
 def _steps_that_fit(plan: Plan, first: int, step: int, timed: float, started: float) -> int:
     """Judge by the first steps how many fit; a measurement is guessed at 1.5 s."""
     now = time.monotonic()
@@ -118,11 +123,9 @@ def _steps_that_fit(plan: Plan, first: int, step: int, timed: float, started: fl
     return step + max(0, int(0.97 * left * (step - first) / (now - timed)))
 
 
-def _measure(
-    arms: list[Arm], folder: Path, plan: Plan, data: HeldOut, step: int, since: int, seconds: float
-) -> None:
+def _measure(arms: list[Arm], folder: Path, plan: Plan, data: HeldOut, step: int, seconds: float) -> None:
     for arm in arms:
-        row: dict[str, object] = {"step": step, "seconds": round(seconds, 1), **arm.mean_losses(since)}
+        row: dict[str, object] = {"step": step, "seconds": round(seconds, 1), **arm.mean_losses()}
         row |= heldout_losses(arm.average, data.with_gain(arm.bed.config.gain))
         for rule in plan.rules:
             if _fits(rule, arm):
