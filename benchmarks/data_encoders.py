@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from data_prepare import BASE, CODE, FPS, in_process, peak_mib, write_clips
+from data_prepare import CODE, FPS, in_process, peak_mib, write_clips
+from random_wan import SMALL_TEXT, write_random_wan
 
 from videojam.data.latents import DrawnClip, encode_pixels
 from videojam.data.prepare.folder import prepare_folder
@@ -27,7 +28,6 @@ from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.files import write_text
 from videojam.models.encoders import loaded_encoders, outline
 from videojam.models.load import load_model, quiet_loading
-from videojam.models.resolve import resolve
 
 BUCKET = "5x128x128"
 PARTS = ("text_encoder", "vae", "transformer")
@@ -35,23 +35,11 @@ PARTS = ("text_encoder", "vae", "transformer")
 
 def write_stand_in(folder: Path) -> dict[str, float]:
     """Write the pipeline; return the MiB of its parts as they are stored."""
-    from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
-    from transformers import UMT5Config, UMT5EncoderModel
-
-    pipe = WanPipeline.from_pretrained(resolve(BASE))
-    text = UMT5Config(
-        vocab_size=len(pipe.tokenizer), d_model=1024, d_ff=2816, num_layers=24, num_heads=16, d_kv=64
-    )
-    sizes = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 6}
-    encoder: Any = UMT5EncoderModel(text)
-    pipe.text_encoder = encoder.to(torch.bfloat16)
-    pipe.vae = AutoencoderKLWan()
-    pipe.transformer = WanTransformer3DModel(text_dim=1024, **sizes)
-    pipe.save_pretrained(folder)
-    modules = {name: getattr(pipe, name) for name in PARTS}
+    text = SMALL_TEXT | {"d_model": 1024, "d_ff": 2816, "num_layers": 24, "num_heads": 16, "d_kv": 64}
+    write_random_wan(folder, 12, 128, 8960, 6, text=text, text_dtype=torch.bfloat16, autoencoder={})
     return {
-        name: sum(p.numel() * p.element_size() for p in module.parameters()) / 2**20
-        for name, module in modules.items()
+        name: sum(file.stat().st_size for file in (folder / name).glob("*.safetensors")) / 2**20
+        for name in PARTS
     }
 
 

@@ -1,4 +1,4 @@
-"""Random Wan pipelines of stock classes, in the hub's folder layout, for the benchmarks of training."""
+"""Random Wan pipelines of stock classes, in the hub's folder layout, for the benchmarks of training and of encoders."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SMALL_TEXT: dict[str, Any] = {
     "num_layers": 2,
     "num_heads": 4,
 }
+SMALL_AUTOENCODER: dict[str, Any] = {"base_dim": 8, "z_dim": 16, "num_res_blocks": 1}
 
 
 def tiny_tokenizer() -> Any:
@@ -30,8 +31,18 @@ def tiny_tokenizer() -> Any:
     )
 
 
-def write_random_wan(folder: Path, num_heads: int, head_dim: int, ffn_dim: int, num_layers: int) -> None:
-    """Write a Wan of 16 latent channels with a random transformer of a size, and tiny encoders."""
+def write_random_wan(
+    folder: Path,
+    num_heads: int,
+    head_dim: int,
+    ffn_dim: int,
+    num_layers: int,
+    *,
+    text: dict[str, Any] = SMALL_TEXT,
+    text_dtype: torch.dtype = torch.float32,
+    autoencoder: dict[str, Any] = SMALL_AUTOENCODER,
+) -> None:
+    """Write a Wan of 16 latent channels with a random transformer of a size, and random encoders, tiny by default."""
     from diffusers import (
         AutoencoderKLWan,
         FlowMatchEulerDiscreteScheduler,
@@ -43,12 +54,13 @@ def write_random_wan(folder: Path, num_heads: int, head_dim: int, ffn_dim: int, 
     torch.manual_seed(0)
     transformer = WanTransformer3DModel(
         num_attention_heads=num_heads, attention_head_dim=head_dim, ffn_dim=ffn_dim, num_layers=num_layers,
-        in_channels=16, out_channels=16, text_dim=SMALL_TEXT["d_model"],
+        in_channels=16, out_channels=16, text_dim=text["d_model"],
     )  # fmt: skip
+    encoder: Any = UMT5EncoderModel(UMT5Config(**text))
     pipe: Any = WanPipeline(
         tokenizer=tiny_tokenizer(),
-        text_encoder=UMT5EncoderModel(UMT5Config(**SMALL_TEXT)),
-        vae=AutoencoderKLWan(base_dim=8, z_dim=16, num_res_blocks=1),
+        text_encoder=encoder.to(text_dtype),
+        vae=AutoencoderKLWan(**autoencoder),
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
     )
