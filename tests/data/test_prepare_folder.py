@@ -22,7 +22,7 @@ from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.data.shards import read_columns, read_facts_of, read_tensors, tensor_names
 from videojam.errors import VideoJamError
 from videojam.models.encoders import loaded_encoders
-from videojam.models.load import load_model
+from videojam.models.load import load_model, quiet_loading
 from videojam.motion.code import MotionCode
 from videojam.motion.video import write_video
 from videojam.training.batches import batch_sizes, clips_of_step
@@ -257,6 +257,7 @@ def test_a_damaged_shard_is_refused_by_its_name_and_made_again_once_deleted(requ
 
 def test_a_full_disk_leaves_no_half_file_and_the_next_run_ends_with_the_same_bytes(request_of):
     """No file may be larger than so many bytes: first the settings don't fit, then the captions, then a shard."""
+    quiet_loading()  # a captured progress bar is a file, too
     whole, request = request_of("whole"), request_of()
     prepare_folder(whole, **QUIET)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -21,7 +21,7 @@ from videojam.motion.video import write_video
 
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(VideoJamError, match=r"pip install 'videojam\[ray\]'"):
+    with pytest.raises(VideoJamError, match=r'pip install "videojam\[ray\]", or use --engine processes'):
         ray_library()
 
 

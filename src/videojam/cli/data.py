@@ -15,6 +15,7 @@ from videojam.cli.flags import grouped
 from videojam.out_of_memory import memory_explained
 
 if TYPE_CHECKING:
+    from videojam.data.config import WorldSource
     from videojam.data.settings import ClipSettings, PrepareSettings
     from videojam.data.workers import WorkerConfig
 
@@ -25,7 +26,9 @@ data_app = typer.Typer(
 SourceArgument = Annotated[
     Path,
     typer.Argument(
-        parser=named_path, metavar="SRC", help="Folder of clips, a table, a tar, or a data set's hub id."
+        parser=named_path,
+        metavar="SRC",
+        help="Folder of clips, a table, a tar, a data set's hub id, or world:N.",
     ),
 ]
 UnusedOption = Annotated[
@@ -47,6 +50,10 @@ class ReadFlags:
     time_limit: Annotated[
         float, typer.Option(metavar="S", min=0.1, help="Longest time for one file, in s.")
     ] = 60.0
+    world: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of world:N, as seed=9 or pixel_px=4; repeat for more."),
+    ] = None
 
     def config(self) -> WorkerConfig:
         """Return how many processes read, and for how long."""
@@ -123,13 +130,13 @@ class ClipFlags(CutFlags):
         typer.Option(metavar="X", help="Leave out clips of more mean speed, in diagonals a frame."),
     ] = None
 
-    def settings(self, base: str) -> ClipSettings:
-        """Return the settings, with the base's size and rate where none are given."""
+    def settings(self, base: str, source: Path | WorldSource) -> ClipSettings:
+        """Return the settings, with the size and rate of the base or the world where none are given."""
         from videojam.data.request import clip_fields
         from videojam.data.settings import ClipSettings
 
         given = asdict(self)
-        fields = clip_fields(base, given.pop("bucket") or [], given.pop("fps"))
+        fields = clip_fields(base, given.pop("bucket") or [], given.pop("fps"), source)
         return build(ClipSettings, "the clips", **given, **fields)
 
 
@@ -149,6 +156,13 @@ class EncodeFlags:
     tile_above_px: Annotated[
         int, typer.Option(metavar="PX", min=1, help="Buckets of more pixels a frame are encoded in tiles.")
     ] = 2**20
+    image_to_video: Annotated[
+        bool,
+        typer.Option(
+            "--image-to-video",
+            help="Keep the first frames' conditions too, for a base that does both (TI2V-5B, LTX-Video).",
+        ),
+    ] = False
     clips_per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Clips of a shard.")] = 256
     batch_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips encoded together on a GPU.")] = 4
     max_sequence_length: Annotated[
@@ -158,13 +172,14 @@ class EncodeFlags:
         str | None, typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)")
     ] = None
 
-    def settings(self, clips: ClipSettings) -> PrepareSettings:
-        """Return all that decides the shards."""
+    def settings(self, clips: ClipSettings, source: Path | WorldSource) -> PrepareSettings:
+        """Return all that decides the shards; the flow of the world's clips is exact."""
+        from videojam.data.config import WorldSource
         from videojam.data.settings import PrepareSettings
         from videojam.keyvalue import apply_pairs
         from videojam.motion.code import MotionCode
 
-        code: dict[str, object] = {}
+        code: dict[str, object] = {"estimator": "exact"} if isinstance(source, WorldSource) else {}
         apply_pairs(code, self.motion or [], read=lambda text, where: text)
         return PrepareSettings(
             clips=clips,
@@ -172,6 +187,7 @@ class EncodeFlags:
             raft_precision=self.raft_precision,
             tile_above_px=self.tile_above_px,
             max_sequence_length=self.max_sequence_length,
+            image_to_video=self.image_to_video,
             clips_per_shard=self.clips_per_shard,
             batch_clips=self.batch_clips,
         )
@@ -198,21 +214,25 @@ def data_check(
     say(f"Checking {source} on the CPU")
     from videojam.cli.progress import ProgressDisplay
     from videojam.data.check import check_facts, check_lines
+    from videojam.data.config import WorldSource
+    from videojam.data.layouts.world import source_of
     from videojam.data.manifest import make_manifest, write_manifest
     from videojam.data.settings import ClipSettings, parse_bucket
 
+    asked = source_of(source, reading.world or [])
+    own_fps = asked.fps if isinstance(asked, WorldSource) else 16.0
     settings = None
     if clips.bucket:
         buckets = tuple(parse_bucket(text) for text in clips.bucket)
         given = {key: value for key, value in asdict(clips).items() if key not in ("bucket", "fps")}
-        fields = {"buckets": buckets, "fps": 16.0 if clips.fps is None else clips.fps, **given}
+        fields = {"buckets": buckets, "fps": own_fps if clips.fps is None else clips.fps, **given}
         settings = build(ClipSettings, "the clips", **fields)
     with (
         stoppable("Nothing is kept; the same command begins anew."),
         ProgressDisplay("checking", "files") as progress,
     ):
         found = make_manifest(
-            source, settings, layout=reading.layout, workers=reading.config(), progress=progress
+            asked, settings, layout=reading.layout, workers=reading.config(), progress=progress
         )
     facts = check_facts(found)
     typer.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else "\n".join(check_lines(facts)))
@@ -244,16 +264,18 @@ def data_prepare(
     """
     device = start(f"prepare {source} with {base}", encoding.device)
     from videojam.cli.progress import ProgressDisplay
+    from videojam.data.layouts.world import source_of
     from videojam.data.prepare.folder import prepare_folder
     from videojam.data.prepare.request import PrepareRequest
     from videojam.data.request import share_of
     from videojam.models.load import quiet_loading
 
     quiet_loading()
-    settings = encoding.settings(clips.settings(base))
+    asked = source_of(source, reading.world or [])
+    settings = encoding.settings(clips.settings(base, asked), asked)
     share = share_of(reading.shard, os.environ)
     request = PrepareRequest(
-        source, out, base, settings, share, device, reading.config(), reading.layout, reading.engine
+        asked, out, base, settings, share, device, reading.config(), reading.layout, reading.engine
     )
     together = f"{settings.batch_clips} clips together"
     with (

@@ -14,13 +14,13 @@ from videojam.data.config import FolderSource, PreparedSource, WorldSource
 from videojam.data.facts import content_hash
 from videojam.data.layouts.detect import list_source
 from videojam.data.layouts.listing import ListedClip
+from videojam.data.place import WorldPlace
 from videojam.data.plan import num_frames_in
 from videojam.data.rates import is_even
 from videojam.errors import VideoJamError
 from videojam.motion.decode import Part
 from videojam.motion.timing import read_timing
 from videojam.motion.video import read_video
-from videojam.world import WORLD_VERSION, sample_caption, sample_clip
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def list_clips(source: FolderSource | WorldSource | PreparedSource) -> tuple[lis
 
 def _world_clips(source: WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
     def entry(seed: int) -> ClipEntry:
+        place = WorldPlace(seed, source.world)
+
         def read() -> ClipContent:
-            clip = sample_clip(seed, source.world)
+            clip = place.draw()
             return ClipContent(clip.video, clip.flow)
 
-        identity = f"world {WORLD_VERSION} {seed} {source.world.model_dump_json()}"
-        caption = sample_caption(seed, source.world)
-        return ClipEntry(f"world seed {seed}", fingerprints.of_text(identity), caption, read)
+        return ClipEntry(str(place), place.content_hash, place.caption, read)
 
     return [entry(source.seed + i) for i in range(source.num_clips)], {}
 

@@ -15,7 +15,7 @@ from videojam.data.cache import facts_of, make_cache, read_encoded, write_encode
 from videojam.data.clips import ClipEntry, list_clips
 from videojam.data.config import DataConfig, FolderSource, PreparedSource, Source, prepared_facts
 from videojam.data.latents import DrawnClip, encode_pixels, flow_of
-from videojam.data.prepared import latent_names, open_prepared, read_prepared_tensors, require_image
+from videojam.data.prepared import image_facts, latent_names, open_prepared, read_prepared_tensors
 from videojam.data.rates import rate_notes
 from videojam.data.texts import Texts, encode_texts, texts_of
 from videojam.errors import VideoJamError
@@ -218,12 +218,10 @@ def _prepared(encoders: Encoders, data: DataConfig, source: PreparedSource, code
     """Take what a prepared folder holds, if this model's encoders and this motion code made it."""
     made_by = encoders.made(prepared_facts(source.path).get("encoders", {}))
     length = data.max_sequence_length or encoders.outline.defaults.max_sequence_length
-    folder = open_prepared(source.path, made_by, code, length)
-    reads_image = encoders.outline.family.takes_image(encoders.outline.pipeline)
-    if reads_image:
-        require_image(folder)
+    image = image_facts(encoders)
+    folder = open_prepared(source.path, made_by, code, length, image)
     clips = [
-        EncodedClip(clip.name, clip.caption, clip.path, clip.row, clip.bucket, clip.key, reads_image)
+        EncodedClip(clip.name, clip.caption, clip.path, clip.row, clip.bucket, clip.key, image is not None)
         for clip in folder.clips
     ]
     check_enough(len(clips), len(clips) + len(folder.left_out), data, folder.left_out)
@@ -302,22 +300,17 @@ class _Pixels:
 
 def _cache_folder(encoders: Encoders, data: DataConfig, code: MotionCode, estimator: str) -> Path:
     """Make the folder named by a hash of all, besides the clip, that decides its latents, which it holds in words."""
-    outline = encoders.outline
-    pipe = outline.pipeline
     facts = {
         "cache_version": CACHE_VERSION,
         "motion": code.of_latents(),
         "estimator": estimator,
         "autoencoder": encoders.fingerprint("vae"),
         "text_encoders": [encoders.fingerprint(name) for name in ("text_encoder", "text_encoder_2")],
-        "max_sequence_length": data.max_sequence_length or outline.defaults.max_sequence_length,
+        "max_sequence_length": data.max_sequence_length or encoders.outline.defaults.max_sequence_length,
     }
-    if outline.family.takes_image(pipe):
-        facts["image"] = {
-            "pipeline": type(pipe).__name__,  # and its switches decide what it makes of the first frame
-            **{name: value for name, value in pipe.config.items() if isinstance(value, (bool, int, float))},
-            "encoder": encoders.fingerprint("image_encoder"),
-        }
+    image = encoders.image_facts
+    if image is not None:
+        facts["image"] = {**image, "encoder": encoders.fingerprint("image_encoder")}
     key = fingerprints.of_data(facts)[:16]
     return make_cache(data.cache / key, json.dumps(facts, indent=2) + "\n")
 

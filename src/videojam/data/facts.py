@@ -10,6 +10,7 @@ from pathlib import Path
 from videojam import fingerprints
 from videojam.data.cuts import CutRule
 from videojam.data.layouts.listing import ListedClip
+from videojam.data.place import Place, WorldPlace
 from videojam.errors import VideoJamError
 from videojam.motion.decode import Part, check_packets, open_video
 from videojam.motion.timing import read_timing
@@ -78,6 +79,9 @@ def read_facts(task: FactsTask) -> ClipFacts:
     """
     place = task.clip.place
     content = content_hash(place)
+    if isinstance(place, WorldPlace):
+        world = place.world
+        return ClipFacts(world.fps, True, world.num_frames, world.side_px, world.side_px, content)
     _check_size(place)
     info = probe_video(place)
     num_packets = check_packets(place)
@@ -107,12 +111,14 @@ def _check_size(place: Path | Part) -> None:
         )
 
 
-def content_hash(place: Path | Part) -> str:
-    """Return the SHA-256 of a file's bytes, or of a part's.
+def content_hash(place: Place) -> str:
+    """Return the SHA-256 of a file's bytes, of a part's, or of all that decides a clip of the world.
 
     Raises:
         VideoJamError: it can't be read.
     """
+    if isinstance(place, WorldPlace):
+        return place.content_hash
     file, start, size = (place.path, place.start, place.size) if isinstance(place, Part) else (place, 0, None)
     digest = hashlib.sha256()
     try:

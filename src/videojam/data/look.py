@@ -13,11 +13,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam import fingerprints
-from videojam.data.config import prepared_facts
+from videojam.data.config import WorldSource, prepared_facts
 from videojam.data.facts import content_hash
 from videojam.data.latents import flow_of
 from videojam.data.layouts.detect import list_source
-from videojam.data.layouts.listing import name_of
+from videojam.data.place import Place
 from videojam.data.prepare.origin import read_origin
 from videojam.data.prepared import OTHER_FIX, shard_files
 from videojam.data.read import ReadTask, read_clip
@@ -27,7 +27,6 @@ from videojam.errors import VideoJamError
 from videojam.models.encoders import loaded_encoders
 from videojam.models.load import LoadedModel
 from videojam.motion.code import MotionCode
-from videojam.motion.decode import Part
 from videojam.motion.estimators import OnFirstUse
 from videojam.store import check_same
 
@@ -94,11 +93,11 @@ def cached_clips(request: LookRequest) -> Iterator[CachedClip]:
     """
     facts, origin = prepared_facts(request.folder), read_origin(request.folder)
     chosen = _chosen(request)
-    places, why = _places(request.source or Path(origin["source"]), origin.get("layout"))
+    places, why = _places(request.source or origin.source, origin.layout)
     code = MotionCode(**facts["motion"])
     half = facts["raft_precision"] == "half"
     estimator = OnFirstUse(code.estimator, facts["raft_weights"], request.device, half=half)
-    with loaded_encoders(request.base or origin["base"], "pixels", request.device) as model:
+    with loaded_encoders(request.base or origin.base, "pixels", request.device) as model:
         _check_encoder(model, {path for path, _, _ in chosen})
         for path, number, row in chosen:
             clip = _decoded(model, path, number, row, facts, code)
@@ -136,19 +135,13 @@ def _chosen(request: LookRequest) -> list[tuple[Path, int, dict[str, Any]]]:
     return [rows[i * len(rows) // num] for i in range(num)]
 
 
-def _places(source: Path, layout: str | None) -> tuple[dict[tuple[str, str], Path | Part], str]:
-    """Return where the clips' files are, by their names in the manifest, and what to say of those that aren't there."""
+def _places(source: Path | WorldSource, layout: str | None) -> tuple[dict[tuple[str, str], Place], str]:
+    """Return where the clips are, by their names in the manifest, and what to say of those that aren't there."""
     try:
-        listing = list_source(source, layout if source.is_dir() else None)
+        listing = list_source(source, layout if isinstance(source, Path) and source.is_dir() else None)
     except VideoJamError as error:
         return {}, f"no frames: {error}"
-    places = {
-        (
-            name_of(clip.file, listing.root),
-            clip.place.name if isinstance(clip.place, Part) else "",
-        ): clip.place
-        for clip in listing.clips
-    }
+    places = {clip.names(listing.root): clip.place for clip in listing.clips}
     return places, f"no frames: its file is no longer in {listing.root}"
 
 
@@ -180,7 +173,7 @@ def _as_pixels(video: Float[Tensor, "3 t h w"]) -> UInt8[Tensor, "t 3 h w"]:
 def _with_source(
     clip: CachedClip,
     row: dict[str, Any],
-    place: Path | Part,
+    place: Place,
     facts: dict[str, Any],
     code: MotionCode,
     estimator: OnFirstUse,

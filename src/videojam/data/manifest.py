@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from videojam.data.config import WorldSource
 from videojam.data.cuts import CutRule
 from videojam.data.facts import ClipFacts, FactsTask, read_facts
 from videojam.data.layouts.detect import list_source
-from videojam.data.layouts.listing import ListedClip, Listing, name_of
+from videojam.data.layouts.listing import ListedClip, Listing
+from videojam.data.layouts.world import require_own_size
+from videojam.data.place import Place
 from videojam.data.plan import plan_clips
 from videojam.data.settings import ClipSettings
 from videojam.data.workers import Run, WorkerConfig, in_workers
 from videojam.errors import VideoJamError
 from videojam.files import write_text
-from videojam.motion.decode import Part
 
 Progress = Callable[[int, int], None]
 
@@ -28,8 +30,8 @@ class ManifestRow:
 
     Attributes:
         clip_id: Unique name.
-        source: Its file, below the source's folder where it lies there.
-        member: Name in a tar; empty for a file.
+        source: Its file, below the source's folder where it lies there; `world` for a clip of the world.
+        member: Name in a tar, or `seed N` in the world; empty for a file.
         caption: One line.
         split: train, validation or test.
         start_s: Where it starts in the file, in s.
@@ -65,7 +67,7 @@ class Manifest:
         layout: How the source is laid out.
         root: Its folder.
         rows: Clips that can be used, in a fixed order.
-        places: File or part of each row's clip, by `clip_id`.
+        places: Where each row's clip is, by `clip_id`.
         problems: Why others are unused, by name.
         num_found: Clips that the source names, used or not.
     """
@@ -73,7 +75,7 @@ class Manifest:
     layout: str
     root: Path
     rows: list[ManifestRow] = field(default_factory=list)
-    places: dict[str, Path | Part] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
     problems: dict[str, VideoJamError] = field(default_factory=dict)
     num_found: int = 0
 
@@ -84,7 +86,7 @@ class Manifest:
 
 
 def make_manifest(
-    source: Path,
+    source: Path | WorldSource,
     settings: ClipSettings | None = None,
     *,
     layout: str | None = None,
@@ -95,7 +97,7 @@ def make_manifest(
     """List a source, read what each file says of itself, and divide it into clips.
 
     Args:
-        source: Folder, table or tar.
+        source: Folder, table, tar, or which clips of the world.
         settings: Sizes and cuts; None: each file is one clip of its own size.
         layout: Name of the folder's layout; detected if None.
         workers: Processes and time limit.
@@ -103,13 +105,17 @@ def make_manifest(
         run: What applies a function to files.
 
     Raises:
-        VideoJamError: no such place, or no clip in it.
+        VideoJamError: no such place, no clip in it, or another size than that of the world's clips.
     """
+    if isinstance(source, WorldSource):
+        if settings is not None:
+            require_own_size(source, settings)
+        run, workers = in_workers, None  # nothing to read
     listing = list_source(source, layout)
     manifest = Manifest(listing.layout, listing.root, problems=dict(listing.problems))
     manifest.num_found = len(listing.clips) + len(listing.problems)
     rule = None
-    if settings is not None and settings.cuts != "ignore":
+    if settings is not None and settings.cuts != "ignore" and not isinstance(source, WorldSource):
         rule = CutRule(settings.cut_rule, settings.cut_threshold)
         rule.require()
     config = workers or WorkerConfig()
@@ -167,11 +173,12 @@ def _append(
     span_s: tuple[float, float],
     bucket: str,
 ) -> None:
+    source, member = clip.names(manifest.root)
     manifest.rows.append(
         ManifestRow(
             clip_id=clip_id,
-            source=name_of(clip.file, manifest.root),
-            member=clip.place.name if isinstance(clip.place, Part) else "",
+            source=source,
+            member=member,
             caption=clip.caption,
             split=clip.split,
             start_s=span_s[0],

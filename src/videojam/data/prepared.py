@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from videojam import fingerprints
-from videojam.data.config import prepared_facts
+from videojam.data.config import FACTS_NAME, prepared_facts
 from videojam.data.shards import read_columns, read_facts_of, read_tensors, tensor_names
 from videojam.errors import VideoJamError
+from videojam.models.encoders import Encoders
 from videojam.motion.code import MotionCode
 from videojam.store import check_same
 
@@ -67,8 +68,24 @@ class Prepared:
     note: str
 
 
+def image_facts(encoders: Encoders) -> dict[str, Any] | None:
+    """Return what decides the image conditions of prepared clips besides weights; None for a text-to-video pipeline.
+
+    Args:
+        encoders: Of the base.
+    """
+    facts = encoders.image_facts
+    if facts is None:
+        return None
+    return {**facts, "has_encoder": encoders.fingerprint("image_encoder") is not None}
+
+
 def open_prepared(
-    folder: Path, made_by: dict[str, str], code: MotionCode, max_sequence_length: int | None
+    folder: Path,
+    made_by: dict[str, str],
+    code: MotionCode,
+    max_sequence_length: int | None,
+    image: dict[str, Any] | None = None,
 ) -> Prepared:
     """Open a prepared folder for training.
 
@@ -77,12 +94,15 @@ def open_prepared(
         made_by: Fingerprints of the base's encoders; those of every shard have to be the same.
         code: Motion code of the recipe.
         max_sequence_length: Text tokens of the recipe, or of the base by default; None: the folder's.
+        image: What `image_facts` says of an image-to-video base; None: image conditions aren't read.
 
     Raises:
         VideoJamError: not a prepared folder, an unfinished one, or one that another model, motion code or text
-            length made; names the field.
+            length made, or that holds no image conditions; names the field.
     """
     facts = prepared_facts(folder)
+    if image is not None:
+        _check_image(folder, facts.get("image"), image)
     stored: dict[str, Any] = {"motion": {**facts["motion"]}}
     stored["motion"].pop("noise", None)  # it doesn't change the latents
     asked: dict[str, Any] = {"motion": code.of_latents()}
@@ -95,7 +115,7 @@ def open_prepared(
     shards = shard_files(folder)
     for path in shards:
         made = read_facts_of(path)
-        check_same({name: made[name] for name in made_by}, made_by, "which made it", path, OTHER_FIX)
+        check_same({name: made.get(name) for name in made_by}, made_by, "which made it", path, OTHER_FIX)
         left_out |= made["left_out"]
         rows = read_columns(path, ["clip_id", "caption", "bucket", "split", "content_hash", "start_s"])
         for number, row in enumerate(rows):
@@ -147,21 +167,19 @@ def latent_names(path: Path, *, with_image: bool) -> tuple[str, ...]:
     return (*STORED, *(name for name in tensor_names(path) if name.startswith(wanted)))
 
 
-def require_image(prepared: Prepared) -> None:
-    """Refuse a folder without what an image-to-video model reads of the first frames.
-
-    Raises:
-        VideoJamError: a shard has no `image.*` column.
-    """
-    for path in dict.fromkeys(clip.path for clip in prepared.clips):
-        if not any(name.startswith("image.") for name in tensor_names(path)):
-            raise VideoJamError(
-                expected="columns image.*, which an image-to-video model reads of the first frame of each clip",
-                found="none",
-                where=str(path),
-                fix="Prepare the clips with an image-to-video base, or train on the clips themselves "
-                "(data.source.kind: folder).",
-            )
+def _check_image(folder: Path, stored: dict[str, Any] | None, asked: dict[str, Any]) -> None:
+    """Refuse a folder without what this image-to-video model reads of the first frames."""
+    if stored is None:
+        raise VideoJamError(
+            expected="columns image.*, which an image-to-video model reads of the first frame of each clip, and the "
+            f"field image of {FACTS_NAME}, which says what made them",
+            found="no such field",
+            where=str(folder),
+            fix="Prepare the clips into another folder with this base and --image-to-video, or train on the clips "
+            "themselves (data.source.kind: folder or world).",
+        )
+    before, now = ({f"image.{name}": value for name, value in of.items()} for of in (stored, asked))
+    check_same(before, now, "with which it was prepared", folder, OTHER_FIX)
 
 
 def read_prepared_tensors(path: Path, row: int, keys: tuple[str, ...]) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -11,8 +10,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.data.clips import ClipContent
+from videojam.data.place import Place, WorldPlace
 from videojam.motion.code import MotionCode
-from videojam.motion.decode import Part
 from videojam.motion.estimators import DisFlow
 from videojam.motion.upright import Fit
 from videojam.motion.video import read_video
@@ -24,18 +23,18 @@ class ReadTask:
 
     Attributes:
         clip_id: Its name.
-        place: Its file, or the part of a tar.
+        place: Its file, the part of a tar, or its seed in the world.
         start_s: Where it starts, in s.
         num_frames: Frames.
         height: In px.
         width: In px.
         fps: Frames a second.
         fit: How a picture of another shape gets the size.
-        with_flow: Whether DIS measures the flow here.
+        with_flow: Whether DIS measures the flow here; a clip of the world brings exact flow.
     """
 
     clip_id: str
-    place: Path | Part
+    place: Place
     start_s: float
     num_frames: int
     height: int
@@ -50,11 +49,14 @@ class ReadTask:
 
 
 def read_clip(task: ReadTask) -> ClipContent:
-    """Read a clip's pixels, and its flow by DIS where the task asks for it.
+    """Read a clip's pixels, and its flow: exact for a clip of the world, or by DIS where the task asks for it.
 
     Raises:
         VideoJamError: it can't be read, or is shorter than asked.
     """
+    if isinstance(task.place, WorldPlace):
+        drawn = task.place.draw()
+        return ClipContent(drawn.video, drawn.flow)
     clip = read_video(
         task.place, task.num_frames, task.fps, task.height, task.width, start_s=task.start_s, fit=task.fit
     )

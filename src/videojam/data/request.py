@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from videojam.data.config import WorldSource
+from videojam.data.layouts.world import own_bucket
 from videojam.data.settings import Bucket, parse_bucket
 from videojam.errors import VideoJamError
-from videojam.models.encoders import loaded_encoders
+from videojam.models.encoders import outline
 
 RANKS = (
     ("RANK", "WORLD_SIZE"),
@@ -18,25 +21,32 @@ RANKS = (
 """Environment of torchrun, of a Slurm array, and of Slurm's tasks: rank and number of processes."""
 
 
-def clip_fields(base: str, buckets: list[str], fps: float | None) -> dict[str, Any]:
-    """Return the buckets and the rate, those of the base where none are given.
+def clip_fields(
+    base: str, buckets: list[str], fps: float | None, source: Path | WorldSource | None = None
+) -> dict[str, Any]:
+    """Return the buckets and the rate; where none are given, those of the world's clips, or else of the base.
 
     Args:
         base: Pipeline folder, hub id or shipped model.
         buckets: As FRAMESxHEIGHTxWIDTH.
         fps: Frames a second.
+        source: Where the clips come from.
 
     Raises:
         VideoJamError: a size that the base doesn't take.
     """
-    with loaded_encoders(base, "pixels") as model:
-        names, pipe = ("num_frames", "height", "width"), model.pipeline
-        own = {name: getattr(model.defaults, name) or model.family.default(pipe, name) for name in names}
-        found = tuple(parse_bucket(text) for text in buckets) or (Bucket(**own),)
-        for bucket in found:
-            model.family.latent_shape(pipe, bucket.num_frames, bucket.height, bucket.width)
-        own_fps = model.defaults.fps or model.family.fps
-        return {"buckets": found, "fps": own_fps if fps is None else fps}
+    model = outline(base)
+    names, pipe = ("num_frames", "height", "width"), model.pipeline
+    own = Bucket(
+        **{name: getattr(model.defaults, name) or model.family.default(pipe, name) for name in names}
+    )
+    own_fps = model.defaults.fps or model.family.fps
+    if isinstance(source, WorldSource):
+        own, own_fps = own_bucket(source), source.fps
+    found = tuple(parse_bucket(text) for text in buckets) or (own,)
+    for bucket in found:
+        model.family.latent_shape(pipe, bucket.num_frames, bucket.height, bucket.width)
+    return {"buckets": found, "fps": own_fps if fps is None else fps}
 
 
 def share_of(text: str | None, environment: Mapping[str, str]) -> tuple[int, int]:

@@ -111,6 +111,11 @@ class PrepareSettings(Strict):
     max_sequence_length: int | None = Field(
         None, description="Text tokens, padding included; default: the base's own.", ge=1
     )
+    image_to_video: bool = Field(
+        False,
+        description="Keep what an image-to-video model reads of each first frame, for a base that does both "
+        "(TI2V-5B, LTX-Video); an image-to-video base always does.",
+    )
     clips_per_shard: int = Field(256, description="Clips of a shard.", ge=1)
     batch_clips: int = Field(
         4, description="Clips that are encoded together; on a CPU each is encoded by itself.", ge=1

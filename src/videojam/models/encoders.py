@@ -16,6 +16,7 @@ from accelerate import init_empty_weights
 
 from videojam import fingerprints
 from videojam.families import FAMILIES
+from videojam.families.stock import Pipeline
 from videojam.models.check import not_loadable, read_json, require_pipeline
 from videojam.models.folder import open_folder
 from videojam.models.load import TEXT_ENCODERS, LoadedModel, family_at, with_image
@@ -58,6 +59,15 @@ class Encoders(ABC):
             folder_hashes: Hashes of the component folders that the data were made with.
         """
 
+    @property
+    def image_facts(self) -> dict[str, Any] | None:
+        """Class and switches, which decide what an image-to-video pipeline makes of first frames; None: it is none."""
+        pipe = self.outline.pipeline
+        if not self.outline.family.takes_image(pipe):
+            return None
+        switches = {key: value for key, value in pipe.config.items() if isinstance(value, (bool, int, float))}
+        return {"pipeline": type(pipe).__name__, **switches}
+
 
 @dataclass(frozen=True)
 class LoadedEncoders(Encoders):
@@ -90,7 +100,7 @@ class LoadedEncoders(Encoders):
     def made(self, folder_hashes: dict[str, str]) -> dict[str, str]:
         """Hash the modules, which may differ from their files."""
         pipe = self.model.pipeline
-        return _made(pipe.vae, pipe.text_encoder)
+        return pixel_hashes(pipe) | {"text_encoder": fingerprints.of_module(pipe.text_encoder)}
 
 
 @dataclass(frozen=True)
@@ -131,10 +141,9 @@ class StoredEncoders(Encoders):
 
     def made(self, folder_hashes: dict[str, str]) -> dict[str, str]:
         """Hash the modules, one loaded after the other, unless their files are those of the data."""
+        kinds = ("vae", "text_encoder", *(("image_encoder",) if self.image_facts else ()))
         if folder_hashes and all(
-            self.fingerprint(name) == known
-            for name, known in folder_hashes.items()
-            if name.startswith(("vae", "text_encoder"))
+            self.fingerprint(name) == known for name, known in folder_hashes.items() if name.startswith(kinds)
         ):
             return {}
         with self.text() as model:
@@ -142,17 +151,16 @@ class StoredEncoders(Encoders):
             hashed = fingerprints.of_module(text)
             del text
         with self.pixels() as model:
-            return {"autoencoder": fingerprints.of_module(model.pipeline.vae), "text_encoder": hashed}
+            return pixel_hashes(model.pipeline) | {"text_encoder": hashed}
 
     def _asked(self, model: LoadedModel) -> LoadedModel:
         return with_image(model) if self.image_to_video else model
 
 
-def _made(vae: Any, text_encoder: Any) -> dict[str, str]:
-    return {
-        "autoencoder": fingerprints.of_module(vae),
-        "text_encoder": fingerprints.of_module(text_encoder),
-    }
+def pixel_hashes(pipe: Pipeline) -> dict[str, str]:
+    """Return the hashes of the modules that encode pixels: autoencoder, and image encoder if there is one."""
+    parts = {"autoencoder": pipe.vae, "image_encoder": getattr(pipe, "image_encoder", None)}
+    return {name: fingerprints.of_module(module) for name, module in parts.items() if module is not None}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from videojam.data.config import WorldSource
 from videojam.data.layouts.listing import Listing
 from videojam.data.layouts.rows import TABLE_SUFFIXES
 from videojam.data.layouts.sidecars import read_sidecars, read_videos_and_metas
@@ -21,6 +22,7 @@ from videojam.data.layouts.tables import (
     table_files,
 )
 from videojam.data.layouts.tars import read_webdataset, require_members, tar_files
+from videojam.data.layouts.world import read_world
 from videojam.errors import VideoJamError
 from videojam.models.resolve import is_hub_id
 
@@ -51,11 +53,11 @@ LAYOUTS = {
 """In the order in which they are looked for: the first one that a folder has is taken."""
 
 
-def list_source(source: Path, layout: str | None = None) -> Listing:
-    """List the clips of a folder, of a table, of a tar, or of a data set on the hub.
+def list_source(source: Path | WorldSource, layout: str | None = None) -> Listing:
+    """List the clips of a folder, of a table, of a tar, of a data set on the hub, or of the world.
 
     Args:
-        source: Its path, or the hub id.
+        source: Its path, the hub id, or which clips of the world.
         layout: Name of a folder's layout; the first that it has if None.
 
     Raises:
@@ -68,6 +70,8 @@ def list_source(source: Path, layout: str | None = None) -> Listing:
             where="layout",
             fix="Correct the name.",
         )
+    if isinstance(source, WorldSource):
+        return read_world(source)
     if source.is_file():
         listing = _read_file(source)
     elif source.is_dir():

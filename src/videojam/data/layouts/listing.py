@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from videojam.data.place import Place, WorldPlace
 from videojam.errors import VideoJamError
 from videojam.motion.clips import caption_line, find_clips
 from videojam.motion.decode import Part
@@ -21,7 +22,7 @@ class ListedClip:
 
     Attributes:
         clip_id: Its name below the source, unique; `#START-END` is added where a table names a stretch of a file.
-        place: Its file, or the part of a tar.
+        place: Its file, the part of a tar, or its seed in the world.
         caption: One line of text.
         split: train, validation or test.
         start_s: Where it starts in its file, in s.
@@ -29,16 +30,23 @@ class ListedClip:
     """
 
     clip_id: str
-    place: Path | Part
+    place: Place
     caption: str
     split: str = "train"
     start_s: float = 0.0
     end_s: float | None = None
 
-    @property
-    def file(self) -> Path:
-        """The file that holds it."""
-        return self.place.path if isinstance(self.place, Part) else self.place
+    def names(self, root: Path) -> tuple[str, str]:
+        """Return the names of its file below a root, and of its part of the file; empty for a whole file.
+
+        Args:
+            root: Of the source.
+        """
+        if isinstance(self.place, WorldPlace):
+            return "world", f"seed {self.place.seed}"
+        if isinstance(self.place, Part):
+            return name_of(self.place.path, root), self.place.name
+        return name_of(self.place, root), ""
 
 
 @dataclass
@@ -93,7 +101,7 @@ class Listing:
         Args:
             what: What names the clips, as "metadata.csv".
         """
-        used = {os.path.realpath(clip.file) for clip in self.clips}
+        used = {os.path.realpath(clip.place) for clip in self.clips if isinstance(clip.place, Path)}
         named = set(self.problems)
         for path in find_clips(self.root, may_be_empty=True):
             name = name_of(path, self.root)

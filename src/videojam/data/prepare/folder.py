@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from videojam.data.config import FACTS_NAME
+from videojam.data.config import FACTS_NAME, WorldSource
 from videojam.data.manifest import Manifest, Progress, make_manifest
+from videojam.data.prepare.job import PrepareJob
 from videojam.data.prepare.origin import ORIGIN_NAME, write_origin
 from videojam.data.prepare.pixels import encode_shards
 from videojam.data.prepare.plan import Shard, facts_of, is_finished, plan_shards, record_folder
@@ -20,6 +20,7 @@ from videojam.data.workers import Run, in_workers
 from videojam.errors import VideoJamError
 from videojam.files import remove_empty
 from videojam.locks import locked
+from videojam.motion.estimators import build_estimator
 
 OWN_NAMES = (FACTS_NAME, MANIFEST_NAME, UNUSED_NAME, NULL_NAME, ORIGIN_NAME)
 """Files that all shards share."""
@@ -48,16 +49,18 @@ def prepare_folder(
             fix="Number the processes from 0.",
         )
     _check_out(request.out)
+    if request.settings.motion.estimator == "exact" and not isinstance(request.source, WorldSource):
+        build_estimator("exact")  # refuses it before a clip is read
     request = _for_engine(request)
+    settings = request.settings
     with locked(request.out, f"prepare-{index}-of-{count}"):
-        settings = request.settings
+        facts = facts_of(request)  # first, as it refuses a base before any clip is read
         manifest = make_manifest(
             request.source, settings.clips, layout=request.layout, workers=request.workers, run=_run(request)
         )
         say(f"{manifest.root}: layout {manifest.layout}, {len(manifest.rows)} clips can be used")
         _check_rows(manifest)
         shards = plan_shards(request.out, manifest.rows, settings.clips_per_shard)
-        facts = facts_of(request)
         record_folder(request.out, {**facts, "num_shards": len(shards)}, manifest)
         write_origin(request, manifest)
         mine = [shard for shard in shards if shard.number % count == index]
@@ -67,7 +70,7 @@ def prepare_folder(
         if report.num_kept:
             say(f"{report.num_kept} of {len(mine)} shards are there already")
         if wanted or not (request.out / NULL_NAME).is_file():
-            _encode(request, wanted, manifest, facts, progress, say)
+            _encode(PrepareJob(request, wanted, manifest.places, facts, progress, say))
         for shard in mine:
             found = read_facts_of(shard.path)
             report.num_clips += found["num_clips"]
@@ -80,10 +83,10 @@ def _for_engine(request: PrepareRequest) -> PrepareRequest:
     """Name source, output and base by absolute paths where workers run in folders of their own."""
     if request.engine == "processes":
         return request
-    base = Path(request.base)
+    base, source = Path(request.base), request.source
     return replace(
         request,
-        source=request.source.absolute() if request.source.exists() else request.source,
+        source=source.absolute() if isinstance(source, Path) and source.exists() else source,
         out=request.out.absolute(),
         base=str(base.absolute()) if base.is_dir() else request.base,
     )
@@ -98,23 +101,16 @@ def _run(request: PrepareRequest) -> Run:
     return in_ray
 
 
-def _encode(
-    request: PrepareRequest,
-    shards: list[Shard],
-    manifest: Manifest,
-    facts: dict[str, Any],
-    progress: Progress,
-    say: Callable[[str], None],
-) -> None:
+def _encode(job: PrepareJob) -> None:
     """Encode the captions, then the clips: one encoder after the other."""
-    if request.engine == "ray":
+    if job.request.engine == "ray":
         from videojam.data.prepare.on_ray import encode_on_ray
 
-        encode_on_ray(request, shards, manifest, facts, progress, say)
+        encode_on_ray(job)
         return
-    encode_texts(request, shards, say)
-    if shards:
-        encode_shards(request, shards, manifest, facts, progress, say)
+    encode_texts(job.request, job.shards, job.say)
+    if job.shards:
+        encode_shards(job)
 
 
 def _check_out(out: Path) -> None:

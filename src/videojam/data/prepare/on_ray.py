@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from videojam.data.manifest import Manifest, Progress
+from videojam.data.prepare.job import PrepareJob
 from videojam.data.prepare.pixels import read_tasks, shard_maker
 from videojam.data.prepare.plan import Shard
 from videojam.data.prepare.request import PrepareRequest
@@ -22,9 +22,12 @@ from videojam.data.prepared import NULL_NAME
 from videojam.data.read import MeasureTask, measure_clip
 from videojam.data.workers import MAX_DEATHS, WorkerConfig, attempt, deadly, endless
 from videojam.errors import VideoJamError
+from videojam.optional import from_extra
 
 AHEAD = 2
 """Tasks of each CPU that run or wait to be taken."""
+Task = tuple[Shard | None, list[MeasureTask]]
+"""A shard and the clips that are read for it; None: only the null text is made."""
 
 
 def ray_library() -> Any:
@@ -33,16 +36,10 @@ def ray_library() -> Any:
     Raises:
         VideoJamError: it isn't installed.
     """
-    try:
+    package, without = "Ray with its data library", "use --engine processes"
+    with from_extra(package, "videojam[ray]", "--engine ray", without):
         import ray
         import ray.data  # noqa: F401 - so that a part that is missing is said here
-    except ImportError as error:
-        raise VideoJamError(
-            expected="Ray with its data library",
-            found=str(error),
-            where="--engine ray",
-            fix="Install it: pip install 'videojam[ray]', or use --engine processes.",
-        ) from None
     if not ray.is_initialized():
         ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
     return ray
@@ -94,30 +91,24 @@ def _result(ray: Any, reference: Any, task: Any, config: WorkerConfig) -> Any:
         raise _cause(error, "tasks that read clips") from error
 
 
-def encode_on_ray(
-    request: PrepareRequest,
-    shards: list[Shard],
-    manifest: Manifest,
-    facts: dict[str, Any],
-    progress: Progress,
-    say: Callable[[str], None],
-) -> None:
+def encode_on_ray(job: PrepareJob) -> None:
     """Encode the captions of all shards, then their clips, on the actors of a cluster.
 
     Raises:
         VideoJamError: Ray is missing, or what stopped an actor.
     """
-    lacking = [shard for shard in shards if lacks_texts(request, shard)]
+    request = job.request
+    lacking: list[Task] = [(shard, []) for shard in job.shards if lacks_texts(request, shard)]
     if lacking or not (request.out / NULL_NAME).is_file():
-        say(f"encoding captions with {request.base} on Ray")
-        for _ in _over_shards(MakeTexts, request, facts, [(shard, []) for shard in lacking] or [(None, [])]):
+        job.say(f"encoding captions with {request.base} on Ray")
+        for _ in _over_shards(MakeTexts, job, lacking or [(None, [])]):
             pass
-    jobs = [(shard, read_tasks(request.settings, shard, manifest.places)) for shard in shards]
-    total, done = sum(len(tasks) for _, tasks in jobs), 0
-    say(f"encoding {total} clips with {request.base} on Ray")
-    for num_clips in _over_shards(MakeShards, request, facts, jobs):
+    tasks = [(shard, read_tasks(request.settings, shard, job.places)) for shard in job.shards]
+    total, done = sum(len(clips) for _, clips in tasks), 0
+    job.say(f"encoding {total} clips with {request.base} on Ray")
+    for num_clips in _over_shards(MakeShards, job, tasks):
         done += num_clips
-        progress(done, total)
+        job.progress(done, total)
 
 
 class MakeTexts:
@@ -134,7 +125,7 @@ class MakeTexts:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Encode the captions of one shard."""
-        shard, _ = pickle.loads(batch["job"][0])  # of this program's own making
+        shard, _ = pickle.loads(batch["task"][0])  # of this program's own making
         self._maker.make_null()
         if shard is not None:
             self._maker.make(shard)
@@ -156,33 +147,30 @@ class MakeShards:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Make one shard."""
-        shard, tasks = pickle.loads(batch["job"][0])
+        shard, tasks = pickle.loads(batch["task"][0])
         self._maker.make(shard, in_ray(measure_clip, tasks, self._request.workers))
         return {"num_clips": [len(tasks)]}
 
 
-def _over_shards(
-    actor: type,
-    request: PrepareRequest,
-    facts: dict[str, Any],
-    jobs: Sequence[tuple[Shard | None, list[MeasureTask]]],
-) -> Iterator[int]:
-    """Yield the number of clips of each job that an actor has done.
+def _over_shards(actor: type, job: PrepareJob, tasks: Sequence[Task]) -> Iterator[int]:
+    """Yield the number of clips of each shard that an actor has done.
 
     Raises:
         VideoJamError: what stopped an actor.
     """
     ray = ray_library()
     resources = ray.cluster_resources()
-    has_gpu = request.device.startswith("cuda")
+    has_gpu = job.request.device.startswith("cuda")
     most = max(1, int(resources.get("GPU", 1))) if has_gpu else 1
-    rows = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+    rows = ray.data.from_items(
+        [{"task": pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
+    )
     done = rows.map_batches(
         actor,
-        fn_constructor_kwargs={"request": pickle.dumps(request), "facts": facts},
+        fn_constructor_kwargs={"request": pickle.dumps(job.request), "facts": job.facts},
         batch_size=1,
         batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(jobs))),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(tasks))),
         num_cpus=0,  # the CPUs are those of the tasks that read
         num_gpus=1 if has_gpu else 0,
     )

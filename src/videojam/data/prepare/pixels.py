@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from videojam import fingerprints
 from videojam.data.clips import ClipContent
 from videojam.data.latents import DrawnClip, EncodedPixels, flow_of
-from videojam.data.manifest import Manifest, ManifestRow, Progress
+from videojam.data.manifest import ManifestRow
+from videojam.data.place import Place
 from videojam.data.prepare.encoding import EncoderThreads, encoder_threads
+from videojam.data.prepare.job import PrepareJob
 from videojam.data.prepare.plan import Shard
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.prepare.texts import read_texts, text_path
@@ -25,25 +25,18 @@ from videojam.data.settings import Bucket, PrepareSettings, parse_bucket
 from videojam.data.shards import ShardWriter, new_shard
 from videojam.data.workers import in_workers
 from videojam.errors import VideoJamError
-from videojam.models.encoders import loaded_encoders
-from videojam.motion.decode import Part
+from videojam.models.encoders import StoredEncoders, pixel_hashes
 from videojam.motion.estimators import FlowEstimator, OnFirstUse
 
 ReadClip = ClipContent | MeasuredClip | VideoJamError
 """What comes of reading a clip: pixels, those and their motion, or the reason why there are none."""
 
 
-def encode_shards(
-    request: PrepareRequest,
-    shards: list[Shard],
-    manifest: Manifest,
-    facts: dict[str, Any],
-    progress: Progress,
-    say: Callable[[str], None],
-) -> None:
+def encode_shards(job: PrepareJob) -> None:
     """Read, measure and encode the clips of shards, one shard after another, while workers read ahead."""
-    tasks = [task for shard in shards for task in read_tasks(request.settings, shard, manifest.places)]
-    say(f"encoding {len(tasks)} clips with {request.base} on {request.device}")
+    request = job.request
+    tasks = [task for shard in job.shards for task in read_tasks(request.settings, shard, job.places)]
+    job.say(f"encoding {len(tasks)} clips with {request.base} on {request.device}")
     done = 0
 
     def counted() -> Iterator[ReadClip]:
@@ -51,14 +44,14 @@ def encode_shards(
         for content in results:
             yield content
             done += 1
-            progress(done, len(tasks))
+            job.progress(done, len(tasks))
 
     with (
-        shard_maker(request, facts) as maker,
+        shard_maker(request, job.facts) as maker,
         closing(in_workers(measure_clip, tasks, request.workers)) as results,
     ):
         contents = counted()
-        for shard in shards:
+        for shard in job.shards:
             maker.make(shard, contents)
         next(contents, None)  # so that the last clip is counted too
 
@@ -72,10 +65,10 @@ def shard_maker(request: PrepareRequest, facts: dict[str, Any]) -> Iterator[Shar
         half = settings.raft_precision == "half"
         kind = settings.motion.estimator
         estimator = OnFirstUse(kind, settings.raft_weights, request.device, half=half)
-    with loaded_encoders(request.base, "pixels", request.device) as model:
-        fingerprint = fingerprints.of_module(model.pipeline.vae)
+    with StoredEncoders(request.base, request.device, settings.image_to_video).pixels() as model:
+        hashes = pixel_hashes(model.pipeline)
         with encoder_threads(model, request.workers) as threads:
-            yield ShardMaker(request, facts, threads, estimator, fingerprint)
+            yield ShardMaker(request, facts, threads, estimator, hashes)
 
 
 @dataclass(frozen=True)
@@ -87,14 +80,14 @@ class ShardMaker:
         facts: All that decides the shards.
         threads: They encode.
         estimator: Of the flow; None where it comes with the clips.
-        fingerprint: Of the autoencoder.
+        hashes: Of the autoencoder, and of the image encoder if there is one.
     """
 
     request: PrepareRequest
     facts: dict[str, Any]
     threads: EncoderThreads
     estimator: FlowEstimator | None
-    fingerprint: str
+    hashes: dict[str, str]
 
     def make(self, shard: Shard, contents: Iterator[ReadClip]) -> None:
         """Write a shard.
@@ -115,11 +108,7 @@ class ShardMaker:
             for number, row in enumerate(shard.rows):
                 job.take(number, row, next(contents))
             job.finish()
-            made = {
-                "clips_hash": shard.clips_hash,
-                "autoencoder": self.fingerprint,
-                "text_encoder": text_encoder,
-            }
+            made = {"clips_hash": shard.clips_hash, **self.hashes, "text_encoder": text_encoder}
             counts = {"num_clips": writer.num_rows, "left_out": job.left_out}
             writer.finish({**self.facts, **made, **counts})
 
@@ -212,9 +201,7 @@ def _filtered(speed: float, settings: PrepareSettings) -> str:
     return ""
 
 
-def read_tasks(
-    settings: PrepareSettings, shard: Shard, places: Mapping[str, Path | Part]
-) -> list[MeasureTask]:
+def read_tasks(settings: PrepareSettings, shard: Shard, places: Mapping[str, Place]) -> list[MeasureTask]:
     """Return what is read for a shard, clip by clip.
 
     Args:

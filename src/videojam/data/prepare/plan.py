@@ -11,10 +11,11 @@ from videojam import fingerprints
 from videojam.data.config import FACTS_NAME
 from videojam.data.manifest import Manifest, ManifestRow, write_manifest
 from videojam.data.prepare.request import PrepareRequest
-from videojam.data.prepared import MANIFEST_NAME, UNUSED_NAME
+from videojam.data.prepared import MANIFEST_NAME, UNUSED_NAME, image_facts
 from videojam.data.shards import SCHEMA_VERSION, read_facts_of
 from videojam.errors import VideoJamError
 from videojam.files import write_text
+from videojam.models.encoders import StoredEncoders
 from videojam.models.resolve import resolve
 from videojam.motion.estimators import OnFirstUse
 from videojam.store import check_same
@@ -55,7 +56,11 @@ def plan_shards(out: Path, rows: list[ManifestRow], clips_per_shard: int) -> lis
 
 
 def facts_of(request: PrepareRequest) -> dict[str, Any]:
-    """Return all that decides the shards besides the clips, by name."""
+    """Return all that decides the shards besides the clips, by name.
+
+    Raises:
+        VideoJamError: image conditions are asked for of a base that makes none.
+    """
     folder = resolve(request.base)
     settings = request.settings
     parts = sorted(
@@ -65,11 +70,13 @@ def facts_of(request: PrepareRequest) -> dict[str, Any]:
     )
     half = settings.raft_precision == "half"
     estimator = OnFirstUse(settings.motion.estimator, settings.raft_weights, half=half)
+    image = image_facts(StoredEncoders(request.base, request.device, settings.image_to_video))
     return {
         "schema_version": SCHEMA_VERSION,
-        **settings.model_dump(mode="json"),
+        **settings.model_dump(mode="json", exclude={"image_to_video"}),  # `image` says more
         "estimator": estimator.name,
         "encoders": {name: fingerprints.of_model_folder(folder / name) for name in parts},
+        **({} if image is None else {"image": image}),
     }
 
 

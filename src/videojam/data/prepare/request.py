@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from videojam.data.config import WorldSource
 from videojam.data.settings import PrepareSettings
 from videojam.data.workers import WorkerConfig
 
@@ -18,7 +19,7 @@ class PrepareRequest:
     """What is prepared, into which folder, and by which process.
 
     Attributes:
-        source: Folder, table or tar.
+        source: Folder, table, tar, or which clips of the world.
         out: Folder of the shards.
         base: Pipeline folder, hub id or shipped model, whose encoders are used.
         settings: All that decides the result.
@@ -29,7 +30,7 @@ class PrepareRequest:
         engine: What reads the clips.
     """
 
-    source: Path
+    source: Path | WorldSource
     out: Path
     base: str
     settings: PrepareSettings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 from videojam.data.clips import ClipContent, ClipEntry, list_clips
 from videojam.data.config import FolderSource, WorldSource
 from videojam.data.latents import DrawnClip, encode_clips, flow_of
-from videojam.errors import VideoJamError
+from videojam.data.layouts.world import world_count
 from videojam.joint.batch import Batch
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
@@ -79,18 +78,12 @@ def source_of(
         size[name] = model.family.default(model.pipeline, name) if wanted is None else wanted
     own_fps = model.defaults.fps or model.family.fps
     size["fps"] = own_fps if fps is None else fps
-    if not data.startswith("world:"):
+    num_clips = world_count(data, "DATA")
+    if num_clips is None:
         on_error: Literal["skip", "stop"] = "skip" if skip_unreadable else "stop"
         return FolderSource(path=Path(data), on_error=on_error, **size)
-    if not re.fullmatch(r"world:[1-9]\d*", data):
-        raise VideoJamError(
-            expected="a folder of clips, or world:N with N clips of the procedural world",
-            found=repr(data),
-            where="DATA",
-            fix="Write for instance world:64.",
-        )
     config = world_of_size(WorldConfig(**(world or {})), **size)
-    return WorldSource(num_clips=int(data.removeprefix("world:")), seed=world_seed, world=config)
+    return WorldSource(num_clips=num_clips, seed=world_seed, world=config)
 
 
 def probe_clips(source: FolderSource | WorldSource) -> tuple[list[ProbeClip], dict[str, str]]:

@@ -1,0 +1,45 @@
+"""Where a clip is: a file, a part of a tar, or a seed of the procedural world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from videojam import fingerprints
+from videojam.motion.decode import Part
+from videojam.world import WORLD_VERSION, WorldClip, WorldConfig, sample_caption, sample_clip
+
+
+@dataclass(frozen=True)
+class WorldPlace:
+    """A clip of the world, which is drawn when it is read.
+
+    Attributes:
+        seed: Of the clip.
+        world: Its size, length, texture and kinds of motion.
+    """
+
+    seed: int
+    world: WorldConfig
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of all that decides the clip."""
+        return fingerprints.of_text(f"world {WORLD_VERSION} {self.seed} {self.world.model_dump_json()}")
+
+    @property
+    def caption(self) -> str:
+        """What the clip shows; the clip is not drawn for it."""
+        return sample_caption(self.seed, self.world)
+
+    def draw(self) -> WorldClip:
+        """Draw the clip, with its exact flow."""
+        return sample_clip(self.seed, self.world)
+
+    def __str__(self) -> str:
+        """Name it as training does."""
+        return f"world seed {self.seed}"
+
+
+Place = Path | Part | WorldPlace
+"""Where a clip is."""
