@@ -441,8 +441,121 @@ FILES = [
 ]
 
 
+class Fault(NamedTuple):
+    """Bad input that is no file of its own, or what interrupts a run, and what becomes of it.
+
+    Attributes:
+        what: In words, for the tables in docs/data.md.
+        outcome: In words.
+        test: File and name of the test that shows it.
+    """
+
+    what: str
+    outcome: str
+    test: str
+
+
+FAULTS = [
+    Fault(
+        "the same bytes and caption as another clip",
+        "listed: the same bytes and caption",
+        "test_odd_files.py::test_every_clip_is_either_used_or_listed_and_nothing_is_written_outside_of_the_folder",
+    ),
+    Fault(
+        "a second row of a table for one clip",
+        "listed: a second entry",
+        "test_layouts.py::test_a_row_that_names_no_clip_is_listed_with_its_reason",
+    ),
+    Fault(
+        "a tar's member `../clip.mp4`, an absolute one, or a link",
+        "listed; nothing is unpacked",
+        "test_layouts.py::test_members_that_lead_out_of_a_tar_are_not_read_and_nothing_is_written",
+    ),
+    Fault(
+        "a compressed or damaged tar",
+        "listed",
+        "test_layouts.py::test_a_compressed_or_damaged_tar_is_listed",
+    ),
+    Fault(
+        "a file whose decoder hangs",
+        "listed after the time limit (`--time-limit`)",
+        "test_workers.py::test_a_task_that_hangs_or_kills_its_process_is_set_aside_and_one_death_is_forgiven",
+    ),
+    Fault(
+        "a file that kills its process",
+        "read once more; listed after the second death",
+        "test_workers.py::test_a_task_that_hangs_or_kills_its_process_is_set_aside_and_one_death_is_forgiven",
+    ),
+]
+"""Rows of the table of files that tests of their own make."""
+
+INTERRUPTIONS = [
+    Fault(
+        "kill −9 at 20 random times",
+        "the same command goes on: the same bytes in the end, no clip lost or doubled",
+        "test_prepare_folder.py::test_killed_at_twenty_points_it_ends_with_the_same_bytes",
+    ),
+    Fault(
+        "two runs of one command at once",
+        "the first writes; the second stops and names the first's process, or starts later and makes nothing",
+        "test_prepare_folder.py::test_two_preparers_at_once_end_with_the_bytes_of_one",
+    ),
+    Fault(
+        "several shares (`--shard I/N`) at once",
+        "each makes its own shards; the folder has the bytes of one process",
+        "test_prepare_folder.py::test_two_shares_at_once_make_the_folder_together",
+    ),
+    Fault(
+        "disk full",
+        "the run stops with the file's name and leaves no half file; once there is room, the same command goes on",
+        "test_prepare_folder.py::test_a_full_disk_leaves_no_half_file_and_the_next_run_ends_with_the_same_bytes",
+    ),
+    Fault(
+        "a shard with other bytes, or cut short",
+        "refused by its name; once it is deleted, the same command makes it again",
+        "test_prepare_folder.py::test_a_damaged_shard_is_refused_by_its_name_and_made_again_once_deleted",
+    ),
+    Fault(
+        "other settings, captions or clips",
+        "refused by the name of what differs; nothing is changed",
+        "test_prepare_folder.py::test_a_second_run_makes_nothing_and_other_settings_or_clips_are_refused_by_name",
+    ),
+    Fault(
+        "training before the last shard is there",
+        "refused by the number of the missing shard",
+        "test_prepare_folder.py::test_an_unfinished_folder_is_not_trained_on",
+    ),
+    Fault(
+        "training with another base, motion code or text length",
+        "refused by the name of what differs",
+        "test_prepare_folder.py::test_training_refuses_another_motion_code_or_model_by_name",
+    ),
+    Fault(
+        "image-to-video training on a folder without first frames",
+        "refused with the flag that keeps them",
+        "test_prepared_images.py::test_a_folder_without_first_frames_is_refused_with_the_flag_that_keeps_them",
+    ),
+    Fault(
+        "OUT is a folder with other files",
+        "refused; nothing is written to it",
+        "test_prepare_folder.py::test_a_folder_with_other_files_is_not_written_to",
+    ),
+    Fault(
+        "the worker of a Ray task dies",
+        "the task is tried once more elsewhere; the clip is listed after the second death",
+        "test_ray.py::test_a_worker_that_dies_is_retried_and_a_clip_that_kills_two_is_set_aside",
+    ),
+]
+"""Rows of the table of what interrupts a run."""
+
+
+def interruptions() -> str:
+    """Return the second table of docs/data.md."""
+    return "\n".join(f"| {fault.what} | {fault.outcome} |" for fault in INTERRUPTIONS)
+
+
 def table() -> str:
-    """Return the table of docs/data.md."""
+    """Return the first table of docs/data.md."""
     used = [odd.what for odd in FILES if odd.outcome == USED]
     listed = [(odd.what, odd.outcome) for odd in FILES if odd.outcome != USED]
     rows = [f"| {what} | used |" for what in used]
@@ -452,4 +565,5 @@ def table() -> str:
         for what, (_, _, line) in CAPTIONS.items()
     ]
     rows += [f"| {what} | listed: {outcome} |" for what, outcome in listed]
+    rows += [f"| {fault.what} | {fault.outcome} |" for fault in FAULTS]
     return "\n".join(rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import odd_files
 import pytest
 import torch
-from odd_files import CAPTIONS, FILES, NAMES, USED
+from odd_files import CAPTIONS, FAULTS, FILES, INTERRUPTIONS, NAMES, USED
 
 from videojam.data.layouts.listing import name_of
 from videojam.data.manifest import Manifest, make_manifest
@@ -129,7 +129,13 @@ def test_check_says_the_same_of_all_that_headers_packets_and_first_frames_tell(p
     assert {row.clip_id for row in manifest.rows} == {*prepared.rows, *only_decoding_says}
 
 
-def test_the_table_in_the_docs_is_that_of_these_files():
+@pytest.mark.parametrize("table", [odd_files.table(), odd_files.interruptions()], ids=["files", "runs"])
+def test_the_tables_in_the_docs_are_those_of_these_tests(table):
     page = Path(__file__).parents[2].joinpath("docs/data.md").read_text(encoding="utf-8")
-    table = odd_files.table()
-    assert table in page, f"docs/data.md should hold this table:\n{table}"
+    assert f"\n|---|---|\n{table}\n\n" in page, f"docs/data.md should hold this table:\n{table}"
+
+
+@pytest.mark.parametrize("fault", FAULTS + INTERRUPTIONS, ids=lambda fault: fault.what)
+def test_each_row_names_a_test_that_is_there(fault):
+    file, _, name = fault.test.partition("::")
+    assert f"def {name}(" in Path(__file__).with_name(file).read_text(encoding="utf-8")
