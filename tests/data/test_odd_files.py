@@ -10,6 +10,7 @@ import odd_files
 import pytest
 import torch
 from odd_files import CAPTIONS, FAULTS, FILES, INTERRUPTIONS, NAMES, USED
+from odd_writers import problems_of
 
 from videojam.data.layouts.listing import name_of
 from videojam.data.manifest import Manifest, make_manifest
@@ -82,7 +83,7 @@ def test_a_file_is_used_rightly_or_listed_with_its_reason(prepared, odd):
     assert odd.name not in prepared.report.left_out
     assert odd.name in prepared.rows
     seen = read_video(prepared.source / odd.name, 5, 8, 48, 64).frames
-    assert odd_files.problems_of(seen.numpy()) == []
+    assert problems_of(seen.numpy()) == []
 
 
 @pytest.mark.parametrize("what", NAMES)

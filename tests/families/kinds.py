@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -107,21 +107,31 @@ def first_frame(side):
 
 @dataclass(frozen=True)
 class Case:
+    """A row with its folders. Its models are loaded once, for tests that leave them as they are."""
+
     kind: Kind
     base: Path
     joint: Path
+
+    @cached_property
+    def base_model(self):
+        return load_model(self.base)
+
+    @cached_property
+    def joint_model(self):
+        return load_model(self.joint)
+
+    @cached_property
+    def trained_model(self):
+        """The joint model with random numbers for the new entries, as if it had been trained."""
+        model = load_model(self.joint)
+        fill_new_entries(model)
+        return model
 
 
 def run(case, model, **options):
     options = {"seeds": [3, 9], "num_steps": 3, "decode": False, **case.kind.options, **options}
     return sample(model, PROMPTS, **options)
-
-
-def trained(case):
-    """The joint model with random numbers for the new entries, as if it had been trained."""
-    model = load_model(case.joint)
-    fill_new_entries(model)
-    return model
 
 
 def fill_new_entries(model):

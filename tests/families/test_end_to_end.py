@@ -13,7 +13,6 @@ from family_kinds import (
     conditions,
     fill_new_entries,
     run,
-    trained,
 )
 
 from exactness import same_as_the_base
@@ -44,15 +43,16 @@ def oracle(family, transformer, clean, flip):
 
 
 @pytest.mark.parametrize("flip", [1.0, -1.0], ids=["target", "wrong-sign"])
-def test_oracle_is_carried_to_the_clean_latents(case, flip):
+def test_oracle_is_carried_to_the_clean_latents(case, flip, monkeypatch):
     """(o) Identity 5a by the family's own scheduler."""
-    model = load_model(case.joint)
+    model = case.joint_model
     x, d = clean_latents(case, model)
     assert x.shape[1:] == model.family.latent_shape(
         model.pipeline, case.kind.frames, case.kind.side, case.kind.side
     )
     for transformer in model.family.transformers(model.pipeline).values():
-        transformer.forward = oracle(model.family, transformer, join(x, d), flip)
+        forward = oracle(model.family, transformer, join(x, d), flip)
+        monkeypatch.setitem(vars(transformer), "forward", forward)
     arguments = {"guidance": Guidance(mode="none"), "decode": False, **case.kind.options}
     x_end, d_end = split(sample(model, ["a"], num_steps=5, **arguments).latents)
     error = max((x_end - x).abs().max(), (d_end - d).abs().max())
@@ -62,7 +62,7 @@ def test_oracle_is_carried_to_the_clean_latents(case, flip):
 @torch.no_grad()
 def test_appearance_half_equals_the_base_for_random_motion(case):
     """(a) Identity 1, bit for bit."""
-    base = load_model(case.base)
+    base = case.base_model
     family, pipe = base.family, base.pipeline
     joint = widen_transformer(pipe.transformer)
     shape = family.latent_shape(pipe, case.kind.frames, case.kind.side, case.kind.side)
@@ -106,7 +106,7 @@ def stock_latents(case, model, scale):
 
 def test_base_and_fresh_joint_model_follow_the_stock_call(case):
     """(b) CFG of the base, by pipeline and by explicit loop; (c) Inner-Guidance after conversion: identity 2."""
-    base, joint = load_model(case.base), load_model(case.joint)
+    base, joint = case.base_model, case.joint_model
     expected = stock_latents(case, base, 6.0)
     cfg = Guidance(mode="cfg", w_text=5.0)
     assert torch.equal(run(case, base, guidance=cfg).latents, expected)
@@ -127,6 +127,12 @@ def test_base_and_fresh_joint_model_follow_the_stock_call(case):
     assert (x - d).abs().max() > 0.5  # d's noise is its own
 
 
+@pytest.fixture(scope="module")
+def plain(case):
+    """Latents of the trained model without guidance, after two steps."""
+    return run(case, case.trained_model, guidance=Guidance(mode="none"), num_steps=2).latents
+
+
 @pytest.mark.parametrize(
     "guidance",
     [
@@ -139,46 +145,56 @@ def test_base_and_fresh_joint_model_follow_the_stock_call(case):
     ],
     ids=str,
 )
-def test_pipeline_under_the_hook_equals_the_explicit_loop(case, guidance):
+def test_pipeline_under_the_hook_equals_the_explicit_loop(case, plain, guidance):
     """Every mode of guidance, on a model whose motion half says something."""
-    model = trained(case)
+    model = case.trained_model
     config = Guidance(**{"window": ALL, **guidance})
     options = {"seeds": [3, 9], "num_steps": 2, **case.kind.options}
     out = run(case, model, guidance=config, num_steps=2)
     twin = sample_twin(model, PROMPTS, guidance=config, **options)
     assert torch.allclose(out.latents, twin, atol=1e-3, rtol=1e-3)
-    plain = run(case, model, guidance=Guidance(mode="none"), num_steps=2)
-    assert (out.latents - plain.latents).abs().max() > 1e-2
+    assert (out.latents - plain).abs().max() > 1e-2
+
+
+@pytest.fixture(scope="module")
+def own(case, tmp_path_factory):
+    """The base converted to motion with a noise level of its own."""
+    code = MotionCode(estimator="exact", noise="own")
+    return convert(case.base, tmp_path_factory.mktemp("own") / "joint", motion=code)
+
+
+@pytest.fixture(scope="module")
+def under_cfg(case):
+    """Latents of the base with classifier-free guidance, w1 = 2."""
+    return run(case, case.base_model, guidance=Guidance(mode="cfg", w_text=2.0)).latents
 
 
 @pytest.mark.parametrize("lead", [1.0, 3.0])
-def test_motion_with_its_own_noise_level(case, lead, tmp_path):
+def test_motion_with_its_own_noise_level(case, own, under_cfg, lead):
     """Identities 1 and 2 with one more input channel, and the hook against the loop where motion says something."""
-    code = MotionCode(estimator="exact", noise="own")
-    model = load_model(convert(case.base, tmp_path / "own", motion=code))
+    model = load_model(own)
     if lead != 1 and not model.family.prediction.startswith("flow"):
         with pytest.raises(VideoJamError, match="not a flow model"):
             run(case, model, guidance=Guidance(lead=lead))
         return
     family, config = model.family, model.pipeline.transformer.config
-    same = load_model(case.joint).pipeline.transformer
+    same = case.joint_model.pipeline.transformer
     assert config[family.in_key] == same.config[family.in_key] + 1
     assert config[family.out_key] == same.config[family.out_key]
     assert type(model.pipeline.transformer) is type(same)
     guidance = Guidance(w_text=2.0, w_motion=3.0, window=ALL, lead=lead)
-    expected = run(case, load_model(case.base), guidance=Guidance(mode="cfg", w_text=2.0)).latents
     x, _ = split(run(case, model, guidance=guidance).latents)
-    assert (x - expected).abs().max() <= case.kind.batch_atol or same_as_the_base(x, expected)
+    assert (x - under_cfg).abs().max() <= case.kind.batch_atol or same_as_the_base(x, under_cfg)
 
     fill_new_entries(model)
     out = run(case, model, guidance=guidance, num_steps=2)
     twin = sample_twin(model, PROMPTS, guidance=guidance, seeds=[3, 9], num_steps=2, **case.kind.options)
     assert torch.allclose(out.latents, twin, atol=1e-3, rtol=1e-3)
-    assert (out.latents[:, : x.shape[1]] - expected).abs().max() > 1e-2
+    assert (out.latents[:, : x.shape[1]] - under_cfg).abs().max() > 1e-2
 
 
 def test_decoding_equals_the_stock_call(case):
-    base = load_model(case.base)
+    base = case.base_model
     cfg = Guidance(mode="cfg", w_text=5.0)
     ours = sample(base, PROMPTS[:1], seeds=3, num_steps=3, guidance=cfg, **case.kind.options).video
     stock = stock_call(case, base, 6.0, "pt", PROMPTS[:1])
@@ -187,7 +203,7 @@ def test_decoding_equals_the_stock_call(case):
 
 
 def test_both_halves_are_decoded(case):
-    out = run(case, trained(case), decode=True, num_steps=2)
+    out = run(case, case.trained_model, decode=True, num_steps=2)
     shape = (2, case.kind.frames, 3, case.kind.side, case.kind.side)
     assert out.video.shape == out.motion_video.shape == shape
     assert out.flow.shape == (2, case.kind.frames - 1, 2, case.kind.side, case.kind.side)
@@ -195,7 +211,7 @@ def test_both_halves_are_decoded(case):
 
 def test_bfloat16_weights_sample_what_float32_ones_do(case):
     exact, rounded = (
-        run(case, load_model(case.joint, torch_dtype=dtype)).latents
-        for dtype in (torch.float32, torch.bfloat16)
+        run(case, model).latents
+        for model in (case.joint_model, load_model(case.joint, torch_dtype=torch.bfloat16))
     )
     assert torch.corrcoef(torch.stack([exact.flatten(), rounded.flatten()]))[0, 1] > 0.99

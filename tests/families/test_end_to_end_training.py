@@ -11,7 +11,6 @@ from family_kinds import (
     clean_latents,
     conditions,
     run,
-    trained,
 )
 
 from videojam.families import family_of
@@ -50,7 +49,7 @@ def sampling_errors(model, transformer, x, d, cond):
 @pytest.mark.parametrize("flip", [1.0, -1.0], ids=["target", "wrong-sign"])
 def test_training_steps_bring_the_samplers_estimate_to_the_batch(case, flip):
     """(d) Losses of both halves fall, and so does the error of what the scheduler makes of the network."""
-    model = load_model(case.base)
+    model = case.base_model
     family = model.family
     x, d = clean_latents(case, model)
     cond = conditions(case, model, PROMPTS[:1])
@@ -95,7 +94,7 @@ def flipped(family, flip):
 
 def test_saved_model_samples_the_same_latents(case, tmp_path):
     """(e) Through the stock `save_pretrained` and the public loader."""
-    model = trained(case)
+    model = case.trained_model
     model.pipeline.save_pretrained(tmp_path / "saved")
     save_record(model.record, tmp_path / "saved")
     again = load_model(tmp_path / "saved")
@@ -132,7 +131,7 @@ def test_adapters_of_a_run_reload_on_a_freshly_converted_base(case, tmp_path):
     assert report.ok
     assert report.max_difference < 1e-5  # the loaded weights lie elsewhere in memory
     fused = load_model(tmp_path / "model")
-    fresh = copy.deepcopy(load_model(case.joint).pipeline.transformer)
+    fresh = copy.deepcopy(case.joint_model.pipeline.transformer)
     family = family_of(fused.pipeline)
     shape = family.latent_shape(fused.pipeline, case.kind.frames, case.kind.side, case.kind.side)
     xd = join(*torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(0)))
