@@ -37,7 +37,7 @@ probe_app = typer.Typer(
 
 READ = "How clips are read"
 GO_ON = "Clips that were measured are kept; the same command goes on."
-LOWER = "--batch-size, --frames, --height or --width"
+LOWER = "Lower --batch-size, --frames, --height or --width."
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Data = Annotated[
@@ -220,7 +220,7 @@ def probe_guidance(
 @probe_app.command("plot")
 def probe_plot(
     files: Annotated[list[Path], typer.Argument(metavar="JSON...", help="Files of one kind of probe.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="PNG, SVG or PDF file.")],
+    out: Annotated[Path, typer.Option(parser=named_path, metavar="FILE", help="PNG, SVG or PDF file.")],
     label: Annotated[
         list[str] | None,
         typer.Option(
@@ -229,6 +229,7 @@ def probe_plot(
     ] = None,
 ) -> None:
     """Draw several models on one plot."""
+    say(f"plot of {len(files)} files")
     from videojam.evaluation.probes.plot import plot_probes
 
     typer.echo(str(plot_probes(files, out, label)))
@@ -268,17 +269,14 @@ def _running(probe: ProbeFlags) -> Iterator[ProgressDisplay]:
 
 
 def _source(model: LoadedModel, data: str, read: ReadFlags) -> FolderSource | WorldSource:
-    from videojam.evaluation.probes.clips import WORLD_SEED, source_of
+    from videojam.evaluation.probes.clips import WORLD_SEED, ReadSize, source_of
 
     return build(
         source_of,
         "DATA",
         data=data,
         model=model,
-        num_frames=read.frames,
-        height=read.height,
-        width=read.width,
-        fps=read.fps,
+        asked=ReadSize(read.frames, read.height, read.width, read.fps),
         skip_unreadable=read.skip,
         world={} if read.texture is None else {"texture": read.texture},
         world_seed=WORLD_SEED if read.world_seed is None else read.world_seed,

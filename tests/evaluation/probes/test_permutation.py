@@ -14,7 +14,7 @@ import tiny_families as tiny
 from videojam.data.config import FolderSource, WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
-from videojam.evaluation.probes.clips import probe_clips, read_in_order, source_of
+from videojam.evaluation.probes.clips import ReadSize, probe_clips, read_in_order, source_of
 from videojam.evaluation.probes.permutation import (
     PermutationConfig,
     permutation_of,
@@ -329,7 +329,7 @@ def test_every_family_converted_or_not(write, frames, side, tmp_path):
 
 def test_data_as_users_write_it(tiny_wan):
     model = load_model(tiny_wan)
-    source = source_of("world:12", model, num_frames=9, height=48, width=48, world={"texture": 0.5})
+    source = source_of("world:12", model, ReadSize(9, 48, 48), world={"texture": 0.5})
     assert isinstance(source, WorldSource)
     assert (source.num_clips, source.num_frames, source.width, source.world.texture) == (12, 9, 48, 0.5)
     assert source.fps == model.family.fps
@@ -338,10 +338,10 @@ def test_data_as_users_write_it(tiny_wan):
     assert (folder.height, folder.width, folder.num_frames) == (480, 832, 81)  # Wan's own call
     assert folder.on_error == "skip"
     with pytest.raises(VideoJamError, match="the same multiple of 8"):
-        source_of("world:12", model, num_frames=9, height=32, width=48)
+        source_of("world:12", model, ReadSize(9, 32, 48))
     for bad in ("world:", "world:0", "world:-3", "world:x"):
         with pytest.raises(VideoJamError, match="world:64"):
-            source_of(bad, model, num_frames=9, height=32, width=32)
+            source_of(bad, model, ReadSize(9, 32, 32))
 
 
 @pytest.mark.parametrize("times", [(), (0.0,), (1.0,), (0.5, 0.2), (0.2, 0.2)])

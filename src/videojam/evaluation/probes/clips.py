@@ -43,14 +43,38 @@ class ProbeClip:
         return self.entry.key
 
 
+@dataclass(frozen=True)
+class ReadSize:
+    """Size and rate at which a probe reads clips; None is the model's own.
+
+    Attributes:
+        num_frames: Frames a clip.
+        height: In px.
+        width: In px.
+        fps: Frames a second.
+    """
+
+    num_frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    fps: float | None = None
+
+    def of(self, model: LoadedModel) -> dict[str, Any]:
+        """Return the size with what isn't given filled in: from the model's defaults, then from its stock pipeline."""
+        size: dict[str, Any] = {}
+        for name in ("num_frames", "height", "width"):
+            given = getattr(self, name)
+            wanted = getattr(model.defaults, name) if given is None else given
+            size[name] = model.family.default(model.pipeline, name) if wanted is None else wanted
+        own_fps = model.defaults.fps or model.family.fps
+        return {**size, "fps": own_fps if self.fps is None else self.fps}
+
+
 def source_of(
     data: str,
     model: LoadedModel,
+    asked: ReadSize | None = None,
     *,
-    num_frames: int | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    fps: float | None = None,
     skip_unreadable: bool = False,
     world: dict[str, Any] | None = None,
     world_seed: int = WORLD_SEED,
@@ -59,11 +83,8 @@ def source_of(
 
     Args:
         data: A folder of videos with captions, or `world:N`.
-        model: Whose defaults say the size; then those of its stock pipeline.
-        num_frames: Frames a clip.
-        height: In px.
-        width: In px.
-        fps: Frames a second.
+        model: Whose own size is taken where none is given.
+        asked: Size and rate.
         skip_unreadable: Leave out, count and list clips that can't be used, in place of stopping.
         world: Further fields of `WorldConfig`, such as texture and kinds.
         world_seed: Seed of the first world clip.
@@ -71,13 +92,7 @@ def source_of(
     Raises:
         VideoJamError: `world:` without a number, or a size that the world's clips can't have.
     """
-    given = {"num_frames": num_frames, "height": height, "width": width}
-    size: dict[str, Any] = {}
-    for name, value in given.items():
-        wanted = getattr(model.defaults, name) if value is None else value
-        size[name] = model.family.default(model.pipeline, name) if wanted is None else wanted
-    own_fps = model.defaults.fps or model.family.fps
-    size["fps"] = own_fps if fps is None else fps
+    size = (asked or ReadSize()).of(model)
     num_clips = world_count(data, "DATA")
     if num_clips is None:
         on_error: Literal["skip", "stop"] = "skip" if skip_unreadable else "stop"

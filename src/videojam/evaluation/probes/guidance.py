@@ -14,7 +14,7 @@ from videojam.evaluation.probes.clips import ProbeClip, encode, estimator_of, re
 from videojam.evaluation.probes.direction import best_scale
 from videojam.evaluation.probes.forward import ForwardConfig, draws_of, transformer_at
 from videojam.evaluation.probes.record import Row, check_finite
-from videojam.evaluation.probes.run import Probe, Progress
+from videojam.evaluation.probes.run import Measuring, Probe, Progress
 from videojam.families import Conditioning
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
@@ -68,10 +68,10 @@ def guidance_probe(
         model,
         source,
         config.model_dump(mode="json", exclude={"batch_size"}),
-        read=lambda clip: read_in_order(clip, source),
-        measure=measure,
-        summarise=lambda rows: summarise(rows, config.times),
-        batch_size=config.batch_size,
+        Measuring(
+            lambda clip: read_in_order(clip, source), measure, lambda rows: summarise(rows, config.times)
+        ),
+        config.batch_size,
     )
     return probe.run(Path(out), progress)
 

@@ -17,7 +17,7 @@ from videojam.errors import VideoJamError
 from videojam.evaluation.probes.clips import Estimator, ProbeClip, encode, estimator_of, read_in_order
 from videojam.evaluation.probes.measures import appearance_agreement, flow_agreement, motion_agreement
 from videojam.evaluation.probes.record import Row, check_finite, mean_interval
-from videojam.evaluation.probes.run import Probe, Progress
+from videojam.evaluation.probes.run import Measuring, Probe, Progress
 from videojam.guidance.config import Guidance
 from videojam.joint.latents import join
 from videojam.models.load import LoadedModel
@@ -121,10 +121,8 @@ def noising_probe(
             "started": [{"step": step, "t": t} for step, t in starts.items()],
             "measured_with": measures.name,
         },
-        read=lambda clip: read_in_order(clip, source),
-        measure=measure,
-        summarise=lambda rows: summarise(rows, starts),
-        batch_size=config.batch_size,
+        Measuring(lambda clip: read_in_order(clip, source), measure, lambda rows: summarise(rows, starts)),
+        config.batch_size,
     )
     return probe.run(Path(out), progress)
 

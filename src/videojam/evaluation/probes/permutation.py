@@ -14,7 +14,7 @@ from videojam.data.config import FolderSource, WorldSource
 from videojam.evaluation.probes.clips import ProbeClip, encode, estimator_of, read_in_order
 from videojam.evaluation.probes.forward import ForwardConfig, draws_of, transformer_at
 from videojam.evaluation.probes.record import Row, check_finite, mean_interval
-from videojam.evaluation.probes.run import Probe, Progress
+from videojam.evaluation.probes.run import Measuring, Probe, Progress
 from videojam.joint.batch import Batch
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
@@ -77,10 +77,8 @@ def permutation_probe(
         model,
         source,
         config.model_dump(mode="json", exclude={"batch_size"}),
-        read=read,
-        measure=measure,
-        summarise=lambda rows: summarise(rows, config.times),
-        batch_size=config.batch_size,
+        Measuring(read, measure, lambda rows: summarise(rows, config.times)),
+        config.batch_size,
     )
     return probe.run(Path(out), progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,21 @@ Content = TypeVar("Content")
 _Item = TypeVar("_Item")
 
 
+@dataclass(frozen=True)
+class Measuring(Generic[Content]):
+    """What a probe does with clips.
+
+    Attributes:
+        read: Reads a clip; may raise VideoJamError.
+        measure: Measures clips that were read together, and returns the numbers of each.
+        summarise: Summarises the rows of all clips.
+    """
+
+    read: Callable[[ProbeClip], Content]
+    measure: Callable[[list[ProbeClip], list[Content]], list[Row]]
+    summarise: Callable[[list[Row]], Any]
+
+
 class Probe(Generic[Content]):
     """One probe of one model on the clips of one source.
 
@@ -26,9 +42,7 @@ class Probe(Generic[Content]):
         model: Base, control or joint model.
         source: Clips with captions.
         settings: All of the probe's own that decides a number.
-        read: Reads a clip; may raise VideoJamError.
-        measure: Measures clips that were read together, and returns the numbers of each.
-        summarise: Summarises the rows of all clips.
+        measuring: How clips are read, measured and summarised.
         batch_size: Clips that are measured together.
     """
 
@@ -38,17 +52,14 @@ class Probe(Generic[Content]):
         model: LoadedModel,
         source: FolderSource | WorldSource,
         settings: dict[str, Any],
-        *,
-        read: Callable[[ProbeClip], Content],
-        measure: Callable[[list[ProbeClip], list[Content]], list[Row]],
-        summarise: Callable[[list[Row]], Any],
+        measuring: Measuring[Content],
         batch_size: int,
     ) -> None:
         model.family.latent_shape(model.pipeline, source.num_frames, source.height, source.width)
         self.name, self.source = name, source
         self.settings = {**settings, **model_settings(model)}
         self.facts = {"model": model_facts(model), "data": source.model_dump(mode="json")}
-        self.read, self.measure, self.summarise, self.batch_size = read, measure, summarise, batch_size
+        self.measuring, self.batch_size = measuring, batch_size
 
     def run(self, out: Path, progress: Progress) -> dict[str, Any]:
         """Measure what is not kept yet, keeping each batch, and return what the file holds at the end.
@@ -65,13 +76,13 @@ class Probe(Generic[Content]):
             pairs = list(self._read(chunk, asked, left_out))
             if pairs:
                 usable, contents = (list(part) for part in zip(*pairs, strict=True))
-                for clip, row in zip(usable, self.measure(usable, contents), strict=True):
+                for clip, row in zip(usable, self.measuring.measure(usable, contents), strict=True):
                     known = {"key": clip.key, "name": clip.entry.name, "caption": clip.entry.caption}
                     file.add({**known, **row})
             progress(sum(key in file.rows for key in asked), len(asked))
         if not asked:
             raise self._nothing_left(left_out)
-        return file.finish(asked, left_out, self.summarise([file.rows[key] for key in asked]))
+        return file.finish(asked, left_out, self.measuring.summarise([file.rows[key] for key in asked]))
 
     def _read(
         self, chunk: list[ProbeClip], asked: list[str], left_out: dict[str, str]
@@ -79,7 +90,7 @@ class Probe(Generic[Content]):
         """Read clips; one that can't be read stops the run, or is left out and listed where the user says so."""
         for clip in chunk:
             try:
-                yield clip, self.read(clip)
+                yield clip, self.measuring.read(clip)
             except VideoJamError as error:
                 if not (isinstance(self.source, FolderSource) and self.source.on_error == "skip"):
                     raise
