@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from videojam.data.config import DataConfig
+from videojam.guidance.rules import rule_of
 from videojam.motion.code import MotionCode
 from videojam.objective.config import ObjectiveConfig
 from videojam.sampling.settings import SampleSettings
@@ -109,7 +110,8 @@ class SamplesConfig(Strict):
                 f"samples.images has {len(self.images)} files, and samples.prompts {len(self.prompts)} texts: "
                 "give one for each"
             )
-        if self.settings.mode == "auto" or self.settings.weaker is not None:
+        mode = self.settings.mode
+        if self.settings.weaker is not None or (mode is not None and rule_of(mode).needs_weaker):
             raise ValueError(
                 "samples.settings: guidance auto needs a second model in memory: sample it after training"
             )
@@ -209,7 +211,8 @@ class TrainConfig(Strict):
         "that would lower the appearance error most.",
     )
     samples: SamplesConfig | None = Field(
-        None, description="Validation clips at intervals, into out/samples; default: none, as they take time."
+        None,
+        description="Validation clips at intervals, into out/samples; default: no clips, as they take time.",
     )
     trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = Field(
         ("tensorboard",), description="Where log lines go besides out/log.jsonl."

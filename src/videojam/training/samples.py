@@ -24,6 +24,7 @@ from videojam import fingerprints
 from videojam.data.encode import EncodedData
 from videojam.errors import VideoJamError
 from videojam.files import write_tensors
+from videojam.guidance.rules import BASE_DEFAULT, rule_of
 from videojam.models.encoders import StoredEncoders
 from videojam.models.load import LoadedModel, family_at, load_without_texts, with_image
 from videojam.models.texts_apart import TextsApart
@@ -135,8 +136,8 @@ def settings_at(config: TrainConfig, settings: SampleSettings) -> SampleSettings
 def _of_base(settings: SampleSettings) -> SampleSettings:
     """Return the settings of the base's clips: the same text guidance, and no guidance by motion."""
     kept = {name: value for name, value in settings.given.items() if name not in OF_MOTION}
-    mode = "none" if settings.mode == "none" else "cfg"
-    return SampleSettings(**{**kept, "mode": mode})
+    unguided = settings.mode is not None and not rule_of(settings.mode).has_null_text
+    return SampleSettings(**{**kept, "mode": settings.mode if unguided else BASE_DEFAULT})
 
 
 class _StoppedError(Exception):
