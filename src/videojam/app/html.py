@@ -7,7 +7,7 @@ from html import escape
 
 from videojam.app.models import NamedModel
 from videojam.app.run import MadeClip, Run
-from videojam.bench.report.legend import STRENGTH, wheel
+from videojam.bench.report.legend import wheel
 from videojam.errors import VideoJamError
 from videojam.evaluation.arm_colours import LIGHT
 
@@ -26,7 +26,7 @@ LIT = (
 )
 """Explains the clips of the shipped models."""
 SMALL_PX = 200
-"""Clips of less height are enlarged without blur."""
+"""Clips of a smaller height are enlarged without blur."""
 
 
 def run_html(run: Run, models: Sequence[NamedModel], waiting: bool = False) -> str:
@@ -72,11 +72,10 @@ def legend(models: Sequence[NamedModel]) -> str:
     for model in models:
         if model.loaded.record is not None:
             code = model.loaded.record.motion
-            strength = STRENGTH.get(code.style, "strength")
             return (
                 f'<p class="vj-legend"><img alt="Colour wheel of directions" src="{wheel(code)}">'
-                f"<span>Predicted motion: the colour is its direction, as on the wheel; the {strength} is its speed."
-                "</span></p>"
+                "<span>Predicted motion: the colour is its direction, as on the wheel; "
+                f"the {code.speed_is} is its speed.</span></p>"
             )
     return ""
 

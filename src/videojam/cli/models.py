@@ -12,6 +12,7 @@ import typer
 from videojam.cli.common import MODEL_HELP, build, named_path, say, seed_number
 from videojam.cli.flags import grouped
 from videojam.errors import VideoJamError
+from videojam.motion.choices import Curve, Estimator, Noise, Padding, Style
 
 models_app = typer.Typer()
 
@@ -20,11 +21,11 @@ models_app = typer.Typer()
 class MotionFlags:
     """Flags of the motion code."""
 
-    estimator: Annotated[
-        Literal["raft", "dis", "exact"], typer.Option(help="What measures the flow of the training clips.")
-    ] = "raft"
+    estimator: Annotated[Estimator, typer.Option(help="What measures the flow of the training clips.")] = (
+        "raft"
+    )
     style: Annotated[
-        Literal["value", "saturation"],
+        Style,
         typer.Option(help="What speed drives: value (static is black) or saturation (static is white)."),
     ] = "value"
     scale: Annotated[
@@ -33,15 +34,13 @@ class MotionFlags:
             metavar="S", help="s of Eq. 5: share of the diagonal, per frame, that is drawn at full strength."
         ),
     ] = 0.15
-    curve: Annotated[
-        Literal["linear", "sqrt", "log"], typer.Option(help="Curve on the speed; sqrt, log show slow motion.")
-    ] = "linear"
-    padding: Annotated[
-        Literal["first", "last"], typer.Option(help="Which flow is doubled to have one for each frame.")
-    ] = "first"
-    noise: Annotated[
-        Literal["same", "own"], typer.Option(help="Noise level of motion: that of the picture, or its own.")
-    ] = "same"
+    curve: Annotated[Curve, typer.Option(help="Curve on the speed; sqrt, log show slow motion.")] = "linear"
+    padding: Annotated[Padding, typer.Option(help="Which flow is doubled to have one for each frame.")] = (
+        "first"
+    )
+    noise: Annotated[Noise, typer.Option(help="Noise level of motion: that of the picture, or its own.")] = (
+        "same"
+    )
 
 
 @models_app.command()

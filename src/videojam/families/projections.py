@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from videojam.errors import VideoJamError
 from videojam.families.stock import Config, Pipeline, Transformer
-from videojam.motion.code import Noise
+from videojam.motion.choices import Noise
 
 _Self = TypeVar("_Self", bound="Projections")
 Layout = Literal["c_inner", "c_outer"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from videojam.families import Projections, projections_of
 from videojam.families.projections import Layout
-from videojam.motion.code import Noise
+from videojam.motion.choices import Noise
 
 OutputInit = Literal["zero", "copy"]
 Transformer = TypeVar("Transformer", bound=torch.nn.Module)
@@ -86,7 +86,7 @@ def widen_transformer(
 ) -> Transformer:
     """Return the joint transformer of a base one: a new instance of the same stock class, with 2C channels.
 
-    The appearance half of its output equals the base's exactly, whatever the (finite) motion input.
+    The appearance half of its output equals the base's exactly, for every finite motion input.
 
     Args:
         transformer: Base transformer in memory; it isn't changed and shares no memory with the result.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from pydantic import Field
 from torch import Tensor
 
+from videojam.motion.choices import Curve, Estimator, Noise, Padding, Style
 from videojam.motion.colours import STYLES
 from videojam.strict import Strict
-
-Noise = Literal["same", "own"]
-"""Noise level of d: that of x, or one of its own."""
 
 
 class MotionCode(Strict):
@@ -23,10 +21,10 @@ class MotionCode(Strict):
     Training, sampling and evaluation of one model must all use the same code.
     """
 
-    estimator: Literal["raft", "dis", "exact"] = Field(
+    estimator: Estimator = Field(
         "raft", description="What measures the flow: RAFT, OpenCV's DIS, or the source's own exact flow."
     )
-    style: Literal["value", "saturation"] = Field(
+    style: Style = Field(
         "value",
         description="What the magnitude m drives: value (static is black) or saturation (static is white).",
     )
@@ -36,10 +34,10 @@ class MotionCode(Strict):
         le=100,
         description="s of Eq. 5: the fraction of the frame's diagonal, per frame, that is drawn as m = 1.",
     )
-    curve: Literal["linear", "sqrt", "log"] = Field(
+    curve: Curve = Field(
         "linear", description="Curve applied to m before drawing; sqrt and log make slow motion visible."
     )
-    padding: Literal["first", "last"] = Field(
+    padding: Padding = Field(
         "first", description="Which flow is duplicated so that T-1 flows fill T frames (first: put in front)."
     )
     gain: float = Field(1.0, ge=1e-3, le=1e3, description="Factor on the motion's latents; the paper's is 1.")
@@ -103,6 +101,11 @@ class MotionCode(Strict):
     def blend(self) -> str:
         """CSS blend mode in which a motion video over its clip leaves what is still unchanged."""
         return STYLES[self.style].blend
+
+    @property
+    def speed_is(self) -> str:
+        """What of a colour grows with speed, in a word: brightness or saturation."""
+        return STYLES[self.style].speed_is
 
     def __str__(self) -> str:
         """Say in words how flow is measured and drawn."""

@@ -1,4 +1,4 @@
-"""The curves and colour styles that a motion code names; a new one is a row here and a word in `MotionCode`."""
+"""The curves and colour styles that a motion code names; a new one is a row here and a word in `choices`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ class Style(NamedTuple):
         paint: (channel of the hue's colour 0..1, m times white, white) to the channel; may write into the first.
         strength: (largest channel, smallest channel) to m.
         blend: CSS blend mode in which a motion video over its clip leaves what is still unchanged.
+        speed_is: What of a colour grows with speed, for legends.
     """
 
     paint: Callable[[Tensor, Tensor, float], Tensor]
     strength: Callable[[Tensor, Tensor], Tensor]
     blend: str
+    speed_is: str
 
 
 CURVES = {
@@ -50,11 +52,14 @@ CURVES = {
 """By the name that `MotionCode.curve` has."""
 
 STYLES = {
-    "value": Style(lambda hue, m, white: hue.mul_(m), lambda largest, smallest: largest, "screen"),
+    "value": Style(
+        lambda hue, m, white: hue.mul_(m), lambda largest, smallest: largest, "screen", "brightness"
+    ),
     "saturation": Style(
         lambda hue, m, white: hue.sub_(1).mul_(m).add_(white),
         lambda largest, smallest: 1 - smallest,
         "multiply",
+        "saturation",
     ),
 }
 """By the name that `MotionCode.style` has."""

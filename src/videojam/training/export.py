@@ -21,7 +21,7 @@ from videojam.models.record import (
     save_record,
 )
 from videojam.models.resolve import resolve
-from videojam.motion.code import Noise
+from videojam.motion.choices import Noise
 from videojam.sampling.verify import VerifyReport, load_for_fingerprint, save_fingerprint, verify
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}

@@ -13,8 +13,6 @@ from videojam.bench.report.results import Results
 from videojam.motion import draw
 from videojam.motion.code import MotionCode
 
-STRENGTH = {"value": "brightness", "saturation": "saturation"}
-
 
 def motion_code(facts: dict[str, Any]) -> MotionCode | None:
     """Return the motion code of an arm's facts; None for an arm that predicts no motion."""
@@ -45,8 +43,7 @@ def _legend(code: MotionCode, names: list[str], results: Results, several: bool)
     if manifest.height and manifest.width:
         rim = f": at the rim {code.full_scale_px(manifest.height, manifest.width):.3g} px per frame or more"
     of = f" of {', '.join(names)}" if several else ""
-    strength = STRENGTH.get(code.style, "strength")
-    words = f"Predicted motion{of}: the hue is its direction, the {strength} its speed{rim}."
+    words = f"Predicted motion{of}: the hue is its direction, the {code.speed_is} its speed{rim}."
     return (
         f'<p class="legend"><img width="48" height="48" alt="Colour wheel of directions" src="{wheel(code)}">'
         f"<span>{escape(words)}</span></p>"

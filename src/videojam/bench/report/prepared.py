@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videojam.bench.report.legend import STRENGTH, wheel
+from videojam.bench.report.legend import wheel
 from videojam.bench.report.shell import whole_page
 from videojam.bench.report.video import encoded, video_tag
 from videojam.data.config import prepared_facts
@@ -70,7 +70,7 @@ def _render(folder: Path, cards: Sequence[str]) -> str:
         f"{len(cards)} shown.",
         wheel=wheel(code),
         motion=escape(
-            f"Motion: the hue is its direction, the {STRENGTH.get(code.style, 'strength')} its speed; full at "
+            f"Motion: the hue is its direction, the {code.speed_is} its speed; full at "
             f"{code.scale:g} of the diagonal per frame. Estimator: {code.estimator}."
         ),
         cards="\n".join(cards),
