@@ -8,16 +8,20 @@ from contextlib import contextmanager
 from videojam.errors import VideoJamError
 
 
+class NotEnoughMemoryError(VideoJamError):
+    """Memory is not enough for what was asked; it says nothing of a single clip, so a bench stops at it."""
+
+
 @contextmanager
-def memory_explained(asked: str, lower: str) -> Iterator[None]:
+def memory_explained(asked: str, fix: str) -> Iterator[None]:
     """Turn running out of memory into an error that says what was asked, what is free, and what to lower.
 
     Args:
         asked: What was asked, as "2 clips of 49 frames of 480×720 px together".
-        lower: Flags or keys to lower, as "--batch-size, --frames, --height or --width; or use --offload".
+        fix: What to do, as a sentence: "Lower --batch-size, --frames, --height or --width, or use --offload."
 
     Raises:
-        VideoJamError: the block ran out of memory.
+        NotEnoughMemoryError: the block ran out of memory.
     """
     try:
         yield
@@ -25,11 +29,11 @@ def memory_explained(asked: str, lower: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         words = (str(error).strip().splitlines() or ["out of memory"])[0]
-        raise VideoJamError(
+        raise NotEnoughMemoryError(
             expected=f"memory for {asked}",
             found=f"{free_memory()} ({words[:200]})",
             where="memory of the device",
-            fix=f"Lower {lower}.",
+            fix=fix,
         ) from None
 
 

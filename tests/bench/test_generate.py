@@ -208,6 +208,29 @@ def test_a_clip_that_cannot_be_made_is_noted_and_the_rest_goes_on(bench, tiny_wa
     assert bench.failures("base") == {f"{bad}_s0": "could not be made: NaN"}
 
 
+def test_running_out_of_memory_stops_the_bench_and_marks_no_clip_as_failed(bench, tiny_wan, monkeypatch):
+    """It is the machine's lack and not the clip's: the same command makes the others when there is memory."""
+    from videojam.sampling import sample
+
+    run, calls = sample._run_pipeline, []
+
+    def full(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return run(*arguments)
+
+    monkeypatch.setattr(sample, "_run_pipeline", full)
+    arm = parse_arm(f"base={tiny_wan},{SIZE}")
+    with pytest.raises(VideoJamError, match="batch size") as stopped:
+        generate_arm(bench, arm, Work(batch_size=2))
+    assert stopped.value.expected == "memory for 2 × 9 frames of 32×32 px"
+    assert "20.00 GiB" in stopped.value.found
+    assert (len(contents(bench, "base")), bench.failures("base")) == (2, {})
+    generate_arm(bench, arm, Work(batch_size=2))
+    assert len(contents(bench, "base")) == 4
+
+
 def test_when_nothing_can_be_made_the_reason_is_told(bench, tiny_wan):
     with pytest.raises(VideoJamError, match="cfg, auto or none"):
         generate_arm(bench, parse_arm(f"base={tiny_wan},{SIZE},mode=inner"))

@@ -85,7 +85,7 @@ def test_a_device_that_is_asked_for_is_named(capsys):
     ],
 )
 def test_running_out_of_memory_names_what_was_asked_and_what_to_lower(allocate):
-    with pytest.raises(VideoJamError) as error, memory_explained("4 clips", "--batch-size"):
+    with pytest.raises(VideoJamError) as error, memory_explained("4 clips", "Lower --batch-size."):
         allocate()
     assert "memory for 4 clips" in error.value.expected
     assert "GiB free" in error.value.found
@@ -93,7 +93,7 @@ def test_running_out_of_memory_names_what_was_asked_and_what_to_lower(allocate):
 
 
 def test_other_errors_stay_as_they_are():
-    with pytest.raises(RuntimeError, match="shape"), memory_explained("4 clips", "--batch-size"):
+    with pytest.raises(RuntimeError, match="shape"), memory_explained("4 clips", "Lower --batch-size."):
         raise RuntimeError("shape mismatch")
 
 

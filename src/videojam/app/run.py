@@ -196,9 +196,11 @@ class Engine:
             yield run
 
     def _sample(self, model: NamedModel, asked: Asked, on_step: Callable[[int, int], None]) -> SampleOutput:
-        lower = "the frames, the width or the height; on a GPU, `videojam app --offload` needs less"
+        fix = (
+            "Lower the frames, the width or the height; on a GPU, `videojam app --offload` needs less memory."
+        )
         try:
-            with memory_explained("this clip", lower):
+            with memory_explained("this clip", fix):
                 settings = model.settings(asked.settings)
                 return sample(model.loaded, [asked.prompt], settings, seeds=asked.seed, on_step=on_step)
         except VideoJamError:

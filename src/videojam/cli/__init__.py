@@ -85,7 +85,7 @@ def run() -> None:
     """
     stop_on_sigterm()
     try:
-        with memory_explained("this model and request", "the size, the length or the number of clips"):
+        with memory_explained("this model and request", "Lower the size, the length or the number of clips."):
             app()
     except VideoJamError as error:
         print_error(error)

@@ -61,9 +61,9 @@ def page(
 
     sources = parse_sources(models or [])
     require_gradio()
-    lower = "the number of models, or use --offload or --dtype bfloat16"
+    fix = "Open fewer models, or use --offload or --dtype bfloat16."
     with stoppable("The page is closed, and its clips are deleted."):
-        with memory_explained("these models", lower):
+        with memory_explained("these models", fix):
             loaded = load_models(sources, lambda source: load.load(source, device))
         listening = Listening(where.host, where.port, where.share, where.open_browser)
         shown = Shown(examples_for(sources), what_moves if are_shipped(sources) else None)

@@ -108,8 +108,8 @@ def export(
 
     quiet_loading()
     settings = build(ExportSettings, "the flags", **_fields(merge, card), device=where)
-    lower = "the prompts: leave --prompt out; or use --device cpu"
-    with stoppable("Nothing was written."), memory_explained("the model in float32", lower):
+    fix = "Leave --prompt out, use --device cpu, or end other programs."
+    with stoppable("Nothing was written."), memory_explained("the model in float32", fix):
         if hub.push is not None:
             require_hub(hub.push)
         folder = export_model(source, out, settings, say=say)

@@ -78,9 +78,14 @@ def generate(
     asked = read_settings(settings.content(), "the flags")
     first_frame = None if clips.image is None else _open_image(clips.image)
     warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
-    lower = "--batch-size, --frames, --height or --width; on a GPU also try --offload or --dtype bfloat16"
+    fix = (
+        "Lower --batch-size, --frames, --height or --width; on a GPU also try --offload or --dtype bfloat16."
+    )
     follow = _Follow(len(texts))
-    with stoppable(follow.how_to_go_on), memory_explained(f"{_clips(clips.batch_size)} at once", lower):
+    with (
+        stoppable(follow.how_to_go_on),
+        memory_explained(f"{model} and {_clips(clips.batch_size)} at once", fix),
+    ):
         loaded = load.load(model, device)
         own = guidance_of_folder(loaded, asked)
         if own is not None:

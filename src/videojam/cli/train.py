@@ -71,7 +71,7 @@ def train(
         typer.Option(
             "--tflops",
             metavar="X",
-            help="Of --dry-run: rate of the device in TFLOP/s. [default: measured here]",
+            help="Of --dry-run: rate of the device in TFLOP/s. (default: measured here)",
         ),
     ] = None,
 ) -> None:
@@ -102,13 +102,13 @@ def train(
     start(f"train {config.base}", None, config.precision)
     source = config.data.source
     asked = f"{config.batch_size // config.accumulation or 1} clips of {source.num_frames} frames of "
-    lower = (
-        "data.source.num_frames, height or width; set accumulation to batch_size, gradient_checkpointing: true, or "
-        "lora; `videojam inspect` counts the memory of the weights"
+    fix = (
+        "Lower data.source.num_frames, height or width; set accumulation to batch_size, "
+        "gradient_checkpointing: true, or lora; `videojam inspect` counts the memory of the weights."
     )
     with (
         stoppable(lambda: _how_to_go_on(config)),
-        memory_explained(f"training on {asked}{source.height}×{source.width} px together", lower),
+        memory_explained(f"training on {asked}{source.height}×{source.width} px together", fix),
     ):
         report = _run(config)
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first one reports

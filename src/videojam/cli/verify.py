@@ -40,7 +40,10 @@ def verify(
     quiet_loading()
     with (
         stoppable("Nothing is written by it."),
-        memory_explained("one small clip in float32", "nothing: use --device cpu"),
+        memory_explained(
+            "one small clip in float32",
+            "Use --device cpu, or end other programs; `videojam inspect MODEL` counts the weights.",
+        ),
     ):
         report = verify_model(model, device=where)
     for name, value in report.model_dump().items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.models.load import LoadedModel
+from videojam.out_of_memory import NotEnoughMemoryError, memory_explained
 from videojam.sampling.settings import ResolvedSettings
 
 GIB = 2**30
@@ -98,23 +100,41 @@ def require_memory(model: LoadedModel, settings: ResolvedSettings, num_clips: in
         num_clips: Clips sampled together.
 
     Raises:
-        VideoJamError: even the noise and the decoded clips don't fit; says what is free and what to lower.
+        NotEnoughMemoryError: even the noise and the decoded clips don't fit; says what is free and what to lower.
     """
     free, needed = _free_ram(), _least_bytes(model, settings, num_clips)
     if free is None or needed <= free:
         return
-    size = f"{settings.num_frames} frames of {settings.width}×{settings.height} px"
-    fewer = f"the batch size (now {num_clips}), " if num_clips > 1 else ""
-    raise VideoJamError(
-        expected=f"memory for {num_clips} × {size}",
-        found=f"at least {needed / GIB:.1f} GiB needed for the clips alone, {free / GIB:.1f} GiB free",
+    raise NotEnoughMemoryError(
+        expected=f"memory for {_in_words(settings, num_clips)}",
+        found=f"at least {needed / GIB:.1f} GiB needed for only the clips, {free / GIB:.1f} GiB free",
         where="sampling",
-        fix=f"Lower {fewer}the frames, the height or the width.",
+        fix=_what_to_lower(num_clips),
     )
 
 
+def memory_explained_of(settings: ResolvedSettings, num_clips: int) -> AbstractContextManager[None]:
+    """Return the context in which running out of memory names the clips that were asked for, and what to lower.
+
+    Args:
+        settings: Sizes of a clip.
+        num_clips: Clips sampled together.
+    """
+    more = " On a GPU, offload and bfloat16 need less memory."
+    return memory_explained(_in_words(settings, num_clips), _what_to_lower(num_clips) + more)
+
+
+def _in_words(settings: ResolvedSettings, num_clips: int) -> str:
+    return f"{num_clips} × {settings.num_frames} frames of {settings.width}×{settings.height} px"
+
+
+def _what_to_lower(num_clips: int) -> str:
+    fewer = f"the batch size (now {num_clips}), " if num_clips > 1 else ""
+    return f"Lower {fewer}the frames, the height or the width."
+
+
 def _least_bytes(model: LoadedModel, settings: ResolvedSettings, num_clips: int) -> int:
-    """Return the bytes of the noise and of the decoded clips in float32, less than which no run takes."""
+    """Return the bytes of the noise and of the decoded clips in float32: the least that a run takes."""
     sizes = settings.num_frames, settings.height, settings.width
     latents = prod(model.family.latent_shape(model.pipeline, *sizes))
     return 4 * num_clips * (1 + model.is_joint) * (latents + 3 * prod(sizes))

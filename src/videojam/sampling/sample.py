@@ -18,6 +18,7 @@ from videojam.guidance.window import WindowReport
 from videojam.joint.latents import split
 from videojam.models.load import LoadedModel, with_image
 from videojam.sampling.checks import (
+    memory_explained_of,
     reject_non_finite_sample,
     require_memory,
     upright,
@@ -90,10 +91,11 @@ def sample(
     resolved = resolve(model, settings_of(settings, changes))
     cut = warn_of_cut_texts(model, prompts, resolved)
     require_memory(model, resolved, len(prompts))
-    request = build_request(model, prompts, seeds, resolved)
-    latents, trace = _run_pipeline(model, request, image, on_step)
-    reject_non_finite_sample(model, latents)
-    decoded = decode_halves(model, latents, resolved.num_frames) if decode else (None, None, None)
+    with memory_explained_of(resolved, len(prompts)):
+        request = build_request(model, prompts, seeds, resolved)
+        latents, trace = _run_pipeline(model, request, image, on_step)
+        reject_non_finite_sample(model, latents)
+        decoded = decode_halves(model, latents, resolved.num_frames) if decode else (None, None, None)
     video, motion_video, flow = decoded
     guidance = resolved.guidance
     return SampleOutput(
@@ -198,7 +200,7 @@ def _checked_for_image(model: LoadedModel, image: Any) -> LoadedModel:
             expected="a first frame, as the base is image-to-video",
             found="no image",
             where=model.source,
-            fix="Give an image.",
+            fix="Give the first frame: --image FILE, or image= in Python.",
         )
     return model
 

@@ -19,6 +19,7 @@ from videojam.bench.work import Work
 from videojam.errors import VideoJamError
 from videojam.models.load import LoadedModel
 from videojam.motion.video import write_video
+from videojam.out_of_memory import NotEnoughMemoryError
 
 OnClip = Callable[[int, int], None]
 
@@ -104,6 +105,8 @@ def _make(
     """Make a batch; where it fails, clip by clip, and note those that can't be made."""
     try:
         return list(zip(items, sampler.make(items), strict=True))
+    except NotEnoughMemoryError:  # of the machine, and no fault of these clips
+        raise
     except VideoJamError as error:
         if len(items) > 1:
             made: list[tuple[Item, Made]] = []
