@@ -181,6 +181,7 @@ def bench_report(
     against: Against = None,
 ) -> None:
     """Write the report of what is scored: after several ranks, or of other arms than before."""
+    say(f"report of {out}")
     from videojam.bench.folder import Bench
 
     _report(Bench.open(out), arm, against, reporting)

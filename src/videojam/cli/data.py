@@ -123,11 +123,11 @@ class ClipFlags(CutFlags):
     ] = "crop"
     min_motion: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Leave out clips of less mean speed, in diagonals a frame."),
+        typer.Option(metavar="X", help="Leave out clips of a lower mean speed, in diagonals a frame."),
     ] = None
     max_motion: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Leave out clips of more mean speed, in diagonals a frame."),
+        typer.Option(metavar="X", help="Leave out clips of a higher mean speed, in diagonals a frame."),
     ] = None
 
     def settings(self, base: str, source: Path | WorldSource) -> ClipSettings:
@@ -280,7 +280,7 @@ def data_prepare(
     together = f"{settings.batch_clips} clips together"
     with (
         stoppable("Finished shards are kept; the same command goes on."),
-        memory_explained(together, "--batch-clips or the size of the buckets"),
+        memory_explained(together, "Lower --batch-clips or the size of the buckets."),
         ProgressDisplay("preparing", "clips") as progress,
     ):
         report = prepare_folder(request, progress, say)
@@ -299,7 +299,8 @@ def data_look(
     ],
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are shown.")] = 12,
     page: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Page to write. (default: OUT/look.html)")
+        Path | None,
+        typer.Option(parser=named_path, metavar="FILE", help="Page to write. (default: OUT/look.html)"),
     ] = None,
     source: Annotated[
         Path | None, typer.Option(metavar="SRC", help="Where the clips are now. (default: where they were)")

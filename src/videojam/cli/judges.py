@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import say
+from videojam.cli.common import named_path, say
 from videojam.evaluation.external.table import EXTERNAL
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def judges_export(
             help="Folder of clips, a .txt with the prompt beside each; or a bench, with --arm.",
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; it must not exist yet.")],
+    out: Annotated[
+        Path,
+        typer.Argument(parser=named_path, metavar="OUT", help="Folder to write; it must not exist yet."),
+    ],
     table: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="CSV with the columns file and prompt. (default: the .txt files)"),
@@ -51,6 +54,7 @@ def judges_export(
 
     Clips that the judge can't take are listed with the reason, and make the exit code 1.
     """
+    say(f"export of {clips} for {judge}")
     from videojam.evaluation.external.judge import ExportOptions
     from videojam.evaluation.external.table import external_judge
 
@@ -98,6 +102,7 @@ def judges_import(
             where="options",
             fix=f"Add {'--arm' if arm is None else '--bench'}, or leave both out to print the results.",
         )
+    say(f"results of {export}")
     scores = import_results(export, *results)
     made_anew: list[str] = []
     if bench is None or arm is None:

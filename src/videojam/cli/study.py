@@ -105,6 +105,7 @@ def study_new(
 
     A folder of clips has a .txt with the prompt beside each. Clips in no pair are listed, and make the exit code 1.
     """
+    say(f"study of {', '.join(sources)}: pairing and copying clips to {out}")
     from videojam.study.config import budget, load_config
     from videojam.study.create import Asked, new_study
 
@@ -116,7 +117,6 @@ def study_new(
         repeat_share=rating.repeats,
         seed=rating.seed,
     )
-    say(f"study of {', '.join(sources)}: pairing and copying clips to {out}")
     asked = Asked(sources, pairs.arm or [], pairs.all_pairs, pairs.prompts)
     with stoppable(f"{out} was not written."):
         study = new_study(out, asked, chosen)
@@ -175,6 +175,7 @@ def study_report(
     ] = None,
 ) -> None:
     """Report the votes so far, also while the server runs: tables here, files in DIR/report."""
+    say(f"report of {folder}")
     from videojam.study.report import write_report
     from videojam.study.text import result_lines
 
@@ -203,6 +204,7 @@ def study_import(
 
     Rows that hold no vote are listed, and make the exit code 1.
     """
+    say(f"import of {', '.join(map(str, votes))}")
     from videojam.study.imports import import_votes
 
     study, left_out = import_votes(votes, out, arm)
@@ -227,7 +229,7 @@ def study_backup(
 
 
 def durations(study: Study) -> list[str]:
-    """Warn of arms whose clips raters can tell apart by their length."""
+    """Warn of arms whose clips raters can distinguish by their length."""
     from videojam.study.create import lengths
 
     found = lengths(study)
@@ -236,5 +238,5 @@ def durations(study: Study) -> list[str]:
         return []
     words = ", ".join(f"{arm} {length:.1f} s" for arm, length in found.items())
     return [
-        f"raters can tell the arms apart by their length: {words}; give clips of one length if that matters"
+        f"raters can distinguish the arms by their length: {words}; give clips of one length if that matters"
     ]

@@ -19,7 +19,9 @@ vbench_app = typer.Typer(help="The official VBench, and its result files.", no_a
 
 @vbench_app.command("prepare")
 def vbench_prepare(
-    env: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the environment to make.")],
+    env: Annotated[
+        Path, typer.Argument(parser=named_path, metavar="DIR", help="Folder of the environment to make.")
+    ],
     python: Annotated[
         str | None,
         typer.Option(metavar="PYTHON", help="Interpreter, 3.9 to 3.11. (default: the newest on the PATH)"),
@@ -57,6 +59,7 @@ def vbench_official(
     as_json: Annotated[bool, typer.Option("--json", help="Print every clip as JSON.")] = False,
 ) -> None:
     """Score a folder's clips with the official package."""
+    say(f"Looking for the clips of {clips}")
     from videojam.evaluation.vbench.aggregate import DIMENSIONS
     from videojam.evaluation.vbench.official import run_official
     from videojam.motion.clips import find_clips
@@ -67,7 +70,7 @@ def vbench_official(
     )
     with stoppable("No result was written; the same command begins anew."):
         results = run_official(env, found, out, dimension or DIMENSIONS, device, local)
-    typer.echo(_told(results, as_json))
+    typer.echo(_as_text(results, as_json))
     say(f"Wrote {out}/official_eval_results.json, its manifest and its log")
 
 
@@ -79,12 +82,13 @@ def vbench_read(
     as_json: Annotated[bool, typer.Option("--json", help="Print every clip as JSON.")] = False,
 ) -> None:
     """Read result files of the official package and compute Appearance and Motion."""
+    say(f"results of {', '.join(map(str, files))}")
     from videojam.evaluation.vbench.official_results import read_official
 
-    typer.echo(_told(read_official(*files), as_json))
+    typer.echo(_as_text(read_official(*files), as_json))
 
 
-def _told(results: OfficialResults, as_json: bool) -> str:
+def _as_text(results: OfficialResults, as_json: bool) -> str:
     if as_json:
         return json.dumps(dataclasses.asdict(results), indent=2)
     whole = results.aggregate
