@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from videojam import files
 from videojam.errors import VideoJamError
-from videojam.files import require_replaceable, write_tensors, write_text, written_whole
+from videojam.files import refused, require_replaceable, write_tensors, write_text, written_whole
 
 RECORD = "record.json"
 
@@ -135,3 +136,9 @@ def test_a_refused_file_leaves_no_empty_folder(tmp_path):
     with pytest.raises(VideoJamError, match="No space left"):
         files.write_file(tmp_path / "a" / "b" / "c.bin", fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_copy_fails_has_one_reason(tmp_path):
+    """shutil lists every file of a copy with both names, which says the reason a hundred times."""
+    failed = shutil.Error([("a", "b", "[Errno 28] No space left on device"), ("c", "d", "the same")])
+    assert refused(tmp_path, failed, "Free space.").found == "[Errno 28] No space left on device"

@@ -14,7 +14,7 @@ from videojam.errors import VideoJamError
 if TYPE_CHECKING:
     from torch import Tensor
 
-ELSEWHERE = "Free space or choose another place; nothing was left behind."
+ELSEWHERE = "Free space, change permissions, or choose another place; nothing was left behind."
 
 
 def require_new(out: Path) -> None:
@@ -61,7 +61,7 @@ def written_whole(out: Path, fix: str = ELSEWHERE, *, replaces: str | None = Non
     """Yield a temporary folder's name beside `out`; it takes the place of `out` when the block ends well.
 
     The older folder is renamed, not removed, until the new one stands, and is put back if that fails. The
-    mode of all files follows the umask, whatever wrote or copied them.
+    mode of all files follows the umask, also of files that a library wrote or copied.
 
     Args:
         out: Folder to write.
@@ -181,9 +181,12 @@ def renamed(path: Path) -> Iterator[Path]:
 
 def refused(path: Path, error: OSError, fix: str) -> VideoJamError:
     """Return the error of a place that can't be written to."""
+    reason = error.strerror or str(error)
+    if isinstance(error, shutil.Error):  # of a folder's copy: (from, to, why) of each file
+        reason = str(error.args[0][0][2]) if error.args and error.args[0] else reason
     return VideoJamError(
         expected="room and permission to write",
-        found=error.strerror or str(error),
+        found=reason,
         where=str(path),
         fix=fix,
     )

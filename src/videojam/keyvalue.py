@@ -13,6 +13,24 @@ from pydantic import BaseModel, ValidationError
 from videojam.errors import VideoJamError
 
 Config = TypeVar("Config", bound=BaseModel)
+WANTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "keys with values"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    "string_type": "text",
+    "finite_number": "a finite number",
+    "greater_than": "a number greater than {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number less than {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "literal_error": "{expected}",
+    "too_short": "a list of at least {min_length}",
+    "string_too_short": "text of at least {min_length} letters",
+    "string_pattern_mismatch": "text that matches {pattern}",
+}
+"""What a value should have been, by pydantic's type of error."""
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -121,9 +139,8 @@ def fitted(kind: type[Config], content: Mapping[str, Any], where: str, see: str 
 def explained(error: ValidationError, kind: type[BaseModel], where: str, see: str = "") -> VideoJamError:
     """Return the error that says of the first value that doesn't fit what was expected in its place."""
     errors = error.errors()
-    first = errors[0]
-    key = ".".join(str(part) for part in first["loc"])
-    expected, found, fix = first["msg"], repr(first.get("input")), see or "Correct the value."
+    first, key, expected = errors[0], key_of(errors[0]), wanted(errors[0])
+    found, fix = repr(first.get("input")), see or "Correct the value."
     if first["type"] == "extra_forbidden":
         near = get_close_matches(str(first["loc"][-1]), field_names(kind), n=1)
         expected, found = "a known key", f"the unknown key {key!r}"
@@ -131,12 +148,44 @@ def explained(error: ValidationError, kind: type[BaseModel], where: str, see: st
     elif first["type"] == "missing":
         expected, found = f"the key {key!r}", "none"
     elif first["type"] == "value_error":
-        expected = expected.removeprefix("Value error, ")
         found = repr(first.get("input")) if key else "this combination"
     more = f" ({len(errors) - 1} more don't fit.)" if len(errors) > 1 else ""
     return VideoJamError(
         expected=expected, found=found, where=f"{where}: {key}" if key else where, fix=fix + more
     )
+
+
+def wanted(first: Mapping[str, Any]) -> str:
+    """Return what a value should have been, in words that need no pydantic.
+
+    Args:
+        first: One of `ValidationError.errors()`.
+    """
+    words = WANTED.get(first["type"])
+    if words is not None:
+        bounds = first.get("ctx", {}).items()
+        return words.format(**{name: f"{n:g}" if isinstance(n, float) else n for name, n in bounds})
+    return str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+
+
+def key_of(first: Mapping[str, Any]) -> str:
+    """Return the dotted key of a value that doesn't fit; empty for a combination of values.
+
+    Args:
+        first: One of `ValidationError.errors()`.
+    """
+    return ".".join(str(part) for part in first["loc"])
+
+
+def misfit(error: ValidationError) -> str:
+    """Return what was found in place of the first value that doesn't fit, for files that videojam wrote."""
+    first = error.errors()[0]
+    key, found = key_of(first), repr(first["input"])
+    if first["type"] == "missing":
+        return f"no {key}"
+    if not key:
+        return f"values that contradict each other: {wanted(first)} was expected"
+    return f"{key} = {found[:100]}, where {wanted(first)} was expected"
 
 
 def field_names(kind: type[BaseModel]) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import pytest
 
+from videojam.data import workers
 from videojam.data.workers import WorkerConfig, in_workers
 from videojam.errors import VideoJamError
 
@@ -31,6 +34,13 @@ def work(task):
         raise KeyError("odd")
     return task.upper()
 """
+
+
+def test_a_process_that_ends_while_it_starts_is_an_error_with_a_way_out():
+    here, there = multiprocessing.Pipe()
+    there.close()
+    with pytest.raises(VideoJamError, match="--workers 0"):
+        workers._Pool(str, ["a"], WorkerConfig(1))._take(workers._Worker(None, here), deque())
 
 
 @pytest.fixture

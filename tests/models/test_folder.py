@@ -19,6 +19,7 @@ from videojam.models.header import read_header
 from videojam.models.load import load_model
 from videojam.models.resolve import resolve
 from videojam.models.tensors import shapes_of_config
+from videojam.sampling.verify import verify
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -180,11 +181,36 @@ def test_a_config_of_other_types_names_the_key(base, tmp_path, key, value):
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "{", "", "[" * 100000])
-@pytest.mark.parametrize("file", ["transformer/config.json", "model_index.json", "vae/config.json"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "transformer/config.json",
+        "model_index.json",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "tokenizer/tokenizer_config.json",
+        "scheduler/scheduler_config.json",
+    ],
+)
 def test_json_of_another_kind(base, tmp_path, file, content):
     (base / file).write_text(content)
     for call, args in ((convert, (base, tmp_path / "out")), (describe_model, (base,)), (load_model, (base,))):
         assert error_of(call, *args).where == str(base / file)
+
+
+@pytest.mark.parametrize(("file", "key"), [("vae", "z_dim"), ("transformer", "num_layers")])
+def test_a_word_in_place_of_a_number_is_refused_by_every_verb(base, tmp_path, file, key):
+    edit(base / file / "config.json", **{key: "many"})
+    for call, args in ((convert, (base, tmp_path / "out")), (describe_model, (base,)), (load_model, (base,))):
+        error = error_of(call, *args)
+        assert (error.expected, error.found) == (f"{key} as a whole number from 1 on", "'many'")
+
+
+def test_verify_says_what_is_wrong_with_a_folder_as_generate_does(base):
+    shutil.rmtree(base / "scheduler")
+    assert error_of(verify, base).expected == error_of(load_model, base).expected
+    edit(base / "model_index.json", transformer=[None, None], unet=["diffusers", "UNet2DConditionModel"])
+    assert error_of(verify, base).expected == error_of(load_model, base).expected
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,11 @@ def _demo_source(name: str, models: Path | None) -> str:
     if not (models / name).is_dir():
         raise VideoJamError(
             expected=f"a folder with {', '.join(f'{known}/' for known in DEMO_ARMS.values())}",
-            found=f"no {name}/ in it" if models.is_dir() else "no such folder",
+            found=f"no {name}/ in it"
+            if models.is_dir()
+            else "a file"
+            if models.is_file()
+            else "no such folder",
             where=f"--models {models}",
             fix="Correct the path, or leave --models out to use the shipped models.",
         )

@@ -48,14 +48,16 @@ def build(kind: Callable[..., Config], where: str, **fields: object) -> Config:
     """Build a config from flags, showing a value that doesn't fit as every other error is shown."""
     from pydantic import ValidationError
 
+    from videojam.keyvalue import key_of, wanted
+
     try:
         return kind(**fields)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the combination of flags"
+        key = key_of(first)
         raise VideoJamError(
-            expected=f"a value that fits {key}: {first['msg']}",
-            found=repr(first["input"]),
+            expected=f"{key}: {wanted(first)}" if key else wanted(first),
+            found=repr(first["input"]) if key else "this combination",
             where=where,
             fix="Correct the flag; --help describes it.",
         ) from None

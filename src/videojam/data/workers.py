@@ -126,7 +126,13 @@ class _Pool:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
             if worker.task is None:
-                raise RuntimeError("a worker process ended while it started") from None
+                raise VideoJamError(
+                    expected="processes that read files",
+                    found="one that ended while it started",
+                    where="workers",
+                    fix="Take fewer, or 0 to read in this process (--workers 0); where a script of yours calls "
+                    "this, put the call below `if __name__ == '__main__':`.",
+                ) from None
             self._bury(worker, waiting)
             return
         if worker.task is None:
@@ -165,7 +171,7 @@ def _started(function: Callable[[Any], Any]) -> _Worker:
 
 
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
-    """Answer tasks until the pipe is closed, as it is when the parent ends in whatever way."""
+    """Answer tasks until the pipe is closed, as it is when the parent ends in any way."""
     import signal
 
     import torch

@@ -127,7 +127,7 @@ class WanFamily(Family):
 
     @torch.no_grad()
     def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
-        """Encode as the other families do; the stock class reads 4k + 1 frames, whatever it compresses.
+        """Encode as the other families do; the stock class reads 4k + 1 frames for every factor of compression.
 
         Without temporal compression any number of frames is a clip: the last frame is repeated up to 4k + 1, and
         the latents of the repeats, which no earlier latent depends on, are dropped.
@@ -146,13 +146,16 @@ class WanFamily(Family):
         shape = super().latent_shape(pipe, num_frames, height, width)
         config, sizes = next(iter(self.transformers(pipe).values())).config, (num_frames, height, width)
         limit, names = config.rope_max_seq_len, ("num_frames", "height", "width")
+        temporal, spatial = self.compression(pipe)
         for name, size, length, patch in zip(names, sizes, shape[1:], config.patch_size, strict=True):
             if length // patch > limit:
+                is_time = name == "num_frames"
+                largest = temporal * (limit * patch - 1) + 1 if is_time else spatial * limit * patch
                 raise VideoJamError(
                     expected=f"at most {limit} positions of the transformer along each axis",
                     found=f"{name} = {size}, which takes {length // patch}",
                     where=name,
-                    fix=f"Use a {name} about {length // patch / limit:.3g} times smaller, or less.",
+                    fix=f"Use {largest} at most.",
                 )
         return shape
 

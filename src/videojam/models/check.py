@@ -10,7 +10,7 @@ from typing import Any
 from videojam.errors import VideoJamError
 from videojam.models.header import Header, read_header
 
-COPY_AGAIN = "The folder is half-copied: copy or download it again."
+COPY_AGAIN = "A part of the model is missing or damaged: copy or download it again."
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -65,7 +65,7 @@ def require_pipeline(folder: Path) -> None:
             expected="a diffusers pipeline folder with model_index.json",
             found="a folder without it",
             where=str(folder),
-            fix="Give the pipeline's own folder, of which the transformer's is a part. " + COPY_AGAIN,
+            fix="Give the pipeline's own folder, of which the transformer's is a part; if it is that, copy it again.",
         )
 
 
@@ -141,6 +141,8 @@ def read_headers(path: Path) -> tuple[Header, ...]:
             where=str(path),
             fix=COPY_AGAIN,
         )
+    for config in path.glob("*config.json"):  # of a scheduler or tokenizer, too
+        read_json(config)
     for index in path.glob("*.safetensors.index*.json"):
         _check_shards(index)
     files = sorted(path.glob("*.safetensors"))

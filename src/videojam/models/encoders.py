@@ -105,7 +105,7 @@ class LoadedEncoders(Encoders):
 
 @dataclass(frozen=True)
 class StoredEncoders(Encoders):
-    """Those of a folder or hub id: each is loaded alone, in its own type, and freed afterwards.
+    """Those of a folder or hub id: one at a time is loaded, in its own type, and freed afterwards.
 
     Attributes:
         source: Pipeline folder, hub id or shipped model.

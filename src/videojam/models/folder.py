@@ -129,7 +129,7 @@ def _open_pipeline(folder: Path, configs_only: bool) -> ModelFolder:
         projections_of(
             components[denoisers[0]] if denoisers else "no transformer"
         )  # raises, listing known classes
-    vae, record = folder / "vae" / "config.json", load_record(folder)
+    record = load_record(folder)
     return ModelFolder(
         path=folder,
         pipeline_class=read_json(folder / "model_index.json").get("_class_name"),
@@ -137,7 +137,7 @@ def _open_pipeline(folder: Path, configs_only: bool) -> ModelFolder:
             name: _transformer(folder / name, headers[name], configs_only, record) for name in names
         },
         others={name: found for name, found in headers.items() if name not in names},
-        vae_config=read_json(vae) if vae.is_file() else None,
+        vae_config=_vae_config(folder / "vae" / "config.json"),
         record=record,
     )
 
@@ -158,7 +158,7 @@ def _transformer(
 
 
 def _check_config(config: dict[str, Any], family: Projections, path: Path) -> None:
-    """Refuse channels and patch sizes that are not whole numbers."""
+    """Refuse channels, patch sizes and a number of layers that are not whole numbers."""
     patch = config.get("patch_size", 1)
     sizes = patch if isinstance(patch, (list, tuple)) else [patch]
     keys = {
@@ -166,7 +166,21 @@ def _check_config(config: dict[str, Any], family: Projections, path: Path) -> No
         family.out_key: [1 if config.get(family.out_key) is None else config[family.out_key]],
         "patch_size": sizes,
         "patch_size_t": [config.get("patch_size_t") or 1],
+        "num_layers": [1 if isinstance(config.get("num_layers", 1), int) else None],
     }
+    _require_numbers(config, keys, path)
+
+
+def _vae_config(path: Path) -> dict[str, Any] | None:
+    """Read the autoencoder's config; None where there is none; refuse latent channels that are not a whole number."""
+    if not path.is_file():
+        return None
+    config = read_json(path)
+    _require_numbers(config, {key: [config.get(key) or 1] for key in ("z_dim", "latent_channels")}, path)
+    return config
+
+
+def _require_numbers(config: dict[str, Any], keys: dict[str, list[Any]], path: Path) -> None:
     for key, values in keys.items():
         if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
             raise VideoJamError(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from videojam import __version__
 from videojam.errors import VideoJamError
 from videojam.files import renamed
+from videojam.keyvalue import misfit
 from videojam.motion.code import MotionCode
 from videojam.strict import FrameRate, Strict
 
@@ -112,14 +113,16 @@ def _load(path: Path, kind: type[_Model]) -> _Model | None:
     if not path.is_file():
         return None
     try:
-        return kind.model_validate(json.loads(path.read_text()))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return kind.model_validate(content)
+        found = f"a {type(content).__name__}"
     except ValidationError as error:
-        first = error.errors()[0]
-        found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        found = misfit(error)
     except (OSError, ValueError) as error:
         found = str(error)
     raise VideoJamError(
-        expected=f"a {kind.__name__}",
+        expected=f"{path.name} as a JSON object that videojam wrote",
         found=found,
         where=str(path),
         fix="Take the file from an intact copy of the model, or convert the base again.",

@@ -35,7 +35,7 @@ class TextsApart:
     Attributes:
         source: Pipeline folder, hub id or shipped model.
         device: Where the encoders compute.
-        exact: Compute in float32, as `load_model` does on a CPU, whatever the type of the stored weights.
+        exact: Compute in float32, as `load_model` does on a CPU, with stored weights of any type.
         known: What each encoder returned, by its name and a hash of what it was given.
     """
 

@@ -17,6 +17,7 @@ from videojam.guidance.config import Guidance
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT
 from videojam.guidance.window import Window
 from videojam.models.encoders import outline
+from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel, load_without_texts
 from videojam.models.record import FINGERPRINT_NAME
 from videojam.models.resolve import resolve
@@ -109,6 +110,7 @@ def load_for_fingerprint(
     Raises:
         VideoJamError: the model can't be loaded.
     """
+    open_folder(resolve(source))  # all that its headers show, before text encoders are loaded
     texts = fingerprint_texts(source, device)
     model = load_without_texts(source, given, device=device)
     texts.stand_in(model.pipeline)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from videojam.bench.folder import read_sealed
 from videojam.errors import VideoJamError
+from videojam.keyvalue import key_of, wanted
 from videojam.reading import read_text
 from videojam.strict import Seed
 
@@ -193,8 +194,8 @@ def load_config(path: Path | None, **flags: Any) -> StudyConfig:
         return StudyConfig.model_validate(content | {k: v for k, v in flags.items() if v is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the questions"
-        raise _unfit(path, f"a value that fits {key}: {first['msg']}", repr(first["input"])[:80]) from None
+        key = key_of(first) or "the questions"
+        raise _unfit(path, f"{key}: {wanted(first)}", repr(first["input"])[:80]) from None
 
 
 def load_study(folder: Path) -> Study:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed, write_text
+from videojam.keyvalue import misfit
 from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import read_video, write_video
 from videojam.reading import same_form
@@ -142,10 +143,9 @@ def _config_of(folder: Path) -> WorldConfig:
     try:
         return WorldConfig.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
         raise VideoJamError(
             expected="the parameters of a world, as `videojam world render` writes them",
-            found=f"{'.'.join(map(str, first['loc']))} {first['msg']}" if first else str(error),
+            found=misfit(error) if isinstance(error, ValidationError) else str(error),
             where=str(path),
             fix="Put the file back as it was written, or remove it to score against the default world.",
         ) from None

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from videojam import fingerprints
 from videojam.errors import VideoJamError
+from videojam.keyvalue import misfit
 from videojam.reading import read_table, read_text
 from videojam.strict import Strict
 
@@ -51,7 +52,7 @@ class Suite(Strict):
 
     @property
     def sha256(self) -> str:
-        """Hash of the normalised prompts, in order: the same for the same set, whatever file it came in."""
+        """Hash of the normalised prompts, in order: the same for the same set in any kind of file."""
         lines = "\n".join(normalise(prompt.text) for prompt in self.prompts)
         return fingerprints.of_text(lines)
 
@@ -110,8 +111,7 @@ def load_suite(source: str | Path) -> Suite:
     try:
         prompts = tuple(_prompt(id_, row) for id_, row in zip(ids, rows, strict=True))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _unfit(path, f"a prompt with {first['loc'][0]} {first['input']!r}: {first['msg']}") from None
+        raise _unfit(path, f"a prompt with {misfit(error)}") from None
     if not prompts:
         raise _unfit(path, "no prompt")
     name, note = _recognise(path, prompts)

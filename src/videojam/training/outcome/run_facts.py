@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from videojam.errors import VideoJamError
+from videojam.keyvalue import misfit
 from videojam.training.config import TrainConfig
 from videojam.training.log import Line, read_lines
 
@@ -66,8 +67,7 @@ def read_run(folder: Path) -> RunFacts:
             lines=read_lines(folder / "log.jsonl"),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        found = misfit(error)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
     raise VideoJamError(

@@ -1,0 +1,71 @@
+"""What doesn't fit a config is said in words that need no pydantic."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from pydantic import Field, ValidationError, model_validator
+
+from videojam.errors import VideoJamError
+from videojam.keyvalue import fitted, misfit
+from videojam.strict import Strict
+
+
+class Recipe(Strict):
+    """One field of each kind."""
+
+    num: int = Field(1, ge=1, le=9)
+    rate: float = Field(0.5, gt=0, lt=1)
+    name: Literal["adamw", "muon"] = "adamw"
+    is_on: bool = False
+    words: tuple[str, ...] = Field(("a",), min_length=1)
+    text: str = Field("a", pattern="^a", min_length=1)
+    inner: dict[str, int] = Field({})
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.name == "muon" and self.num > 5:
+            raise ValueError("at most 5 with muon")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"num": 0}, "a number of at least 1"),
+        ({"num": 10}, "a number of at most 9"),
+        ({"num": "many"}, "a whole number"),
+        ({"num": 1.5}, "a whole number"),
+        ({"rate": 0}, "a number greater than 0"),
+        ({"rate": 1}, "a number less than 1"),
+        ({"rate": "fast"}, "a number"),
+        ({"rate": float("inf")}, "a finite number"),
+        ({"name": "sgd"}, "'adamw' or 'muon'"),
+        ({"is_on": "perhaps"}, "true or false"),
+        ({"words": []}, "a list of at least 1"),
+        ({"words": 3}, "a list"),
+        ({"text": ""}, "text of at least 1 letters"),
+        ({"text": "b"}, "text that matches ^a"),
+        ({"text": 3}, "text"),
+        ({"inner": 3}, "keys with values"),
+        ({"name": "muon", "num": 6}, "at most 5 with muon"),
+    ],
+)
+def test_what_a_value_should_have_been(content, expected):
+    with pytest.raises(VideoJamError) as caught:
+        fitted(Recipe, content, "recipe.yaml")
+    assert caught.value.expected == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"num": 0}, "num = 0, where a number of at least 1 was expected"),
+        ({"inner": {"a": "x"}}, "inner.a = 'x'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_that_videojam_wrote(content, words):
+    with pytest.raises(ValidationError) as caught:
+        Recipe.model_validate(content)
+    assert misfit(caught.value).startswith(words)
