@@ -132,7 +132,7 @@ def measure_training(
         num_runs: Timed steps.
         rate: Measured matrix rate in FLOP/s.
         num_flop: Of a step: three forwards; what is computed again in the backward pass doesn't count.
-        overrides: As of `preset_config`.
+        overrides: As in `preset_config`.
     """
     joint = joint_transformer(name, torch.float32, **overrides).train()
     joint.enable_gradient_checkpointing()

@@ -4,7 +4,7 @@
 
 A random Wan of 0.1 B parameters, one clip of 9 frames of 192×192 px a step. Each row is a process of its own on encoded
 clips: what the kernel reports as its largest resident memory from before the transformer is loaded to the log line of
-the second step, less what the process held before. The dry run's figure is its row `training`: weights, moments,
+the second step, minus what the process held before. The dry run's figure is its row `training`: weights, moments,
 average, activations and gradients. The processes have glibc give freed tensors back at once (`NO_HOLES`): by default
 it keeps a heap with holes, 0.5 GB of them in the row `master_weights bf16`.
 """

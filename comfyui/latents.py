@@ -47,7 +47,8 @@ class JointFormat:
 def base_format(format_of_model: Any, num_channels: int) -> Any:
     """Return the format of the base's C channels.
 
-    ComfyUI tells Wan 2.1 from Wan 2.2 TI2V-5B by the channels that the transformer writes, which a joint one doubles.
+    ComfyUI distinguishes Wan 2.1 from Wan 2.2 TI2V-5B by the channels that the transformer writes, which a joint one
+    doubles.
 
     Args:
         format_of_model: What ComfyUI chose.

@@ -28,7 +28,7 @@ def of_text(text: str) -> str:
 
 
 def of_data(content: Any) -> str:
-    """Hash plain data, whatever the order of its keys.
+    """Hash plain data; the order of its keys does not count.
 
     Args:
         content: What JSON can hold.

@@ -63,7 +63,8 @@ class ArmConfig(Strict):
     seed: int = Field(1, ge=0, description="Seed of its clips and noise; arms of one seed see the same.")
     moving_weight: float = Field(1.0, gt=0, description="Weight of appearance errors where the mover is.")
     noise: Literal["same", "own"] = Field(
-        "same", description="Noise level of d: that of x, or one drawn on its own, which the model is told."
+        "same",
+        description="Noise level of d: that of x, or one drawn on its own, which the model gets as input.",
     )
     gain: float | None = Field(None, gt=0, description="Factor on d's latents; None is the study's.")
 

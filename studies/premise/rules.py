@@ -23,7 +23,7 @@ class Rule:
         w_text: w1 of Eq. 8.
         w_motion: w2 of Eq. 8.
         w_auto: Scale of autoguidance by a weaker model, ũ = u + w·(u − u_weaker).
-        on: Whether w2 acts on both halves or on the appearance alone.
+        on: Whether w2 acts on both halves or on only the appearance.
         window: Range of t in which w2 acts.
         form: Eq. 8, or InstructPix2Pix's (there w1 and w2 are absolute).
         null_motion: The network never sees motion (Table 3's "w/o optical flow").

@@ -22,7 +22,7 @@ class Bed:
         config: The study's.
         device: Where everything is.
         scenes: Lawful scenes, each as often as it is drawn.
-        distinct: Those that can be told apart, for the judge.
+        distinct: Those that can be distinguished, for the judge.
         colours: Drawn velocity of each cell of `scenes`.
         texts: Embeddings of the captions; the null text is last.
     """

@@ -16,7 +16,7 @@ from videojam.app.models import NamedModel
 from videojam.optional import from_extra
 
 NOT_ASKED = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
-"""Gradio reports its use and looks for newer versions unless it is told not to."""
+"""Gradio reports its use and looks for newer versions unless its settings say not to."""
 
 
 @dataclass(frozen=True)

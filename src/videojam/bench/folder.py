@@ -33,7 +33,7 @@ OURS = ("index.html", "results.json", "arms", "scores")
 
 @dataclass(frozen=True)
 class Item:
-    """One clip to be made or judged, whatever the arm.
+    """One clip to be made or judged, the same in each arm.
 
     Attributes:
         prompt: Its prompt.

@@ -1,4 +1,4 @@
-"""Progress of whatever takes more than a moment: a bar on a terminal, a plain line now and then in a log."""
+"""Progress of everything that takes more than a moment: a bar on a terminal, a plain line now and then in a log."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
 
 NULL_PROMPT = ""
-"""The null text of training: the empty prompt, whatever negative prompt a folder asks of sampling."""
+"""The null text of training: the empty prompt, also where a folder asks for a negative prompt in sampling."""
 
 
 def flow_of(content: ClipContent, estimator: FlowEstimator | None) -> Float[Tensor, "num_flows 2 h w"]:

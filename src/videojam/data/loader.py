@@ -1,7 +1,7 @@
 """Batches of latents read ahead by threads, in an order that the caller states: what a step sees is a function of it.
 
 Nothing is carried from batch to batch. A resumed run asks for the orders from its step on, and reads exactly what the
-broken one would have read, whatever the number of threads.
+broken one would have read, with any number of threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A sanity panel of optical flow for real clips: proxies, never a headline.
 
-Flow can't tell coherent motion from smooth nonsense: a half-frozen clip is smoother than the truth, and one in which
-an object vanishes is as smooth as the truth. So the measures stand beside each other, and beside dynamic degree.
+Flow can't distinguish coherent motion from smooth nonsense: a half-frozen clip is smoother than the truth, and one in
+which an object vanishes is as smooth as the truth. So the measures stand beside each other, and beside dynamic degree.
 """
 
 from __future__ import annotations

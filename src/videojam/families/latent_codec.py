@@ -17,7 +17,7 @@ from videojam.families.stock import Autoencoder, Pipeline
 
 @dataclass(frozen=True)
 class LatentCodec(Projections):
-    """The latents of a base architecture, `[B, C, F, H, W]` here whatever the network's own layout is.
+    """The latents of a base architecture, `[B, C, F, H, W]` here, also where the network's own layout is another.
 
     Attributes:
         size_unit: Multiple in px that the stock pipeline asks of both sides.

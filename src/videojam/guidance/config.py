@@ -34,10 +34,12 @@ class Guidance(Strict):
         JOINT_DEFAULT, description="; ".join(f"{name}: {meaning}" for name, meaning in RULES.items()) + "."
     )
     w_text: Weight = Field(
-        5.0, description="w1; a diffusers guidance_scale is 1 + w1. With ip2p an absolute scale: 1 is none."
+        5.0,
+        description="w1; a diffusers guidance_scale is 1 + w1. With ip2p an absolute scale: 1 is no guidance.",
     )
     w_motion: Weight = Field(
-        3.0, description="w2, the weight of the model's own motion. With ip2p an absolute scale: 1 is none."
+        3.0,
+        description="w2, the weight of the model's own motion. With ip2p an absolute scale: 1 is no guidance.",
     )
     w_auto: Weight = Field(1.0, description="w of autoguidance, the weight of what a weaker model lacks.")
     motion_on: MotionOn = Field(

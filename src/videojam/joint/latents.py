@@ -78,5 +78,5 @@ def reject_non_finite(latent: Tensor, name: str, where: str) -> None:
             expected=f"finite numbers in the {name}",
             found=f"{num_bad} of {latent.numel()} values NaN or infinite",
             where=where,
-            fix="Check the clip and its flow; prepare it again or take it out.",
+            fix="Pixels and flow are finite: take the autoencoder (vae/) from an intact copy of the model.",
         )

@@ -62,7 +62,7 @@ def _is_plain(path: Path) -> bool:
 
 
 def _stored_frames(path: Path) -> Tensor:
-    """Return each frame once, whatever its time."""
+    """Return each frame once, regardless of its time."""
     with open_video(path) as source:
         return torch.stack([shown(frame.image, source.pixel_aspect) for frame in decode_frames(source)])
 

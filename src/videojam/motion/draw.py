@@ -217,7 +217,7 @@ def _check(frames: Tensor, flow: Tensor) -> None:
             expected="finite flow",
             found="NaN or infinity",
             where="drawing motion",
-            fix="Look for the fault in what made this flow.",
+            fix="Make the flow again with a flow estimator, or by decode_motion_video of the motion video.",
         )
 
 

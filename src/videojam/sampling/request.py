@@ -92,7 +92,7 @@ def seeds_of(seeds: int | Sequence[int], num: int) -> list[int]:
                 expected=f"a whole number from 0 to {MAX_SEED}, the largest that torch takes",
                 found=f"{seed}",
                 where="the seed",
-                fix="Choose a seed in this range; no seed stands for a random one.",
+                fix="Choose a seed in this range; -1 does not mean a random seed.",
             )
     return seeds
 

@@ -1,4 +1,4 @@
-"""What a recipe needs before it runs: memory of each stage and of a step, and time, from configs alone."""
+"""What a recipe needs before it runs: memory of each stage and of a step, and time, from only configs."""
 
 from __future__ import annotations
 

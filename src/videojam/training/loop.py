@@ -90,7 +90,7 @@ def _take_step(run: TrainRun, rate: float, saver: Saver) -> None:
 
 @contextmanager
 def _kept(run: TrainRun, saver: Saver) -> Iterator[None]:
-    """Where a clip can't be read, one process alone saves the steps that are done before it stops."""
+    """Where a clip can't be read, a run of one process saves the steps that are done before it stops."""
     num_steps = run.state.step
     try:
         yield

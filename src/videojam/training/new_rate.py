@@ -31,7 +31,7 @@ def new_entries(transformer: Transformer, family: Projections) -> dict[str, Tens
 
 @contextmanager
 def scaled_updates(parameters: dict[str, Tensor], masks: dict[str, Tensor], factor: float) -> Iterator[None]:
-    """Multiply what an optimizer step does to the masked entries by a factor, whatever the optimizer.
+    """Multiply what an optimizer step does to the masked entries by a factor, with any optimizer.
 
     Adam's step does not depend on the gradient's scale, so the update itself is scaled, not the gradient.
 

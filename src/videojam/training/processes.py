@@ -64,7 +64,7 @@ def _world_size() -> int:
             expected="a number of processes",
             found=repr(words),
             where="environment variable WORLD_SIZE",
-            fix="Unset it.",
+            fix="Unset it, or launch with torchrun, which sets it.",
         )
     if int(words) > 1 and not os.environ.get("RANK", "").isdigit():
         raise _not_launched(int(words), 1)

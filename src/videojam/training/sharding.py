@@ -1,4 +1,4 @@
-"""FSDP2: the transformer cut over the processes, block by block, and what a cut tensor holds here and in whole.
+"""FSDP2: the transformer cut over the processes, block by block, and what a cut tensor holds here and as a whole.
 
 A cut parameter is a DTensor of which each process holds a part. What treats each entry alike (the average, the rate of
 new entries) works on the parts; torch's AdamW, Muon and gradient norm take the DTensors themselves.

@@ -35,7 +35,7 @@ def rounded_stochastically(
 
 
 class StochasticAdamW(torch.optim.Optimizer):
-    """AdamW with float32 moments; bf16 weights are rounded stochastically, by draws of (seed, step) alone."""
+    """AdamW with float32 moments; bf16 weights are rounded stochastically, by draws of only (seed, step)."""
 
     def __init__(
         self, params: list[Tensor], *, lr: float, betas: tuple[float, float], weight_decay: float, seed: int

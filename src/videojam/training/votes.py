@@ -24,7 +24,7 @@ LOST = re.compile(
 
 
 class Votes:
-    """The voice of each process of a run; alone, a process agrees with itself.
+    """The voice of each process of a run; a single process agrees with itself.
 
     Args:
         timeout_s: Seconds after which a process that doesn't answer counts as lost, while steps run.

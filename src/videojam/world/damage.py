@@ -1,4 +1,4 @@
-"""Damage to clips of the world: what a judge must bear, and what it must reject."""
+"""Damage to clips of the world: what a judge must accept, and what it must reject."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from videojam.world.scenes import Scenes
 
 NOISE_SIGMA = 0.08
 """Of the 0..1 range. It is half a unit, so as much as the judge's tolerance, and the static ground visibly flickers:
-this much is rejected, and half of it is borne."""
+this much is rejected, and half of it is accepted."""
 
 Video = UInt8[Tensor, "n 3 f h w"]
 Damage = Callable[[WorldConfig, Scenes, Clips, torch.Generator], Tensor]

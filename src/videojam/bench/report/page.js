@@ -1,5 +1,5 @@
 "use strict";
-// One clock in seconds drives every player, whatever its frame rate and length: videos play by themselves and are
+// One clock in seconds drives every player, of any frame rate and length: videos play by themselves and are
 // put right when they are off by more than half a frame; one that is over waits on its last frame for the others.
 (() => {
   const byId = (id) => document.getElementById(id);

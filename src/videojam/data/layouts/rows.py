@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a table's rows, whatever its format.
+    """Read the rows of a table of any of the formats.
 
     Raises:
         VideoJamError: it can't be read, or holds no rows.

@@ -133,7 +133,7 @@ def _check_rows(manifest: Manifest) -> None:
             expected="a clip that can be used",
             found=f"none of {len(reasons)}",
             where=str(manifest.root),
-            fix=f"The first reason: {reasons[0]}" if reasons else "Add clips.",
+            fix=f"Repair or replace the clips. The first reason: {reasons[0]}" if reasons else "Add clips.",
         )
 
 

@@ -236,7 +236,7 @@ def add_score(found: dict[str, dict[str, float]], name: str, measure: str, value
             expected=f"each clip once, and one {measure} of it",
             found=f"{name} twice",
             where=str(where),
-            fix="Keep the line that holds, and remove the other one.",
+            fix="Keep the line that is right, and remove the other one.",
         )
     scores[measure] = number(value, f"{where}: {name}")
 

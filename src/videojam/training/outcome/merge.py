@@ -98,7 +98,7 @@ def _with_lora(source: str | Path, lora: Path, settings: ExportSettings, parts: 
             expected=f"expert: one of {', '.join(transformers)}, the one that the adapters belong to",
             found=f"expert: {settings.expert}",
             where=str(source),
-            fix="Name it.",
+            fix=f"Name it, for instance: --expert {next(iter(transformers))}",
         )
     transformer = cast(torch.nn.Module, transformers[component])
     if not base.is_joint:
