@@ -181,8 +181,8 @@ def misfit(error: ValidationError) -> str:
     """Return what was found in place of the first value that doesn't fit, for files that videojam wrote."""
     first = error.errors()[0]
     key, found = key_of(first), repr(first["input"])
-    if first["type"] == "missing":
-        return f"no {key}"
+    if first["type"] in ("missing", "extra_forbidden"):
+        return f"no {key}" if first["type"] == "missing" else f"the unknown key {key}"
     if not key:
         return f"values that contradict each other: {wanted(first)} was expected"
     return f"{key} = {found[:100]}, where {wanted(first)} was expected"

@@ -59,7 +59,7 @@ def test_the_world_is_the_folder_s_or_the_default_one(rendered: Path, tmp_path: 
     result = score_folder(tmp_path)
     assert (result["num_scored"], result["num_problems"]) == (0, 2)
     (tmp_path / "world.json").write_text('{"size": 3}')
-    with pytest.raises(VideoJamError, match=r"world\.json.*found size Extra inputs"):
+    with pytest.raises(VideoJamError, match=r"world\.json.*found the unknown key size"):
         score_folder(tmp_path)
     with pytest.raises(VideoJamError, match="a lawful scene"):
         render_folder(tmp_path / "none", 1, config=WorldConfig(size_px=5, kinds=("exchange",)))
