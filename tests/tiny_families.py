@@ -10,6 +10,8 @@ from diffusers import (
     AutoencoderKLCogVideoX,
     AutoencoderKLHunyuanVideo,
     AutoencoderKLHunyuanVideo15,
+    AutoencoderKLLTX2Audio,
+    AutoencoderKLLTX2Video,
     AutoencoderKLLTXVideo,
     AutoencoderKLMochi,
     ClassifierFreeGuidance,
@@ -23,6 +25,8 @@ from diffusers import (
     HunyuanVideo15Transformer3DModel,
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
+    LTX2Pipeline,
+    LTX2VideoTransformer3DModel,
     LTXImageToVideoPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
@@ -30,10 +34,13 @@ from diffusers import (
     MochiTransformer3DModel,
 )
 from diffusers.models.transformers import transformer_hunyuan_video15
+from diffusers.pipelines.ltx2 import LTX2TextConnectors, LTX2Vocoder
 from tiny_pipelines import WORDS, tiny_tokenizer
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
     LlamaConfig,
     LlamaModel,
     Qwen2_5_VLTextConfig,
@@ -257,6 +264,97 @@ def write_tiny_hunyuan_video15(folder: Path) -> Path:
         ).eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0),
         guider=ClassifierFreeGuidance(guidance_scale=6.0),
+    ).save_pretrained(folder)
+    return folder
+
+
+def tiny_gemma() -> Gemma3ForConditionalGeneration:
+    text = {**DECODER, "num_hidden_layers": 1, "head_dim": 8}
+    vision = {
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "image_size": 16,
+        "patch_size": 8,
+    }
+    config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=2)
+    return Gemma3ForConditionalGeneration(config).eval()
+
+
+def write_tiny_ltx2(folder: Path) -> Path:
+    """Write a random LTX-2 pipeline: video, and sound of 25 tokens a second."""
+    torch.manual_seed(0)
+    connector = {
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "num_layers": 1,
+        "num_learnable_registers": 8,
+    }
+    vae = AutoencoderKLLTX2Video(
+        latent_channels=16,
+        block_out_channels=(8,),
+        down_block_types=("LTX2VideoDownBlock3D",),
+        decoder_block_out_channels=(8,),
+        layers_per_block=(1, 1),
+        decoder_layers_per_block=(1, 1),
+        spatio_temporal_scaling=(True,),
+        decoder_spatio_temporal_scaling=(True,),
+        decoder_inject_noise=(False, False),
+        downsample_type=("spatiotemporal",),
+        upsample_type=("spatiotemporal",),
+        upsample_residual=(False,),
+        upsample_factor=(1,),
+        scaling_factor=0.9,
+    ).eval()
+    vae.latents_mean.copy_(torch.linspace(-0.3, 0.3, 16))
+    vae.latents_std.copy_(torch.linspace(0.5, 2, 16))
+    audio_vae = AutoencoderKLLTX2Audio(
+        base_channels=4, ch_mult=(1,), num_res_blocks=1, resolution=32, latent_channels=2, mel_bins=8
+    ).eval()
+    audio_vae.latents_mean.copy_(torch.linspace(-0.2, 0.2, 4))
+    audio_vae.latents_std.copy_(torch.linspace(0.5, 2, 4))
+    LTX2Pipeline(
+        tokenizer=tiny_tokenizer(),
+        text_encoder=tiny_gemma(),
+        connectors=LTX2TextConnectors(
+            caption_channels=16,
+            text_proj_in_factor=2,
+            **{
+                f"{branch}_connector_{key}": n
+                for branch in ("video", "audio")
+                for key, n in connector.items()
+            },
+        ).eval(),
+        vae=vae,
+        audio_vae=audio_vae,
+        vocoder=LTX2Vocoder(
+            in_channels=16,
+            hidden_channels=8,
+            upsample_kernel_sizes=[4],
+            upsample_factors=[2],
+            resnet_kernel_sizes=[3],
+            resnet_dilations=[[1]],
+        ).eval(),
+        transformer=LTX2VideoTransformer3DModel(
+            in_channels=16,
+            out_channels=16,
+            num_attention_heads=2,
+            attention_head_dim=16,
+            cross_attention_dim=32,
+            vae_scale_factors=(2, 8, 8),
+            audio_in_channels=4,
+            audio_out_channels=4,
+            audio_num_attention_heads=2,
+            audio_attention_head_dim=8,
+            audio_cross_attention_dim=16,
+            num_layers=1,
+            caption_channels=16,
+            rope_type="split",
+        ).eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, shift_terminal=0.1
+        ),
     ).save_pretrained(folder)
     return folder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -39,6 +39,8 @@ class Kind:
         oracle_atol: How far from the clean latents the scheduler may end.
         batch_atol: Rounding of a pass over another batch size, w2 times; 0 where passes run one by one.
         scale_name: The stock call's name of the guidance scale; none where a guider of 6 is in the folder.
+        plain: Arguments of the stock call without which it guides by more than text.
+        rescales: Whether the stock call returns latents in the autoencoder's scale.
         needs_negative: Whether the stock call guides only if it is given a negative prompt.
         image: Of image-to-video pipelines, how the stock call takes the image: one, or one for each clip.
         expert: Of two transformers, the one that a run trains.
@@ -52,6 +54,8 @@ class Kind:
     oracle_atol: float = 1e-4
     batch_atol: float = 2e-5
     scale_name: str | None = "guidance_scale"
+    plain: dict[str, float | None] = field(default_factory=dict)
+    rescales: bool = False
     needs_negative: bool = False
     image: Literal["one", "each"] | None = None
     expert: str | None = None
@@ -80,6 +84,19 @@ KINDS = {
     "cogvideox-5b": Kind(partial(tiny.write_tiny_cogvideox, rotary=True, dpm=True)),
     "cogvideox-1.5": Kind(partial(tiny.write_tiny_cogvideox, padded=True)),
     "ltx": Kind(tiny.write_tiny_ltx, side=64),
+    "ltx-2": Kind(
+        tiny.write_tiny_ltx2,
+        plain={
+            "stg_scale": 0,
+            "audio_stg_scale": 0,
+            "modality_scale": 1,
+            "audio_modality_scale": 1,
+            "guidance_rescale": 0,
+            "audio_guidance_rescale": 0,
+            "audio_guidance_scale": None,  # that of the video
+        },
+        rescales=True,
+    ),
     "mochi": Kind(tiny.write_tiny_mochi, frames=13),
     "hunyuan-video": Kind(
         tiny.write_tiny_hunyuan_video,

@@ -184,32 +184,6 @@ ROWS = {
         {**TEXT, "fps": 24, "padding_mask": torch.ones(1, 1, 4, 4)},
         blocks=((4, True), (1, False)),
     ),
-    "LTX2VideoTransformer3DModel": Row(
-        {
-            **HEADS,
-            "attention_head_dim": 16,
-            "in_channels": 16,
-            "out_channels": 16,
-            "cross_attention_dim": 32,
-            "audio_in_channels": 8,
-            "audio_out_channels": 8,
-            "audio_num_attention_heads": 2,
-            "audio_attention_head_dim": 8,
-            "audio_cross_attention_dim": 16,
-            "caption_channels": 16,
-        },
-        {
-            **TEXT,
-            "audio_hidden_states": noise(2, 4, 8),
-            "audio_encoder_hidden_states": noise(2, 5, 16),
-            "num_frames": 2,
-            "height": 2,
-            "width": 2,
-            "audio_num_frames": 4,
-        },
-        shape=(2, 8, 16),
-        blocks=((16, True),),
-    ),
 }
 
 
@@ -275,7 +249,7 @@ def test_appearance_half_equals_the_base_after_conversion_on_disk(name, tmp_path
     assert same_as_the_base(torch.cat(halves[::2], dim=dim), expected)
     assert not any(half.any() for half in halves[1::2])
     assert expected.std() > 1e-3
-    for one, other in zip(others, others_joint, strict=True):  # LTX-2's audio
+    for one, other in zip(others, others_joint, strict=True):  # Kandinsky 6's audio
         assert torch.equal(one, other)
 
 

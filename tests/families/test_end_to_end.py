@@ -37,7 +37,8 @@ def oracle(family, transformer, clean, flip):
         a, b = family.mixture(float(sigma))
         eps = (hidden - a * clean) / b
         assert torch.allclose(family.noised(clean, eps, sigma), hidden, atol=1e-4)
-        return (family.pack(transformer, flip * family.target(clean, eps, sigma)),)
+        sound = [kwargs["audio_hidden_states"]] if "audio_hidden_states" in kwargs else []
+        return (family.pack(transformer, flip * family.target(clean, eps, sigma)), *sound)
 
     return forward
 
@@ -76,7 +77,7 @@ def test_appearance_half_equals_the_base_for_random_motion(case):
     assert expected.std() > 0.01
 
 
-def stock_call(case, model, scale, output_type, prompts=PROMPTS):
+def stock_call(case, model, scale, output_type, prompts=PROMPTS, **more):
     """What the stock call returns that draws its own noise."""
     pipe = model.pipeline
     pipe.set_progress_bar_config(disable=True)
@@ -93,13 +94,20 @@ def stock_call(case, model, scale, output_type, prompts=PROMPTS):
         output_type=output_type,
         **({case.kind.scale_name: scale} if case.kind.scale_name else {}),
         **({"negative_prompt": [""] * len(prompts)} if case.kind.needs_negative else {}),
+        **case.kind.plain,
         **size,
+        **more,
     ).frames
 
 
 def stock_latents(case, model, scale):
     """The stock call's final latents as `[B, C, F, H, W]`."""
-    out, family = stock_call(case, model, scale, "latent"), model.family
+    family, seen = model.family, []
+    if case.kind.rescales:
+        stock_call(
+            case, model, scale, "latent", callback_on_step_end=lambda *a: seen.append(a[3]["latents"]) or {}
+        )
+    out = seen[-1] if seen else stock_call(case, model, scale, "latent")
     shape = family.latent_shape(model.pipeline, case.kind.frames, case.kind.side, case.kind.side)
     return family.unpack(model.pipeline.transformer, out, torch.empty(2, *shape))
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_pipelines import write_tiny_wan
 
-from tiny_families import write_tiny_ltx
+from tiny_families import write_tiny_ltx, write_tiny_ltx2
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
 from videojam.models.folder import open_folder
@@ -66,6 +66,45 @@ LTX = {
     f"model.diffusion_model.{name}"
     for name in set(LTX_REST.split()) | blocks("transformer_blocks.{}", LTX_BLOCK)
 }
+BOTH = ("", "audio_")
+EMBEDDER = ["emb.timestep_embedder.linear_1", "emb.timestep_embedder.linear_2", "linear"]
+TIMES = [
+    *(f"{of}adaln_single" for of in BOTH),
+    *(
+        f"av_ca_{of}_adaln_single"
+        for of in ("video_scale_shift", "audio_scale_shift", "a2v_gate", "v2a_gate")
+    ),
+]
+ATTENTIONS = [*(f"{of}attn{i}" for of in BOTH for i in (1, 2)), "audio_to_video_attn", "video_to_audio_attn"]
+LAYERS = [
+    *(f"{of}{name}" for of in BOTH for name in ("patchify_proj", "proj_out")),
+    *(f"{of}caption_projection.linear_{i}" for of in BOTH for i in (1, 2)),
+    *(f"{of}.{name}" for of in TIMES for name in EMBEDDER),
+    *(
+        f"transformer_blocks.{i}.{name}"
+        for i in range(1)
+        for name in (
+            *(f"{of}.{part}" for of in ATTENTIONS for part in ("to_q", "to_k", "to_v", "to_out.0")),
+            *(f"{of}ff.net.{part}" for of in BOTH for part in ("0.proj", "2")),
+        )
+    ),
+]
+LTX2 = {
+    f"model.diffusion_model.{name}"
+    for name in (
+        *(f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias")),
+        *(f"{of}scale_shift_table" for of in BOTH),
+        *(
+            f"transformer_blocks.{i}.{name}"
+            for i in range(1)
+            for name in (
+                *(f"{of}.{part}_norm.weight" for of in ATTENTIONS for part in "qk"),
+                *(f"{of}scale_shift_table" for of in BOTH),
+                *(f"scale_shift_table_a2v_ca_{of}" for of in ("video", "audio")),
+            )
+        ),
+    )
+}
 KINDS = {
     "wan": (write_tiny_wan, {}, WAN, single_file_utils.convert_wan_transformer_to_diffusers),
     "wan with CLIP": (
@@ -75,6 +114,7 @@ KINDS = {
         single_file_utils.convert_wan_transformer_to_diffusers,
     ),
     "ltx": (write_tiny_ltx, {}, LTX, single_file_utils.convert_ltx_transformer_checkpoint_to_diffusers),
+    "ltx-2": (write_tiny_ltx2, {}, LTX2, single_file_utils.convert_ltx2_transformer_to_diffusers),
 }
 
 

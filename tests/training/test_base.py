@@ -159,11 +159,12 @@ def test_nan_in_the_cache_names_the_clip_and_not_the_learning_rate(recipe, monke
     ids=str,
 )
 def test_layers_of_adapters(recipe, tiny_wan, targets, refused):
-    transformer = load_model(tiny_wan).pipeline.transformer
+    model = load_model(tiny_wan)
+    transformer = model.pipeline.transformer
     lora = TrainConfig.model_validate(recipe | {"lora": {"target_modules": targets}}).lora
     if refused is None:
-        check_targets(transformer, lora)
+        check_targets(transformer, lora, model.family)
         return
     with pytest.raises(VideoJamError, match=refused) as caught:
-        check_targets(transformer, lora)
+        check_targets(transformer, lora, model.family)
     assert caught.value.where == "lora.target_modules"

@@ -305,7 +305,7 @@ def _cache_folder(encoders: Encoders, data: DataConfig, code: MotionCode, estima
         "motion": code.of_latents(),
         "estimator": estimator,
         "autoencoder": encoders.fingerprint("vae"),
-        "text_encoders": [encoders.fingerprint(name) for name in ("text_encoder", "text_encoder_2")],
+        "text_encoders": encoders.text_fingerprints(),
         "max_sequence_length": data.max_sequence_length or encoders.outline.defaults.max_sequence_length,
     }
     image = encoders.image_facts

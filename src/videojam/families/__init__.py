@@ -12,6 +12,7 @@ from videojam.families.denoising import Conditioning
 from videojam.families.hunyuan_video import HunyuanVideoFamily
 from videojam.families.hunyuan_video15 import HunyuanVideo15Family
 from videojam.families.ltx import LTXFamily
+from videojam.families.ltx2 import LTX2Family
 from videojam.families.mochi import MochiFamily
 from videojam.families.projections import Projections
 from videojam.families.refused import REFUSED
@@ -24,6 +25,7 @@ TRAINED: dict[str, Family] = {
         WanFamily(),
         CogVideoXFamily(),
         LTXFamily(),
+        LTX2Family(),
         MochiFamily(),
         HunyuanVideoFamily(),
         HunyuanVideo15Family(),

@@ -126,8 +126,4 @@ CONVERSION_ONLY: tuple[Projections, ...] = (
         "Cosmos Predict 1 and 2",
         SCHEDULER,
     ),
-    # the audio branch is carried over as it is: it reads the video's tokens, so training moves it too
-    Projections(
-        "LTX2VideoTransformer3DModel", "proj_in", "proj_out", "c_outer", "LTX-2 (video branch)", channel_dim=2
-    ),
 )

@@ -62,6 +62,25 @@ class Denoising(Projections, ABC):
             cond: Output of `encode_prompts` and `encode_image`, one row for each sample.
         """
 
+    def denoise_beside(
+        self, transformer: Transformer, xd_sigma: Tensor, sigma: Float[Tensor, " b"], cond: Conditioning
+    ) -> tuple[Tensor, Conditioning]:
+        """Call the network as sampling does; return its prediction, and those of what `draw_beside` drew."""
+        return self.denoise(transformer, xd_sigma, sigma, cond), {}
+
+    def draw_beside(self, pipe: Pipeline, generators: list[torch.Generator], num_frames: int) -> Conditioning:
+        """Draw the noise of what the stock pipeline denoises beside the latents, after theirs; here of nothing.
+
+        Args:
+            pipe: Stock pipeline.
+            generators: Of x, one for each clip, as drawing the noise of x left them.
+            num_frames: Frames of a clip.
+
+        Returns:
+            By the names under which `denoise_beside` reads them among the conditions.
+        """
+        return {}
+
     def num_given_frames(self, cond: Conditioning) -> int:
         """Return how many latent frames, from the first on, are given and not noised: outside the loss."""
         return 1 if FIRST in cond else 0

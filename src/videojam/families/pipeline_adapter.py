@@ -129,6 +129,19 @@ class PipelineAdapter(Projections):
         out = pipe(latents=packed, output_type="latent", **arguments).frames
         return self.unpack(transformer, out, latents)
 
+    def stacks_passes(self, pipe: Pipeline, scale: float) -> bool:
+        """Whether a pass of the stock call under way carries the batch [unconditional, conditional].
+
+        Args:
+            pipe: Stock pipeline, in a call.
+            scale: Its guidance scale.
+        """
+        return self.batched_cfg and scale > 1
+
+    def check_call(self, pipe: Pipeline) -> None:
+        """Refuse arguments of the stock call under way that guidance can't run beside; here there are none."""
+        return
+
     def takes_image(self, pipe: Pipeline) -> bool:
         """Whether the stock pipeline is image-to-video."""
         return "image" in inspect.signature(type(pipe).__call__).parameters

@@ -33,6 +33,7 @@ class Projections:
         is_tied: Whether the class takes its channels out for as many as those in.
         has_level: Whether the joint input has one more channel, right behind d: d's own noise level.
         channel_dim: Axis of the channels in the network's hidden states; latents elsewhere are `[B, C, ...]`.
+        frozen: Parts of the names of parameters that stay as they are in training, since no loss reaches them.
         original_names: Regular expressions and what takes their place, applied in this order, which make the name
             that the original code gives to a parameter of the diffusers name; empty where they are not known.
     """
@@ -48,6 +49,7 @@ class Projections:
     out_key: str = "out_channels"
     doubled_blocks: int = 1
     channel_dim: int = 1
+    frozen: tuple[str, ...] = ()
     original_names: tuple[tuple[str, str], ...] = ()
     is_tied: bool = False
     has_level: bool = False
@@ -75,6 +77,10 @@ class Projections:
     def is_of_projection(self, name: str) -> bool:
         """Whether a parameter belongs to one of the two projections, widened or not."""
         return name.startswith((f"{self.input_projection}.", f"{self.output_projection}."))
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether a parameter or layer is not trained."""
+        return any(part in name for part in self.frozen)
 
     def joint_shape(self, name: str, shape: list[int], base: Config) -> list[int]:
         """Return the shape of a base parameter after converting, given the base's config."""

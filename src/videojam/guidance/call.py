@@ -34,9 +34,11 @@ class GuidedCall:
         """Where d is at the start of each step."""
         mixtures = [family.mixture(1 - t_d) for t_d in self.motion_times]
         self.trace = GuidanceTrace(times=times, mixtures=mixtures)
-        self.stacked = family.batched_cfg and scale > 1
+        self.stacked = family.stacks_passes(pipe, scale)
         """Whether a pass carries the batch [unconditional, conditional]."""
         self.reuse = DeltaReuse(config.reuse_every)
+        self.beside_added: tuple[Tensor, ...] = ()
+        """What the last fresh step's text changed in what the network predicts beside the latents (sound)."""
         self._active = set(config.window.steps(times)) if config.uses_motion_branch else set()
         self._step, self._num_clips = -1, 1
         self._seen: Predictions | None = None

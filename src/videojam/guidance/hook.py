@@ -178,16 +178,22 @@ class _Hook:
         assert call is not None
         if not call.reuse.fresh:
             self._reused = call.reuse.guided(u)
-            return (torch.cat([self._reused] * 2) if call.stacked else self._reused, *output[1:])
+            if not call.stacked:
+                return (self._reused, *output[1:])
+            # CFG of a − δ and a adds what it added to a in the last fresh step
+            beside = [torch.cat([a - d, a]) for a, d in zip(output[1:], call.beside_added, strict=True)]
+            return (torch.cat([self._reused] * 2), *beside)
         halves = self._halves_of(module)
         if call.needs_branch(name):
             if self.config.batched:
                 num_rows = len(u) // (3 if call.stacked else 2)
                 u, branch = u.split([len(u) - num_rows, num_rows])
+                output = (u, *(more[: len(u)] for more in output[1:]))
             else:
                 branch = self._run_branch(call, halves, module, kwargs)
         if not call.stacked:
             return (call.returned(name, u, branch, halves), *output[1:])
+        call.beside_added = tuple(_rows(a, "cond", True) - _rows(a, "uncond", True) for a in output[1:])
         returned: dict[Pass, Tensor] = {}
         for part in ("cond", "uncond"):
             beside = branch if part == call.rule.acts_on else None
@@ -201,6 +207,7 @@ class _Hook:
         """Return the state of the pipeline's call at hand; setting the timesteps is what begins one."""
         call = self._call
         if call is None or self.pipe.scheduler.timesteps is not call.timesteps:
+            self.family.check_call(self.pipe)
             scale = scale_in_use(self.pipe, self.family, module, self.config)
             call = self._call = GuidedCall(self.pipe, self.family, self.config, scale)
             self.traces.append(call.trace)

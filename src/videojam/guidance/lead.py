@@ -105,6 +105,10 @@ def _by_halves(scheduler: Any, lead: float, channel_dim: int) -> Any:
         of_d: Any = None
         set_for: Any = None
 
+        def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+            """Return the base's own: a pipeline's copy is for what has no motion (LTX-2's sound)."""
+            return kind.from_config(self.config)
+
         def step(self, output: Tensor, timestep: Any, sample: Tensor, **kwargs: Any) -> Any:
             if self.set_for is not self.timesteps:  # the first step since the timesteps were set
                 of_x = kind.from_config(self.config)

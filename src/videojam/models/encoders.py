@@ -18,17 +18,15 @@ from videojam import fingerprints
 from videojam.families import FAMILIES
 from videojam.families.stock import Pipeline
 from videojam.models.check import not_loadable, read_json, require_pipeline
-from videojam.models.folder import open_folder
+from videojam.models.folder import PIXEL_PARTS, TEXT_PARTS, open_folder
 from videojam.models.load import TEXT_ENCODERS, LoadedModel, family_at, with_image
 from videojam.models.record import load_defaults, load_record
 from videojam.models.resolve import resolve
 
-TEXT_PARTS = ("text_encoder", "tokenizer")
-"""Beginnings of the names of what encodes text."""
-
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16}
 
 Part = Literal["text", "pixels", "none"]
+PARTS: dict[Part, tuple[str, ...]] = {"text": TEXT_PARTS, "pixels": PIXEL_PARTS, "none": ()}
 
 
 class Encoders(ABC):
@@ -50,6 +48,12 @@ class Encoders(ABC):
     @abstractmethod
     def fingerprint(self, name: str) -> str | None:
         """Return the hash by which the cache knows a component; None: there is no such component."""
+
+    def text_fingerprints(self) -> list[str | None]:
+        """Return the hashes of the components that encode text."""
+        hashes = [self.fingerprint(name) for name in TEXT_ENCODERS]
+        connectors = self.fingerprint("connectors")
+        return hashes if connectors is None else [*hashes, connectors]
 
     @abstractmethod
     def made(self, folder_hashes: dict[str, str]) -> dict[str, str]:
@@ -100,7 +104,7 @@ class LoadedEncoders(Encoders):
     def made(self, folder_hashes: dict[str, str]) -> dict[str, str]:
         """Hash the modules, which may differ from their files."""
         pipe = self.model.pipeline
-        return pixel_hashes(pipe) | {"text_encoder": fingerprints.of_module(pipe.text_encoder)}
+        return pixel_hashes(pipe) | {"text_encoder": text_fingerprint(pipe)}
 
 
 @dataclass(frozen=True)
@@ -141,15 +145,13 @@ class StoredEncoders(Encoders):
 
     def made(self, folder_hashes: dict[str, str]) -> dict[str, str]:
         """Hash the modules, one loaded after the other, unless their files are those of the data."""
-        kinds = ("vae", "text_encoder", *(("image_encoder",) if self.image_facts else ()))
+        kinds = ("vae", "text_encoder", "connectors", *(("image_encoder",) if self.image_facts else ()))
         if folder_hashes and all(
             self.fingerprint(name) == known for name, known in folder_hashes.items() if name.startswith(kinds)
         ):
             return {}
         with self.text() as model:
-            text = model.pipeline.text_encoder
-            hashed = fingerprints.of_module(text)
-            del text
+            hashed = text_fingerprint(model.pipeline)
         with self.pixels() as model:
             return pixel_hashes(model.pipeline) | {"text_encoder": hashed}
 
@@ -161,6 +163,12 @@ def pixel_hashes(pipe: Pipeline) -> dict[str, str]:
     """Return the hashes of the modules that encode pixels: autoencoder, and image encoder if there is one."""
     parts = {"autoencoder": pipe.vae, "image_encoder": getattr(pipe, "image_encoder", None)}
     return {name: fingerprints.of_module(module) for name, module in parts.items() if module is not None}
+
+
+def text_fingerprint(pipe: Pipeline) -> str:
+    """Hash the modules that turn a caption into what the transformer reads: text encoder, and connectors if any."""
+    modules = (getattr(pipe, name, None) for name in ("text_encoder", "connectors"))
+    return "+".join(fingerprints.of_module(module) for module in modules if module is not None)
 
 
 @contextmanager
@@ -233,8 +241,7 @@ def _from_pretrained(folder: Path, part: Part, names: list[str]) -> Any:
     given: dict[str, Any] = {
         name: None
         for name in names
-        if name not in ("scheduler", "guider")
-        and (part == "none" or name.startswith(TEXT_PARTS) != (part == "text"))
+        if name not in ("scheduler", "guider") and not name.startswith(PARTS[part])
     }
     given |= {name: None for name in index if name.startswith("transformer")}
     if "vae" in given:

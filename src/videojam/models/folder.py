@@ -14,6 +14,11 @@ from videojam.models.header import Header
 from videojam.models.record import RECORD_NAME, MotionRecord, load_record
 from videojam.models.tensors import check_weights, quantised
 
+TEXT_PARTS = ("text_encoder", "tokenizer", "connectors")
+"""Beginnings of the names of the components that encode text."""
+PIXEL_PARTS = ("vae", "image_")
+"""Beginnings of the names of those that encode frames; others (LTX-2's for sound) encode nothing of a clip."""
+
 
 @dataclass(frozen=True)
 class TransformerFolder:

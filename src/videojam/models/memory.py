@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from videojam.families import FAMILIES
 from videojam.models.describe import ModelFacts, TransformerFacts
+from videojam.models.folder import PIXEL_PARTS, TEXT_PARTS
 
 
 @runtime_checkable
@@ -28,10 +31,12 @@ class SmallWeights(NamedTuple):
     Attributes:
         num: How many.
         num_bytes: Of each, scales included.
+        num_trained: How many of them a full fine-tune trains; None: all.
     """
 
     num: int
     num_bytes: float
+    num_trained: int | None = None
 
 
 class TrainingMemory(BaseModel):
@@ -80,30 +85,42 @@ def training_memory(
         small: Parameters that are held in a smaller type than float32.
         moment_bytes: Of the optimizer, for each trained parameter.
     """
-    num_all = num_trained = transformer.num_joint_parameters
+    num_all = transformer.num_joint_parameters
+    num_trained = num_all - num_frozen_parameters(transformer)
     if lora is not None:
         adapters = num_lora_parameters(transformer, lora)
         num_all += adapters
         num_trained = adapters + transformer.num_projection_parameters
     small = small or SmallWeights(0, 4.0)
-    saved = (4 - small.num_bytes) * small.num
+    saved = 4 - small.num_bytes
+    num_small = small.num if small.num_trained is None else small.num_trained
     return TrainingMemory(
         method=f"lora, rank {lora.rank}" if lora else "full",
         num_trained=num_trained,
-        weights=round(4 * num_all - saved),
-        gradients=round(4 * num_trained - (0 if lora else saved)),
+        weights=round(4 * num_all - saved * small.num),
+        gradients=round(4 * num_trained - (0 if lora else saved * num_small)),
         adam=round(moment_bytes * num_trained),
         ema=4 * num_trained if ema else 0,
         bf16_copies=2 * (num_all - small.num) if bf16 else 0,
     )
 
 
+def num_frozen_parameters(transformer: TransformerFacts) -> int:
+    """Count the parameters that a full fine-tune leaves as they are."""
+    family = FAMILIES[transformer.transformer_class]
+    shapes = transformer.joint_shapes.items()
+    return sum(math.prod(shape) for name, shape in shapes if family.is_frozen(name))
+
+
 def num_lora_parameters(transformer: TransformerFacts, lora: Adapters) -> int:
     """Count the adapters' parameters: rank · (in + out) for every linear layer whose name ends as asked."""
+    family = FAMILIES[transformer.transformer_class]
     return sum(
         lora.rank * sum(shape)
         for name, shape in transformer.joint_shapes.items()
-        if len(shape) == 2 and any(f".{name}".endswith(f".{target}.weight") for target in lora.target_modules)
+        if len(shape) == 2
+        and not family.is_frozen(name)
+        and any(f".{name}".endswith(f".{target}.weight") for target in lora.target_modules)
     )
 
 
@@ -117,5 +134,7 @@ def memory_at_start(model: ModelFacts) -> int | None:
     """
     if model.encoder_bytes is None:
         return None
-    text = sum(size for name, size in model.encoder_bytes.items() if name.startswith("text_encoder"))
-    return max(text, sum(model.encoder_bytes.values()) - text)
+    sizes = model.encoder_bytes.items()
+    return max(
+        sum(size for name, size in sizes if name.startswith(parts)) for parts in (TEXT_PARTS, PIXEL_PARTS)
+    )

@@ -28,6 +28,21 @@ def compute_in_float32(module: nn.Module) -> None:
             _Block(part)
 
 
+def compute_blocks_in_float32(transformer: nn.Module) -> None:
+    """Let a transformer compute in float32 while the weights of its blocks keep their type; its others become float32.
+
+    Args:
+        transformer: Changed in place; its type, as its pipeline asks for it, is float32.
+    """
+    blocks = [block for part in transformer.children() if isinstance(part, nn.ModuleList) for block in part]
+    in_blocks = {id(tensor) for block in blocks for tensor in (*block.parameters(), *block.buffers())}
+    for tensor in (*transformer.parameters(), *transformer.buffers()):
+        if _is_small(tensor) and id(tensor) not in in_blocks:
+            tensor.data = tensor.data.float()
+    for block in blocks:
+        compute_in_float32(block)
+
+
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
     """Yield the blocks, and the modules outside of them that have parameters of their own."""
     if module._parameters:

@@ -13,11 +13,13 @@ from videojam.families import Conditioning, Family
 from videojam.families.denoising import Generators
 from videojam.families.first_frame import restarted, video_of_image
 from videojam.guidance.config import Guidance
+from videojam.guidance.hook import pipeline_scale
 from videojam.guidance.lead import motion_scheduler, motion_time
 from videojam.guidance.reuse import DeltaReuse
 from videojam.guidance.rules.rule import Predictions
 from videojam.joint.latents import join, null_motion, split, with_level
 from videojam.models.load import LoadedModel, with_image
+from videojam.sampling.beside import Beside
 from videojam.sampling.checks import upright
 from videojam.sampling.request import build_request
 from videojam.sampling.sample import scheduled
@@ -72,6 +74,9 @@ def sample_twin(
         take_step = _stepper(model, request.generators, guidance.lead)
         times = family.paper_times(pipe.scheduler).tolist()
         motion_steps = guidance.window.steps(times)
+        # a clip that sampling starts from has no sound: the network goes without, as in training
+        noise = {} if start else family.draw_beside(pipe, request.generators[0], resolved.num_frames)
+        beside = Beside(family, noise, pipe.scheduler, request.generators, pipeline_scale(guidance))
         reuse = DeltaReuse(guidance.reuse_every)
         first = 0 if start is None else start.step
         if start is not None and first > 0:
@@ -88,7 +93,7 @@ def sample_twin(
                 latents: Tensor, cond: Any, model: Any = transformer, sigma: Tensor = sigma, t_d: float = t_d
             ) -> Tensor:
                 seen = with_level(latents, t_d) if family.has_level else latents
-                return family.denoise(model, seen, sigma, cond)
+                return beside.denoise(model, seen, sigma, cond)
 
             name = next(n for n, module in family.transformers(pipe).items() if module is transformer)
             predict_weaker = partial(predict, model=weaker.get(name))
@@ -101,6 +106,7 @@ def sample_twin(
                 reuse.keep(plain - u, velocity - plain)
             else:
                 velocity = reuse.guided(predict(xd, text))
+            beside.step(text, null_text, timestep)
             latents = take_step(velocity, timestep, latents)
     return family.finished(latents, condition)
 

@@ -10,6 +10,7 @@ import torch
 from videojam.errors import VideoJamError
 from videojam.models.describe import ModelFacts, TransformerFacts, describe_model
 from videojam.models.encoders import outline
+from videojam.models.folder import TEXT_PARTS
 from videojam.models.memory import TrainingMemory
 from videojam.models.published import published_configs
 from videojam.models.resolve import is_hub_id, resolve
@@ -68,7 +69,7 @@ def dry_run(config: TrainConfig, tflops: float | None = None) -> DryRun:
         if model.encoder_bytes is None:
             text = text_encoder_bytes(resolve(source, configs_only=configs_only))
         else:
-            text = sum(size for name, size in model.encoder_bytes.items() if name.startswith("text_encoder"))
+            text = sum(size for name, size in model.encoder_bytes.items() if name.startswith(TEXT_PARTS))
         base = outline(source, configs_only=configs_only)
         gamma = config.objective.min_snr_gamma
         if gamma is not None:

@@ -117,11 +117,13 @@ def estimate(
     joint = _joint_config(config, model, facts)
     whole = empty_transformer(joint)
     names = set(matrices_of(whole, model.family))
-    num_small = sum(p.numel() for name, p in whole.named_parameters() if name in names)
+    sizes = {name: p.numel() for name, p in whole.named_parameters() if name in names}
+    num_small = sum(sizes.values())
+    num_small_trained = sum(size for name, size in sizes.items() if not model.family.is_frozen(name))
     stored = stored_type(config)
     memory = training_memory(
         facts, config.lora, ema=config.ema_decay > 0, bf16=config.precision == "bf16",
-        small=SmallWeights(num_small, BYTES[stored]) if stored != "fp32" else None,
+        small=SmallWeights(num_small, BYTES[stored], num_small_trained) if stored != "fp32" else None,
         moment_bytes=MOMENT_BYTES[config.optimizer.name],
     )  # fmt: skip
     rows = _rows(config, num_processes)

@@ -18,8 +18,16 @@ def versions() -> dict[str, str]:
     return {"videojam": __version__, "python": platform.python_version(), **provenance.versions_of(PACKAGES)}
 
 
-def write_facts(config: TrainConfig, data: EncodedData, num_processes: int) -> None:
+def write_facts(
+    config: TrainConfig, data: EncodedData, num_processes: int, frozen: tuple[str, ...] = ()
+) -> None:
     """Write `out/run.json`.
+
+    Args:
+        config: The recipe.
+        data: Encoded clips.
+        num_processes: Of the run.
+        frozen: Parts of the names of the parameters that no loss reaches.
 
     Raises:
         VideoJamError: no room or permission.
@@ -32,6 +40,7 @@ def write_facts(config: TrainConfig, data: EncodedData, num_processes: int) -> N
         "num_processes": num_processes,
         "config": config.model_dump(mode="json"),
         "left_out": data.left_out,
+        **({"frozen": list(frozen)} if frozen else {}),
     }
     fix = "Choose another out folder, or change its permissions."
     write_text(config.out / "run.json", json.dumps(facts, indent=2) + "\n", fix)

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.families import Projections
 from videojam.files import write_tensors
 from videojam.models.check import read_json
 from videojam.training.base_weights import as_float32
@@ -26,13 +27,17 @@ PREFIX = "transformer"
 ADAPTED = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Conv3d)
 
 
-def check_targets(transformer: Any, lora: LoraConfig) -> None:
+def check_targets(transformer: Any, lora: LoraConfig, family: Projections) -> None:
     """Refuse layers that the transformer does not have, before any clip is encoded.
 
     Raises:
         VideoJamError: names the first of `target_modules` that fits no layer, and near ones.
     """
-    layers = {name for name, module in transformer.named_modules() if isinstance(module, ADAPTED)}
+    layers = {
+        name
+        for name, module in transformer.named_modules()
+        if isinstance(module, ADAPTED) and not family.is_frozen(name)
+    }
     for target in lora.target_modules:
         if not any(name == target or name.endswith(f".{target}") for name in layers):
             ends = {".".join(name.split(".")[start:]) for name in layers for start in (-1, -2)}
@@ -40,18 +45,33 @@ def check_targets(transformer: Any, lora: LoraConfig) -> None:
             near = get_close_matches(target, sorted(ends), n=4, cutoff=0.4)
             raise VideoJamError(
                 expected=f"names of layers of {type(transformer).__name__}",
-                found=f"{target!r}, which no linear layer's name ends with",
+                found=f"{target!r}, which the name of no linear layer that is trained ends with",
                 where="lora.target_modules",
                 fix=f"Take for instance {', '.join(near or ['to_q', 'to_k', 'to_v', 'to_out.0'])}.",
             )
 
 
-def add_adapters(transformer: Any, lora: LoraConfig, seed: int) -> None:
-    """Freeze a transformer and put trainable adapters on its target layers; their start is a function of the seed."""
+def add_adapters(transformer: Any, lora: LoraConfig, seed: int, frozen: tuple[str, ...] = ()) -> None:
+    """Freeze a transformer and put trainable adapters on its target layers; their start is a function of the seed.
+
+    Args:
+        transformer: It is changed.
+        lora: Rank and layers.
+        seed: Of the adapters.
+        frozen: Parts of the names of layers that get none.
+    """
     from peft import LoraConfig as PeftConfig
 
     transformer.requires_grad_(False)
     targets = list(lora.target_modules)
+    if frozen:  # by their whole names: PEFT's own way to exclude some warns when the adapters are loaded
+        targets = [
+            name
+            for name, module in transformer.named_modules()
+            if isinstance(module, ADAPTED)
+            and any(f".{name}".endswith(f".{target}") for target in targets)
+            and not any(part in name for part in frozen)
+        ]
     adapters = PeftConfig(r=lora.rank, lora_alpha=lora.alpha or lora.rank, target_modules=targets)
     with torch.random.fork_rng(), as_float32(transformer):  # and not of what the process has drawn before
         torch.manual_seed(seed)

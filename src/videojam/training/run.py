@@ -120,10 +120,13 @@ def _train(
     clips, heldout = split_heldout(data.clips, config.data.num_heldout_of(len(data.clips)))
     if accelerator.is_main_process:
         record_clips(config.out, clips, heldout, resumed=bool(checkpoints(config.out)))
-        write_facts(config, data, accelerator.num_processes)
+        write_facts(config, data, accelerator.num_processes, start.denoiser.family.frozen)
     say("note", f"{len(clips)} clips for training, {len(heldout)} held out, {len(data.left_out)} left out")
 
     projections = mark_trainable(transformer, start.denoiser.family, config.lora, config.seed)
+    frozen = start.denoiser.family.frozen
+    if frozen:
+        say("note", f"frozen, as no loss reaches them: parameters with {', '.join(frozen)} in their names")
     set_up_steps(config, transformer)
     model = spread(config, accelerator, transformer)
     state = build_state(config, transformer)

@@ -82,7 +82,7 @@ def plan_samples(
         _as_trained(config, base, 0), settings_at(config, settings)
     )  # refuses what doesn't fit
     facts = {
-        "base": [encoders.fingerprint(name) for name in (component, "text_encoder", "text_encoder_2")],
+        "base": [encoders.fingerprint(component), *encoders.text_fingerprints()],
         "samples": asked.model_dump(mode="json", exclude={"every", "tiled"}),
         "prompts": prompts,
         "settings": settings.model_dump(mode="json"),

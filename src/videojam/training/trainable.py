@@ -43,7 +43,8 @@ def chosen_component(config: TrainConfig, folder: ModelFolder) -> str:
             fix="Give the base that it was converted from.",
         )
     if config.lora is not None:
-        check_targets(empty_transformer(folder.transformers[component].config), config.lora)
+        stored = folder.transformers[component]
+        check_targets(empty_transformer(stored.config), config.lora, stored.family)
     return component
 
 
@@ -90,12 +91,17 @@ def base_in_float32(config: TrainConfig, folder: ModelFolder, component: str) ->
 
 
 def mark_trainable(transformer: Any, family: Family, lora: LoraConfig | None, seed: int = 0) -> list[str]:
-    """Mark what is trained: all, or adapters and both projections; return the projections' parameter names."""
+    """Mark what is trained: all that a loss reaches, or adapters and both projections.
+
+    Returns:
+        The projections' parameter names.
+    """
     names = [name for name, _ in transformer.named_parameters() if family.is_of_projection(name)]
     if lora is None:
-        transformer.requires_grad_(True)
+        for name, parameter in transformer.named_parameters():
+            parameter.requires_grad_(not family.is_frozen(name))
         return names
-    add_adapters(transformer, lora, seed)
+    add_adapters(transformer, lora, seed, family.frozen)
     parameters = dict(transformer.named_parameters())
     for name in names:
         parameters[name].requires_grad_(True)

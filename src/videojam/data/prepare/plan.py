@@ -66,7 +66,8 @@ def facts_of(request: PrepareRequest) -> dict[str, Any]:
     parts = sorted(
         path.name
         for path in folder.iterdir()
-        if path.is_dir() and path.name.startswith(("vae", "text_encoder", "tokenizer", "image_encoder"))
+        if path.is_dir()
+        and path.name.startswith(("vae", "text_encoder", "tokenizer", "connectors", "image_encoder"))
     )
     half = settings.raft_precision == "half"
     estimator = OnFirstUse(settings.motion.estimator, settings.raft_weights, half=half)

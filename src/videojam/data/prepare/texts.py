@@ -11,13 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from videojam import fingerprints
 from videojam.data.latents import NULL_PROMPT
 from videojam.data.prepare.plan import Shard
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.prepared import NULL_NAME
 from videojam.files import write_tensors
-from videojam.models.encoders import loaded_encoders
+from videojam.models.encoders import loaded_encoders, text_fingerprint
 from videojam.models.load import LoadedModel
 
 WORK = ".work"
@@ -85,7 +84,7 @@ class TextMaker:
 def text_maker(request: PrepareRequest) -> Iterator[TextMaker]:
     """Load the text encoder, and free it afterwards."""
     with loaded_encoders(request.base, "text", request.device) as model:
-        yield TextMaker(request, model, fingerprints.of_module(model.pipeline.text_encoder))
+        yield TextMaker(request, model, text_fingerprint(model.pipeline))
 
 
 def _stored_hash(path: Path) -> str | None:

@@ -153,6 +153,8 @@ def model_settings(model: LoadedModel) -> dict[str, Any]:
     """Return what of a model decides a probe's numbers: hashes of its weights, motion code, text length."""
     pipe = model.pipeline
     parts = {**model.family.transformers(pipe), "vae": pipe.vae, "text_encoder": pipe.text_encoder}
+    if "connectors" in pipe.components:
+        parts["connectors"] = pipe.connectors
     return {
         "weights": {name: fingerprints.of_module(part)[:16] for name, part in parts.items()},
         "motion": model.record.motion.model_dump(mode="json") if model.record else None,
