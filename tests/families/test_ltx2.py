@@ -7,7 +7,7 @@ import copy
 import diffusers
 import pytest
 import torch
-from family_kinds import ALL, KINDS, PROMPTS, Case, conditions, fill_new_entries, run
+from family_kinds import ALL, KINDS, PROMPTS, Case, conditions, run
 
 from exactness import same_as_the_base
 from videojam.errors import VideoJamError
@@ -18,7 +18,6 @@ from videojam.joint.convert import convert
 from videojam.joint.widen import widen_transformer
 from videojam.models.describe import describe_model
 from videojam.models.encoders import StoredEncoders, loaded_encoders
-from videojam.models.load import load_model
 from videojam.models.memory import training_memory
 from videojam.sampling.twin import sample_twin
 from videojam.training.config import LoraConfig
@@ -38,12 +37,12 @@ def case(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(case):
-    return load_model(case.base)
+    return case.base_model
 
 
 @pytest.fixture(scope="module")
 def joint(case):
-    return load_model(case.joint)
+    return case.joint_model
 
 
 def sounds(model, sample):
@@ -73,8 +72,7 @@ def test_the_sound_of_a_fresh_joint_model_is_that_of_the_base(case, base, joint)
 
 @pytest.mark.parametrize("guidance", [{}, {"batched": True}], ids=str)
 def test_a_step_that_reuses_guidance_reuses_that_of_the_sound(case, guidance):
-    model = load_model(case.joint)
-    fill_new_entries(model)
+    model = case.trained_model
     config = Guidance(**{"window": ALL, "reuse_every": 2, **guidance})
     ours = run(case, model, guidance=config)
     twin = sample_twin(model, PROMPTS, guidance=config, seeds=[3, 9], num_steps=3, **case.kind.size)

@@ -72,6 +72,7 @@ def test_a_dry_run_gives_the_row_of_the_others_too(recipe):
         ("Wan-AI/Wan2.2-TI2V-5B-Diffusers", 5.00, 11.4),
         ("zai-org/CogVideoX-5b", 5.57, 9.5),
         ("Lightricks/LTX-Video", 1.92, 9.5),
+        ("Lightricks/LTX-2", 18.88, 30.1),  # Gemma 3 12B, and 1.4 billion of connectors in float32
         ("hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v", 8.33, 14.6),
         ("dit-4b", 4.92, 11.4),
     ],

@@ -30,6 +30,7 @@ class Published:
         scheduler: Class of its scheduler.
         guider: Class of its guider, if it has one.
         more: Further keys of model_index.json.
+        connectors: Class of what turns its text encoder's states into the transformer's text, if it has some.
         experts: Names of its transformers.
     """
 
@@ -42,6 +43,7 @@ class Published:
     scheduler: str = "FlowMatchEulerDiscreteScheduler"
     guider: str | None = None
     more: Config = field(default_factory=dict)
+    connectors: str | None = None
     experts: tuple[str, ...] = ("transformer",)
 
 
@@ -67,6 +69,19 @@ QWEN_AND_BYT5 = {
         "d_kv": 64, "num_heads": 6, "num_layers": 12, "vocab_size": 1510, "feed_forward_proj": "gated-gelu",
         "tie_word_embeddings": False,
     },
+}  # fmt: skip
+GEMMA_3 = {
+    "text_encoder": {
+        "model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "dtype": "bfloat16",
+        "text_config": {
+            "model_type": "gemma3_text", "hidden_size": 3840, "intermediate_size": 15360, "num_hidden_layers": 48,
+            "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 256, "vocab_size": 262208,
+        },
+        "vision_config": {
+            "model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 4304, "image_size": 896,
+            "num_attention_heads": 16, "num_hidden_layers": 27, "patch_size": 14, "vision_use_head": False,
+        },
+    }
 }  # fmt: skip
 WAN_22_VAE = {
     "base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "patch_size": 2, "in_channels": 12,
@@ -108,6 +123,16 @@ PUBLISHED: dict[str, Published] = {
     "Lightricks/LTX-Video": Published(
         "LTXPipeline", "LTXVideoTransformer3DModel", "AutoencoderKLLTXVideo", T5
     ),
+    "Lightricks/LTX-2": Published(
+        "LTX2Pipeline",
+        "LTX2VideoTransformer3DModel",
+        "AutoencoderKLLTX2Video",
+        GEMMA_3,
+        # blocks that shrink only space or only time, which the class's own count takes for both
+        vae_config={"spatial_compression_ratio": 32, "temporal_compression_ratio": 8},
+        more={"audio_vae": ["diffusers", "AutoencoderKLLTX2Audio"], "vocoder": ["ltx2", "LTX2Vocoder"]},
+        connectors="LTX2TextConnectors",
+    ),
     "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v": Published(
         "HunyuanVideo15Pipeline",
         "HunyuanVideo15Transformer3DModel",
@@ -146,6 +171,11 @@ def _write(published: Published, folder: Path) -> None:
         (folder / name / "config.json").write_text(json.dumps(config))
         if name in published.text:
             index[name.replace("text_encoder", "tokenizer")] = ["transformers", "AutoTokenizer"]
+    if published.connectors is not None:
+        index["connectors"] = ["ltx2", published.connectors]
+        (folder / "connectors").mkdir()
+        config = {"_class_name": published.connectors}
+        (folder / "connectors" / "config.json").write_text(json.dumps(config))
     for name, simple in (("scheduler", published.scheduler), ("guider", published.guider)):
         if simple is not None:
             index[name] = ["diffusers", simple]

@@ -12,7 +12,7 @@ BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 def text_encoder_bytes(folder: Path) -> int | None:
-    """Count the bytes of a pipeline's text encoders in the type that their configs name.
+    """Count the bytes of a pipeline's text encoders in the type that their configs name, and of connectors in float32.
 
     Args:
         folder: Pipeline folder, with configs and perhaps no weights.
@@ -20,8 +20,10 @@ def text_encoder_bytes(folder: Path) -> int | None:
     Returns:
         Bytes; None where a config names no type, or no class of the installed transformers.
     """
-    names = [name for name in pipeline_components(folder) if name.startswith("text_encoder")]
-    sizes = [_bytes(folder / name / "config.json") for name in names]
+    names = pipeline_components(folder)
+    sizes = [_bytes(folder / name / "config.json") for name in names if name.startswith("text_encoder")]
+    if "connectors" in names:
+        sizes.append(_bytes_of_connectors(folder / "connectors" / "config.json"))
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
@@ -37,3 +39,11 @@ def _bytes(path: Path) -> int | None:
     with torch.device("meta"):  # keeps embeddings tied, which accelerate's way doesn't
         module = stock(stock.config_class.from_dict(content))
     return size * sum(parameter.numel() for parameter in module.parameters())
+
+
+def _bytes_of_connectors(path: Path) -> int:
+    from diffusers.pipelines.ltx2 import LTX2TextConnectors
+
+    with torch.device("meta"):
+        module = LTX2TextConnectors.from_config(read_json(path))
+    return BYTES["float32"] * sum(parameter.numel() for parameter in module.parameters())
