@@ -46,13 +46,14 @@ class ClipEntry:
         name: How the user knows it (file, or world seed).
         fingerprint: Hash of its content and of how it is read; the same clip has the same fingerprint.
         caption: Its text.
-        read: Reads it; raises VideoJamError.
+        read: Reads it; raises VideoJamError. Of a file longer than the clip, its argument says where the clip begins:
+            0 (default) as early, 1 as late as it can.
     """
 
     name: str
     fingerprint: str
     caption: str
-    read: Callable[[], ClipContent]
+    read: Callable[..., ClipContent]
 
     @property
     def key(self) -> str:
@@ -81,7 +82,7 @@ def _world_clips(source: WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
     def entry(seed: int) -> ClipEntry:
         place = WorldPlace(seed, source.world)
 
-        def read() -> ClipContent:
+        def read(where: float = 0.0) -> ClipContent:
             clip = place.draw()
             return ClipContent(clip.video, clip.flow)
 
@@ -113,12 +114,18 @@ def _folder_clips(source: FolderSource) -> tuple[list[ClipEntry], dict[str, str]
 def _file_clip(name: str, clip: ListedClip, source: FolderSource) -> ClipEntry:
     start_s = source.start_s + clip.start_s
 
-    def read() -> ClipContent:
-        own_fps = read_timing(clip.place).fps
+    def read(where: float = 0.0) -> ClipContent:
+        timing = read_timing(clip.place)
+        own_fps = timing.fps
         fps = _rate_of(clip.place, own_fps, source)
-        _check_end(clip, start_s, fps or own_fps or source.fps, source.num_frames)
+        rate = fps or own_fps or source.fps
+        _check_end(clip, start_s, rate, source.num_frames)
         size = (source.height, source.width)
-        frames = read_video(clip.place, source.num_frames, fps, *size, start_s=start_s).frames
+        begin_s = start_s
+        if where:
+            end_s = clip.end_s or (timing.num_frames / own_fps if own_fps else 0.0)
+            begin_s += where * max(0.0, end_s - start_s - source.num_frames / rate)
+        frames = read_video(clip.place, source.num_frames, fps, *size, start_s=begin_s).frames
         return ClipContent(frames, None, own_fps)
 
     how = source.model_dump_json(exclude={"path", "on_error"})

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from videojam.errors import VideoJamError
 from videojam.strict import FrameRate, Seed, Strict
@@ -140,11 +140,29 @@ class DataConfig(Strict):
     workers: int = Field(
         2, description="Threads that read batches ahead; 0: each is read when its step begins.", ge=0
     )
+    encode: Literal["once", "online"] = Field(
+        "once",
+        description="Clips are encoded once, before the first step, and kept; or (online) in each step anew, by an "
+        "autoencoder that stays beside the transformer. Only held-out clips and texts are kept then.",
+    )
+    part: Literal["first", "random"] = Field(
+        "first",
+        description="Of a file longer than a clip: its beginning (from start_s on), or (encode: online) a part drawn "
+        "anew each time by seed and step.",
+    )
     draw: Literal["mean", "posterior"] = Field(
         "mean",
-        description="Latents are the mean of the autoencoder's posterior, or (prepared folders) drawn from it, anew "
-        "each time by seed and step.",
+        description="Latents are the mean of the autoencoder's posterior, or (prepared folders, encode: online) drawn "
+        "from it, anew each time by seed and step.",
     )
+
+    @model_validator(mode="after")
+    def _online_reads_pixels(self) -> DataConfig:
+        if self.encode == "online" and isinstance(self.source, PreparedSource):
+            raise ValueError("encode: online needs clips with their pixels; a prepared folder holds latents")
+        if self.part == "random" and not (self.encode == "online" and isinstance(self.source, FolderSource)):
+            raise ValueError("part: random needs encode: online and data.source.kind: folder")
+        return self
 
     def num_heldout_of(self, num_clips: int) -> int:
         """Return how many of a number of clips are held out.

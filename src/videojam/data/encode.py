@@ -13,11 +13,11 @@ from torch import Tensor
 from videojam import fingerprints
 from videojam.data.cache import facts_of, make_cache, read_encoded, write_encoded
 from videojam.data.clips import ClipEntry, list_clips
-from videojam.data.config import DataConfig, FolderSource, PreparedSource, Source, prepared_facts
+from videojam.data.config import DataConfig, FolderSource, PreparedSource, prepared_facts
 from videojam.data.latents import DrawnClip, encode_pixels, flow_of
 from videojam.data.prepared import image_facts, latent_names, open_prepared, read_prepared_tensors
 from videojam.data.rates import rate_notes
-from videojam.data.texts import Texts, encode_texts, texts_of
+from videojam.data.texts import KEPT, WAITING, Texts, encode_texts
 from videojam.errors import VideoJamError
 from videojam.joint.batch import Batch
 from videojam.models.encoders import Encoders, LoadedEncoders
@@ -48,6 +48,7 @@ class EncodedClip:
         bucket: Clips of one batch have the same size, whose name this is.
         content: Hash by which the clip is known, where the file's name isn't.
         reads_image: Whether the image condition of its shard is read; a text-to-video base has no use for it.
+        entry: What it is encoded from in each step, where its file holds only its text; None: its file holds it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class EncodedClip:
     bucket: str = ""
     content: str = ""
     reads_image: bool = True
+    entry: ClipEntry | None = None
 
     @property
     def key(self) -> str:
@@ -87,6 +89,7 @@ def prepare(
     code: MotionCode,
     *,
     estimator: FlowEstimator | None = None,
+    stored: Callable[[int], list[int]] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> EncodedData:
     """Encode what the cache does not hold yet: text, then x and d (Eq. 5, then the same autoencoder).
@@ -99,6 +102,7 @@ def prepare(
         data: Where clips come from and where latents go.
         code: Motion code that draws flow as RGB.
         estimator: Flow estimator; that of `code` if None, built when the first clip without flow is read.
+        stored: Of a number of clips, those that are encoded now; of the others only the text is. All if None.
         progress: Called with (clips done, clips in all).
 
     Raises:
@@ -118,19 +122,26 @@ def prepare(
     estimator = estimator or OnFirstUse(code.estimator)
     length = data.max_sequence_length or outline.defaults.max_sequence_length
     folder = _cache_folder(encoders, data, code, estimator.name)
-    paths = {entry.key: folder / f"{entry.key}.safetensors" for entry in entries}
+    now = entries if stored is None else [entries[number] for number in stored(len(entries))]
+    paths = {entry.key: folder / f"{entry.key}.safetensors" for entry in now}
     is_new = {key: facts_of(path) is None for key, path in paths.items()}  # or broken: encoded anew
-    missing = [entry for entry in entries if is_new[entry.key]]
-    null_text = encode_texts(encoders, missing, folder, length)
+    texts = Texts(folder / (WAITING if stored is None else KEPT))
+    wanted = [entry for entry in entries if is_new.get(entry.key, True)]
+    null_text = encode_texts(encoders, wanted, texts, length)
     magnitudes: list[Tensor] = []
-    if missing:
-        with encoders.pixels() as loaded, texts_of(folder) as texts:
+    if any(is_new.values()):
+        skips = stored is None and isinstance(source, FolderSource) and source.on_error == "skip"
+        with encoders.pixels() as loaded:
             job = _Pixels(loaded, code, estimator, paths, texts, magnitudes)
-            left_out |= _encode_all(job, entries, is_new, source, progress)
+            left_out |= _encode_all(job, now, is_new, progress, skips=skips)
+        if stored is None:
+            texts.remove()
     else:
-        progress(len(entries), len(entries))
+        progress(len(now), len(now))
     encoded = [
         EncodedClip(entry.name, entry.caption, paths[entry.key])
+        if entry.key in paths
+        else EncodedClip(entry.name, entry.caption, texts.path(entry), entry=entry)
         for entry in entries
         if entry.name not in left_out
     ]
@@ -140,12 +151,12 @@ def prepare(
 
 
 def _encode_all(
-    job: _Pixels, entries: list[ClipEntry], is_new: dict[str, bool], source: Source, progress: Progress
+    job: _Pixels, entries: list[ClipEntry], is_new: dict[str, bool], progress: Progress, *, skips: bool
 ) -> dict[str, str]:
     """Encode the clips that the cache lacks; return those that can't be read, with the reason.
 
     Raises:
-        VideoJamError: such a clip, where the source says to stop.
+        VideoJamError: such a clip, where none is to be left out.
     """
     left_out = {}
     for done, entry in enumerate(entries):
@@ -153,7 +164,7 @@ def _encode_all(
             if is_new[entry.key]:
                 job.take(entry)
         except VideoJamError as error:
-            if not (isinstance(source, FolderSource) and source.on_error == "skip"):
+            if not skips:
                 raise
             left_out[entry.name] = str(error)
             continue
@@ -189,8 +200,8 @@ def read_latents(
             expected="clips with the deviations of their posteriors",
             found="clips of the cache, which holds the means",
             where="data.draw: posterior",
-            fix="Prepare the clips (videojam data prepare) and train with data.source.kind: prepared, or set "
-            "data.draw: mean.",
+            fix="Prepare the clips (videojam data prepare) and train with data.source.kind: prepared, set "
+            "data.encode: online, or set data.draw: mean.",
         )
     return read_encoded(clip.path, keys)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -46,11 +46,13 @@ class LoaderConfig:
         num_workers: Threads that read ahead; 0: each batch is read when it is asked for.
         draw: Latents of prepared folders: the posterior's mean, or drawn from it.
         seed: Of the draws.
+        read: Gives the tensors of a clip for a row of an order; None: its file does.
     """
 
     num_workers: int = 0
     draw: Literal["mean", "posterior"] = "mean"
     seed: int = 0
+    read: Callable[[EncodedClip, Order, int], dict[str, Tensor]] | None = None
 
 
 def read_ahead(
@@ -88,20 +90,32 @@ def read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def drawn(mean: Tensor, std: Tensor, config: LoaderConfig, order: Order, row: int, name: str) -> Tensor:
+def drawn(mean: Tensor, std: Tensor, seed: int, order: Order, row: int, name: str) -> Tensor:
     """Draw a latent from its posterior, mean + std · ε, float32; ε is a function of seed, step, row and name.
 
     Args:
         mean: Of the posterior.
         std: Its deviation.
-        config: Gives the seed.
+        seed: Of the run.
         order: Gives the step.
         row: Of the batch of all processes.
         name: x or d.
     """
-    mixed = zlib.crc32(f"{config.seed} {order.step} {row} posterior {name}".encode()) | (config.seed << 32)
-    generator = torch.Generator().manual_seed(mixed % (1 << 63))
+    generator = generator_at(seed, order, row, f"posterior {name}")
     return mean.float() + std.float() * torch.randn(mean.shape, generator=generator)
+
+
+def generator_at(seed: int, order: Order, row: int, what: str) -> torch.Generator:
+    """Return the random numbers of a row of a step, the same whichever process or thread draws them.
+
+    Args:
+        seed: Of the run.
+        order: Gives the step.
+        row: Of the batch of all processes.
+        what: They are drawn for.
+    """
+    mixed = zlib.crc32(f"{seed} {order.step} {row} {what}".encode()) | (seed << 32)
+    return torch.Generator().manual_seed(mixed % (1 << 63))
 
 
 def _read(
@@ -117,8 +131,12 @@ def _read(
 
 
 def _tensors(clip: EncodedClip, order: Order, row: int, config: LoaderConfig) -> dict[str, Tensor]:
+    if config.read is not None:
+        return config.read(clip, order, row)
     if config.draw == "mean":
         return read_latents(clip)
     tensors = read_latents(clip, with_std=True)
     stds = {name: tensors.pop(f"{name}_std") for name in ("x", "d")}
-    return tensors | {name: drawn(tensors[name], std, config, order, row, name) for name, std in stds.items()}
+    return tensors | {
+        name: drawn(tensors[name], std, config.seed, order, row, name) for name, std in stds.items()
+    }

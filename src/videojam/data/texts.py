@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from videojam.data.cache import FIX
+from videojam.data.cache import write_encoded
 from videojam.data.clips import ClipEntry
 from videojam.data.latents import NULL_PROMPT
-from videojam.files import write_tensors
 from videojam.models.encoders import Encoders
 
 WAITING = "texts"
+KEPT = "kept_texts"
+"""Captions of clips that are encoded in the steps."""
 NULL_NAME = "null_text.safetensors"
 BATCH_TEXTS = 4
 
@@ -54,34 +53,27 @@ class Texts:
         """Remove what now stands in the clip's own file."""
         self.path(entry).unlink(missing_ok=True)
 
-
-@contextmanager
-def texts_of(folder: Path) -> Iterator[Texts]:
-    """Give the captions that wait beside a cache folder, and remove what is left when all clips are encoded.
-
-    Args:
-        folder: Of the cache.
-    """
-    yield Texts(folder / WAITING)
-    shutil.rmtree(folder / WAITING, ignore_errors=True)
+    def remove(self) -> None:
+        """Remove what is left when all clips are encoded."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @torch.no_grad()
 def encode_texts(
-    encoders: Encoders, entries: list[ClipEntry], folder: Path, length: int | None
+    encoders: Encoders, entries: list[ClipEntry], texts: Texts, length: int | None
 ) -> dict[str, Tensor]:
     """Encode the captions of clips that wait for none yet, and the null text; load no encoder where all are there.
 
     Args:
         encoders: Of the base.
         entries: Clips that the cache lacks.
-        folder: Of the cache.
+        texts: Where they are kept, in the folder of the cache.
         length: Text tokens, padding included; the base's default if None.
 
     Returns:
         Denoiser keywords of the null text, `[1, L, D]` each.
     """
-    texts, null = Texts(folder / WAITING), folder / NULL_NAME
+    null = texts.folder.parent / NULL_NAME
     missing = [entry for entry in entries if not texts.holds(entry)]
     if missing or not _is_whole(null):
         with encoders.text() as model:
@@ -104,4 +96,4 @@ def _is_whole(path: Path) -> bool:
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    write_tensors(path, {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, fix=FIX)
+    write_encoded(path, {name: tensor.cpu() for name, tensor in tensors.items()}, {})

@@ -19,9 +19,19 @@ from videojam.training.config import TrainConfig
 
 def split_heldout(clips: list[EncodedClip], num_heldout: int) -> tuple[list[EncodedClip], list[EncodedClip]]:
     """Split clips into (training, held out), at random but alike for every run on these clips."""
-    order = torch.randperm(len(clips), generator=generator_of(HELDOUT_SEED, 0, "heldout")).tolist()
-    heldout = sorted(order[:num_heldout])
-    return [clips[i] for i in sorted(order[num_heldout:])], [clips[i] for i in heldout]
+    heldout = set(heldout_numbers(len(clips), num_heldout))
+    return [clip for i, clip in enumerate(clips) if i not in heldout], [clips[i] for i in sorted(heldout)]
+
+
+def heldout_numbers(num_clips: int, num_heldout: int) -> list[int]:
+    """Return which of the clips are held out, in their order.
+
+    Args:
+        num_clips: Clips of the source.
+        num_heldout: How many of them.
+    """
+    order = torch.randperm(num_clips, generator=generator_of(HELDOUT_SEED, 0, "heldout")).tolist()
+    return sorted(order[:num_heldout])
 
 
 BatchSize = int | tuple[tuple[str, int], ...]

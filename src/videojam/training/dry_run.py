@@ -134,6 +134,7 @@ def dry_run_lines(config: TrainConfig, run: DryRun) -> list[str]:
         "moments": memory.adam,
         "average": memory.ema,
         "a step's activations and gradients": found.step,
+        **({"autoencoder and clips, beside": found.beside} if found.beside else {}),
         "training": found.training,
         "text encoders, before": found.text_stage,
         "autoencoder and clips, before": found.pixel_stage,

@@ -50,6 +50,9 @@ class Estimate(BaseModel):
     flops: float = Field(description="Operations of an optimizer step over the whole batch.")
     rows: int = Field(description="Clips of one forward.")
     activations: int = Field(description="What these clips hold in a step, gradients not counted.")
+    beside: int = Field(
+        0, description="What encoding in the steps holds beside them: the autoencoder, and a clip."
+    )
     gathered: int = Field(
         description="What FSDP2 gathers at a time: two blocks in bf16, and the gradient of one in fp32."
     )
@@ -62,7 +65,7 @@ class Estimate(BaseModel):
     @property
     def training(self) -> int:
         """Peak while steps run."""
-        return self.held + self.step
+        return self.held + self.step + self.beside
 
     @property
     def peak(self) -> int:
@@ -81,7 +84,8 @@ class Estimate(BaseModel):
         """
         cut = self.held + self.memory.gradients
         rows = _rows(config, num_cards)
-        return round(cut / num_cards + self.gathered + self.activations * rows / self.rows)
+        whole = self.gathered + self.beside
+        return round(cut / num_cards + whole + self.activations * rows / self.rows)
 
     def cards(self, card_bytes: float, config: TrainConfig) -> int | None:
         """Return the number of cards of FSDP2, a power of two up to the batch, on which a run fits; None: on none.
@@ -129,11 +133,13 @@ def estimate(
     rows = _rows(config, num_processes)
     cost = _step_cost(config, model, joint, rows, whole)
     step = max(cost.peak, memory.gradients + cost.saved if config.accumulation > 1 else memory.gradients)
+    pixel_stage = _pixel_stage(config, model)
     return Estimate(
         memory=memory,
         step=round(step),
         text_stage=text_bytes,
-        pixel_stage=_pixel_stage(config, model),
+        pixel_stage=pixel_stage,
+        beside=pixel_stage if config.data.encode == "online" else 0,
         flops=cost.flops * config.batch_size / rows,
         rows=rows,
         # at the fullest the backward of one block runs, on top of what the forward saved or of all gradients

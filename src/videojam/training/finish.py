@@ -29,8 +29,9 @@ from videojam.training.votes import Votes
 
 
 def motion_record(config: TrainConfig, base: LoadedModel, data: EncodedData) -> MotionRecord:
-    """Record what sampling must know; the deviation of d is measured on the first 64 clips."""
-    d = torch.cat([read_latents(clip, ("d",))["d"].float().flatten() for clip in data.clips[:64]])
+    """Record what sampling must know; the deviation of d is measured on the first 64 clips whose latents are kept."""
+    stored = [clip for clip in data.clips if clip.entry is None]
+    d = torch.cat([read_latents(clip, ("d",))["d"].float().flatten() for clip in stored[:64]])
     return record_after(config, base.record, config.num_steps, float(d.std()))
 
 

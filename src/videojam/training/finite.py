@@ -95,6 +95,8 @@ def non_finite(run: TrainRun, found: str, clips: Iterable[EncodedClip], step: in
         step: Number of the step.
     """
     for clip in clips:
+        if clip.entry is not None:  # encoding refuses what is not finite
+            continue
         bad = [key for key, tensor in read_latents(clip).items() if not is_finite(tensor)]
         if bad:
             return VideoJamError(

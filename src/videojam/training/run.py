@@ -33,7 +33,7 @@ from videojam.training.resume import check_resume, record_clips, resume, set_asi
 from videojam.training.samples import Samples
 from videojam.training.sharding import local_like
 from videojam.training.speed import Meter, matrix_rate
-from videojam.training.start import Listener, Start, begin
+from videojam.training.start import Listener, Start, begin, clip_reader
 from videojam.training.state import TrainRun, TrainState
 from videojam.training.stop import StopRequest, TimeIsUp, usr1_stops
 from videojam.training.trackers import open_trackers, track
@@ -140,8 +140,10 @@ def _train(
     if samples is not None:
         samples.of_base(run, say)  # while the weights are the base's
     _go_on(config, votes, state, say)
-    with stop, closing(run.batches):
-        ended = train_steps(run, _writer(run, samples, say), stop, samples)
+    with stop, clip_reader(config, start.encoders) as read:
+        run = replace(run, read=read)
+        with closing(run.batches):
+            ended = train_steps(run, _writer(run, samples, say), stop, samples)
     if ended == "time":
         raise TimeIsUp
     if state.step < config.num_steps:  # another process was stopped, so this one stops too

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from videojam.data.encode import EncodedData, prepare
+from videojam.data.online import OnlineReader
 from videojam.models.encoders import Encoders, StoredEncoders
 from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel
@@ -18,6 +19,7 @@ from videojam.models.resolve import resolve
 from videojam.motion.estimators import OnFirstUse
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.moving import MovingWeight
+from videojam.training.batches import heldout_numbers
 from videojam.training.config import TrainConfig
 from videojam.training.finite import check_finite_weights
 from videojam.training.new_rate import new_entries
@@ -38,6 +40,7 @@ class Start:
         denoiser: It, with its family and null text.
         masks: New entries of the widened projections; empty for the control.
         data: Encoded clips.
+        encoders: Of the base, for clips that are encoded in the steps.
         plan: What is sampled at intervals; None where nothing is.
     """
 
@@ -46,6 +49,7 @@ class Start:
     denoiser: Denoiser
     masks: dict[str, Tensor]
     data: EncodedData
+    encoders: StoredEncoders
     plan: Plan | None = None
 
 
@@ -91,7 +95,23 @@ def begin(
     denoiser = Denoiser(
         transformer, family, is_joint, data.null_text, sigma_range, moving, min_snr_gamma=gamma, times=times
     )
-    return Start(base, component, denoiser, masks, data, plan)
+    return Start(base, component, denoiser, masks, data, encoders, plan)
+
+
+@contextmanager
+def clip_reader(config: TrainConfig, encoders: StoredEncoders) -> Iterator[OnlineReader | None]:
+    """Give what encodes clips in the steps, with the autoencoder loaded as long; None where clips are encoded already.
+
+    Args:
+        config: The recipe.
+        encoders: Of the base.
+    """
+    if config.data.encode == "once":
+        yield None
+        return
+    estimator = OnFirstUse(config.motion.estimator, config.raft_weights, encoders.device)
+    with encoders.pixels() as model:
+        yield OnlineReader(model, config.motion, estimator, config.data, config.seed)
 
 
 class _Checked(StoredEncoders):
@@ -130,8 +150,10 @@ def _moving_weight(config: TrainConfig, encoders: Encoders) -> MovingWeight | No
 def _encode(config: TrainConfig, encoders: StoredEncoders, say: Listener) -> EncodedData:
     """Encode the clips; the flow estimator is built only where a clip has no exact flow."""
     estimator = OnFirstUse(config.motion.estimator, config.raft_weights, encoders.device)
+    is_online = config.data.encode == "online"
     data = prepare(
         encoders, config.data, config.motion, estimator=estimator,
+        stored=(lambda num: heldout_numbers(num, config.data.num_heldout_of(num))) if is_online else None,
         progress=lambda done, total: say("encode", (done, total)),
     )  # fmt: skip
     for note in data.notes:

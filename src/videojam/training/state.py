@@ -12,6 +12,7 @@ from torch import Tensor
 
 from videojam.data.encode import EncodedClip
 from videojam.data.loader import LoaderConfig, read_ahead
+from videojam.data.online import OnlineReader
 from videojam.joint.batch import Batch
 from videojam.objective.denoiser import Denoiser
 from videojam.training.batches import BatchSize, batch_sizes, orders_of
@@ -77,6 +78,7 @@ class TrainRun:
         heldout: Clips of the held-out losses.
         votes: What the processes agree on.
         meter: How fast it is.
+        read: Encodes clips in the steps; None where they are encoded already.
     """
 
     config: TrainConfig
@@ -88,6 +90,7 @@ class TrainRun:
     heldout: list[EncodedClip]
     votes: Votes = field(default_factory=Votes)
     meter: Meter = field(default_factory=Meter)
+    read: OnlineReader | None = None
 
     @cached_property
     def buckets(self) -> tuple[str, ...]:
@@ -105,7 +108,7 @@ class TrainRun:
         config, accelerator = self.config, self.accelerator
         ranks = accelerator.process_index, accelerator.num_processes
         orders = orders_of(self.buckets, self.batch_size, config, self.state.step, ranks)
-        how = LoaderConfig(config.data.workers, config.data.draw, config.seed)
+        how = LoaderConfig(config.data.workers, config.data.draw, config.seed, self.read)
         return read_ahead(self.clips, orders, how, accelerator.device)
 
     def autocast(self) -> torch.autocast:

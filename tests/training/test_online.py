@@ -1,0 +1,117 @@
+"""Clips encoded in the steps: the latents of the cache, parts and draws by seed and step, few files kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from videojam.data.cache import facts_of
+from videojam.data.config import DataConfig, FolderSource
+from videojam.data.encode import prepare, read_latents
+from videojam.data.loader import LoaderConfig, Order, read_ahead
+from videojam.data.online import OnlineReader
+from videojam.models.load import load_model
+from videojam.motion.code import MotionCode
+from videojam.motion.estimators import OnFirstUse
+from videojam.motion.video import write_video
+from videojam.training.config import TrainConfig
+from videojam.training.dry_run import dry_run, dry_run_lines
+from videojam.training.run import train
+
+DIS = MotionCode(estimator="dis", scale=0.1)
+CLIP = {"num_frames": 5, "height": 32, "width": 32, "fps": 8.0}
+LONG = 13
+"""Frames of each file: a clip of 5 can begin in 9 of them."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three files whose frame i is grey of 10·i, and their captions."""
+    place = tmp_path_factory.mktemp("clips")
+    grey = torch.arange(LONG).mul(10).to(torch.uint8).view(LONG, 1, 1, 1).expand(LONG, 3, 32, 32)
+    for i in range(3):
+        write_video(place / f"{i}.mp4", grey + i, 8)
+        (place / f"{i}.txt").write_text(f"clip {i}")
+    return place
+
+
+def reader(tiny_wan: Path, folder: Path, cache: Path, **fields: str) -> tuple[OnlineReader, list]:
+    source = FolderSource(path=folder, **CLIP)
+    data = DataConfig.model_validate(
+        {"source": source, "cache": cache, "encode": "online", "max_sequence_length": 16, **fields}
+    )
+    model = load_model(tiny_wan)
+    clips = prepare(model, data, DIS, stored=lambda num: [0]).clips
+    return OnlineReader(model, DIS, OnFirstUse("dis"), data, seed=3), clips
+
+
+def test_the_beginning_and_the_mean_are_the_latents_of_the_cache(tiny_wan, folder, tmp_path):
+    read, clips = reader(tiny_wan, folder, tmp_path / "online")
+    cached = DataConfig(
+        source=FolderSource(path=folder, **CLIP), cache=tmp_path / "cached", max_sequence_length=16
+    )
+    expected = read_latents(prepare(load_model(tiny_wan), cached, DIS).clips[1])
+    found = read(clips[1], Order(0, (0,), (1,)), 0)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=2e-3, atol=2e-3)
+    files = list((tmp_path / "online").glob("*/*.safetensors"))
+    assert [path.name for path in files if facts_of(path)] == [clips[0].path.name]  # only the held-out clip
+
+
+def test_parts_and_draws_are_functions_of_seed_and_step_whatever_the_threads(tiny_wan, folder, tmp_path):
+    read, clips = reader(tiny_wan, folder, tmp_path, part="random", draw="posterior")
+    orders = [Order(step, (0, 1), (1, 2)) for step in range(6)]
+    alone, ahead = (
+        [batch.x for batch in read_ahead(clips, orders, LoaderConfig(num, "posterior", 3, read), "cpu")]
+        for num in (0, 3)
+    )
+    assert all(map(torch.equal, alone, ahead))
+    assert len({float(x[0].sum()) for x in alone}) == len(orders)  # another part or draw in each step
+
+
+@pytest.mark.parametrize(("where", "first"), [(0.0, 0), (0.5, 4), (1.0, LONG - CLIP["num_frames"])])
+def test_a_part_begins_where_it_is_asked_and_ends_in_the_file(tiny_wan, folder, tmp_path, where, first):
+    _, clips = reader(tiny_wan, folder, tmp_path)
+    video = clips[1].entry.read(where).video
+    assert len(video) == CLIP["num_frames"]
+    grey = video.float().mean((1, 2, 3))
+    torch.testing.assert_close(grey, torch.arange(5) * 10.0 + 10 * first + 1, atol=2.5, rtol=0)
+
+
+def test_a_run_trains_on_other_parts_in_each_step(short_recipe, folder, tmp_path):
+    recipe = short_recipe(tmp_path / "cache") | {"motion": {"estimator": "dis"}, "num_steps": 2}
+    recipe |= {"out": str(tmp_path / "run"), "batch_size": 3}
+    source = {"kind": "folder", "path": str(folder), **CLIP}
+    recipe["data"] |= {"source": source, "encode": "online", "part": "random"}
+    assert train(TrainConfig.model_validate(recipe)).ok
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "appearance" in line] == [1, 2]
+    assert "heldout_motion@0.5" in lines[-1]
+
+
+def test_the_dry_run_counts_the_autoencoder_beside_a_step(short_recipe, tmp_path):
+    recipe = short_recipe(tmp_path / "cache") | {"out": str(tmp_path / "run")}
+    recipe["data"]["encode"] = "online"
+    config = TrainConfig.model_validate(recipe)
+    run = dry_run(config, tflops=1.0)
+    found = run.estimate
+    assert found.training == found.held + found.step + found.pixel_stage
+    assert any("autoencoder and clips, beside" in line for line in dry_run_lines(config, run))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"part": "random"}, "needs encode: online"),
+        ({"part": "random", "encode": "online", "source": {"kind": "world", "num_clips": 3}}, "kind: folder"),
+        ({"encode": "online", "source": {"kind": "prepared", "path": "x"}}, "clips with their pixels"),
+    ],
+)
+def test_what_has_no_pixels_or_no_parts_is_refused(fields, words):
+    with pytest.raises(ValidationError, match=words):
+        DataConfig.model_validate({"source": {"kind": "folder", "path": "x", **CLIP}, **fields})
