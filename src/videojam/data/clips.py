@@ -112,12 +112,13 @@ def _folder_clips(source: FolderSource) -> tuple[list[ClipEntry], dict[str, str]
 
 
 def _file_clip(name: str, clip: ListedClip, source: FolderSource) -> ClipEntry:
-    start_s = source.start_s + clip.start_s
+    start_s, place = source.start_s + clip.start_s, clip.place
+    assert not isinstance(place, WorldPlace)  # a folder lists none
 
     def read(where: float = 0.0) -> ClipContent:
-        timing = read_timing(clip.place)
+        timing = read_timing(place)
         own_fps = timing.fps
-        fps = _rate_of(clip.place, own_fps, source)
+        fps = _rate_of(place, own_fps, source)
         rate = fps or own_fps or source.fps
         _check_end(clip, start_s, rate, source.num_frames)
         size = (source.height, source.width)
@@ -125,13 +126,13 @@ def _file_clip(name: str, clip: ListedClip, source: FolderSource) -> ClipEntry:
         if where:
             end_s = clip.end_s or (timing.num_frames / own_fps if own_fps else 0.0)
             begin_s += where * max(0.0, end_s - start_s - source.num_frames / rate)
-        frames = read_video(clip.place, source.num_frames, fps, *size, start_s=begin_s).frames
+        frames = read_video(place, source.num_frames, fps, *size, start_s=begin_s).frames
         return ClipContent(frames, None, own_fps)
 
     how = source.model_dump_json(exclude={"path", "on_error"})
     if (clip.start_s, clip.end_s) != (0.0, None):
         how += f" {clip.start_s}-{clip.end_s}"
-    return ClipEntry(name, fingerprints.of_text(f"{content_hash(clip.place)} {how}"), clip.caption, read)
+    return ClipEntry(name, fingerprints.of_text(f"{content_hash(place)} {how}"), clip.caption, read)
 
 
 def _check_end(clip: ListedClip, start_s: float, fps: float, num_frames: int) -> None:
