@@ -165,8 +165,8 @@ def _transformer(
 def _check_config(config: dict[str, Any], family: Projections, path: Path) -> None:
     """Refuse channels, patch sizes and a number of layers that are not whole numbers."""
     patch = config.get("patch_size", 1)
-    sizes = patch if isinstance(patch, (list, tuple)) else [patch]
-    keys = {
+    sizes = list(patch) if isinstance(patch, (list, tuple)) else [patch]
+    keys: dict[str, list[Any]] = {
         family.in_key: [config.get(family.in_key)],
         family.out_key: [1 if config.get(family.out_key) is None else config[family.out_key]],
         "patch_size": sizes,
