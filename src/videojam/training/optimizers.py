@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videojam.errors import VideoJamError
 from videojam.optional import from_extra
 from videojam.training.config import OptimizerConfig
 from videojam.training.stochastic import StochasticAdamW
@@ -28,7 +27,7 @@ def build_optimizers(
         seed: Of the stochastic rounding.
 
     Raises:
-        VideoJamError: this torch has no Muon, or bitsandbytes is missing.
+        VideoJamError: bitsandbytes is missing.
     """
     rest = dict(parameters)
     optimizers: list[torch.optim.Optimizer] = []
@@ -52,13 +51,6 @@ def build_optimizers(
 
 def _muon(config: OptimizerConfig, rest: dict[str, Tensor]) -> list[torch.optim.Optimizer]:
     """Take the blocks' matrices out of the parameters, and return Muon over them."""
-    if not hasattr(torch.optim, "Muon"):
-        raise VideoJamError(
-            expected="torch 2.9 or newer, which has Muon",
-            found=f"torch {torch.__version__}",
-            where="optimizer.name: muon",
-            fix="Upgrade torch, or train with optimizer.name: adamw.",
-        )
     matrices = [rest.pop(name) for name, p in list(rest.items()) if p.ndim == 2 and "blocks." in name]
     if not matrices:
         return []
