@@ -196,8 +196,8 @@ class _Hook:
         call.beside_added = tuple(_rows(a, "cond", True) - _rows(a, "uncond", True) for a in output[1:])
         returned: dict[Pass, Tensor] = {}
         for part in ("cond", "uncond"):
-            beside = branch if part == call.rule.acts_on else None
-            returned[part] = call.returned(part, _rows(u, part, True), beside, halves)
+            of_branch = branch if part == call.rule.acts_on else None
+            returned[part] = call.returned(part, _rows(u, part, True), of_branch, halves)
         return (torch.cat([returned["uncond"], returned["cond"]]), *output[1:])
 
     def _halves_of(self, module: Transformer) -> Halves | None:
