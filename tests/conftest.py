@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+gc.disable()  # until all is imported: what modules make stays
 HERE = Path(__file__).parent
 SHARED = {
     "tiny_pipelines": "tiny.py",
@@ -71,3 +72,4 @@ def pytest_collection_finish():
     """Leave modules and classes, which stay, out of every later collection of garbage."""
     gc.collect()
     gc.freeze()
+    gc.enable()

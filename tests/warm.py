@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 SERVER = """
-import json, os, sys, traceback
+import gc, json, os, sys, traceback
+gc.disable()
 import torch.distributed.checkpoint.state_dict, torch.distributed.fsdp
 from diffusers import WanPipeline, WanTransformer3DModel
 from transformers import UMT5EncoderModel
 
 torch.set_num_threads(1)
 assert "videojam" not in sys.modules
+gc.freeze()  # no child looks at all that again
+gc.enable()
 for line in sys.stdin:
     request, children = json.loads(line), []
     for number, environment in enumerate(request["environments"]):

@@ -87,8 +87,10 @@ def runs(ranks, warm_python, tiny_wan, tmp_path_factory):
     of_two += [recipe("from-one", "fsdp"), recipe("from-two", "fsdp", num_steps=2)]
     worker = Path(__file__).with_name("ranks_worker.py").read_text()
     environments = ranks.environments()
-    for done in warm_python.run(worker, *(file(content) for content in of_two), environments=environments):
+    ended = warm_python.run(worker, *(file(content) for content in of_two), environments=environments)
+    for rank, done in enumerate(ended):
         assert done.returncode == 0, done.output[-3000:]
+        (folder / f"rank{rank}.txt").write_text(done.output)
     train(TrainConfig.model_validate(recipe("from-two", "fsdp")))
     return folder
 
@@ -112,6 +114,17 @@ def test_two_processes_train_what_one_does(runs, of_two, of_one):
     differences = torch.cat([(after[name] - tensor).flatten() for name, tensor in before.items()])
     # Adam's first steps are 1e-3, of either sign where a gradient is 0; Muon's products are in bf16
     assert differences.abs().mean() < (1e-4 if of_two == "two-muon" else 1e-5)
+
+
+def test_every_process_hears_what_verifying_the_model_found(runs):
+    said = [(runs / f"rank{rank}.txt").read_text().splitlines() for rank in range(2)]
+    first, second = (
+        [json.loads(line.removeprefix("verified ")) for line in lines if line.startswith("verified ")]
+        for lines in said
+    )
+    assert first == second
+    assert len(first) == 5
+    assert all(report["repeats"] and report["stored"] in ("equal", "close") for report in first)
 
 
 def test_processes_sample_validation_clips_together_or_wait_for_the_first(runs):

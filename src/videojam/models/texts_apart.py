@@ -7,7 +7,7 @@ of each input that was encoded before; for another one the encoder is loaded aga
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +51,16 @@ class TextsApart:
             texts: Prompts and null texts.
             length: Text tokens, padding included; the pipeline's default if None.
         """
+        self.encode_asked(lambda model: (texts, length))
+
+    def encode_asked(self, ask: Callable[[LoadedModel], tuple[Sequence[str], int | None]]) -> None:
+        """Encode the texts that a function names when it sees the pipeline with its text encoders.
+
+        Args:
+            ask: Returns texts and length, as `encode` takes them.
+        """
         with self._loaded() as model:
+            texts, length = ask(model)
             pipe = model.pipeline
             own = {name: getattr(pipe, name) for name in self._names()}
             for name, encoder in own.items():

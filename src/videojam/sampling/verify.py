@@ -16,7 +16,6 @@ from videojam.files import renamed
 from videojam.guidance.config import Guidance
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT
 from videojam.guidance.window import Window
-from videojam.models.encoders import outline
 from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel, load_without_texts
 from videojam.models.record import FINGERPRINT_NAME
@@ -92,9 +91,14 @@ def fingerprint_texts(source: str | Path, device: str | torch.device = "cpu") ->
         device: Where to encode.
     """
     texts = TextsApart(source, device, exact=True)
-    settings = resolve_settings(outline(source))
-    texts.encode([PROMPT, settings.negative_prompt or ""], settings.max_sequence_length)
+    texts.encode_asked(_texts)
     return texts
+
+
+def _texts(model: LoadedModel) -> tuple[list[str], int | None]:
+    """Return the texts of a fingerprint and their length, as the pipeline's settings have them."""
+    settings = resolve_settings(model)
+    return [PROMPT, settings.negative_prompt or ""], settings.max_sequence_length
 
 
 def load_for_fingerprint(

@@ -19,7 +19,7 @@ from videojam.locks import locked
 from videojam.models.record import FINGERPRINT_NAME, check_motion_code, load_record
 from videojam.models.resolve import resolve
 from videojam.motion.code import MotionCode
-from videojam.sampling.verify import VerifyReport, verify
+from videojam.sampling.verify import VerifyReport
 from videojam.training.batches import split_heldout
 from videojam.training.checkpoint import checkpoints
 from videojam.training.config import TrainConfig
@@ -151,13 +151,13 @@ def _train(
 
     plain = whole_transformer(config, start.denoiser, state, votes)
     state.release()
-    report = None
-    if plain is not None:
-        say("note", f"writing {config.out / 'model'}, and loading it again to compare")
-        record = motion_record(config, start.base, data) if denoiser.is_joint else None
-        report = finish(config, plain, start.component, projections, record)
-    votes.wait()
-    return report or verify(config.out / "model")
+    if plain is None:
+        return VerifyReport.model_validate_json(votes.from_first())
+    say("note", f"writing {config.out / 'model'}, and loading it again to compare")
+    record = motion_record(config, start.base, data) if denoiser.is_joint else None
+    report = finish(config, plain, start.component, projections, record)
+    votes.from_first(report.model_dump_json())
+    return report
 
 
 def _samples(run: TrainRun, start: Start) -> Samples | None:

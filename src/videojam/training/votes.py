@@ -65,6 +65,21 @@ class Votes:
             with explained(self.num, self.timeout_s):
                 dist.barrier(group=self.patient)
 
+    def from_first(self, words: str = "") -> str:
+        """Return what the first process says, however long it encodes or exports before.
+
+        Args:
+            words: In the first process, these.
+
+        Raises:
+            VideoJamError: a process ended.
+        """
+        said = [words]
+        if self.num > 1:
+            with explained(self.num, self.timeout_s):
+                dist.broadcast_object_list(said, src=0, group=self.patient)
+        return said[0]
+
     @contextmanager
     def first(self) -> Iterator[None]:
         """Run the block in the first process, and then in the others.
