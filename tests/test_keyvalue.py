@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import fitted, misfit
+from videojam.keyvalue import fitted, misfit, reason
 from videojam.strict import Strict
 
 
@@ -69,3 +69,18 @@ def test_what_is_wrong_with_a_file_that_videojam_wrote(content, words):
     with pytest.raises(ValidationError) as caught:
         Recipe.model_validate(content)
     assert misfit(caught.value).startswith(words)
+
+
+def test_why_a_file_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    calls = {
+        "no such file": lambda: (tmp_path / "none").read_text(),
+        "Is a directory": lambda: tmp_path.read_text(),
+        "bytes that are not UTF-8 text": lambda: (tmp_path / "bytes").read_text(encoding="utf-8"),
+        "no key 'a'": lambda: {}["a"],
+        "text that is not JSON (expected value at line 1 column 1)": lambda: Recipe.model_validate_json("x"),
+    }
+    for words, call in calls.items():
+        with pytest.raises((OSError, ValueError, KeyError)) as caught:
+            call()
+        assert reason(caught.value) == words

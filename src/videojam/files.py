@@ -182,6 +182,8 @@ def renamed(path: Path) -> Iterator[Path]:
 def refused(path: Path, error: OSError, fix: str) -> VideoJamError:
     """Return the error of a place that can't be written to."""
     reason = error.strerror or str(error)
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        reason = "a file in the place of a folder"
     if isinstance(error, shutil.Error):  # of a folder's copy: (from, to, why) of each file
         reason = str(error.args[0][0][2]) if error.args and error.args[0] else reason
     return VideoJamError(

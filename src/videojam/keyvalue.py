@@ -29,6 +29,8 @@ WANTED = {
     "too_short": "a list of at least {min_length}",
     "string_too_short": "text of at least {min_length} letters",
     "string_pattern_mismatch": "text that matches {pattern}",
+    "union_tag_invalid": "one of {expected_tags} as {discriminator}",
+    "extra_forbidden": "a known key",
 }
 """What a value should have been, by pydantic's type of error."""
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -136,13 +138,16 @@ def fitted(kind: type[Config], content: Mapping[str, Any], where: str, see: str 
         raise explained(error, kind, where, see) from None
 
 
-def explained(error: ValidationError, kind: type[BaseModel], where: str, see: str = "") -> VideoJamError:
+def explained(
+    error: ValidationError, kind: type[BaseModel] | None, where: str, see: str = ""
+) -> VideoJamError:
     """Return the error that says of the first value that doesn't fit what was expected in its place."""
     errors = error.errors()
     first, key, expected = errors[0], key_of(errors[0]), wanted(errors[0])
-    found, fix = repr(first.get("input")), see or "Correct the value."
+    given = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first.get("input")
+    found, fix = "no value" if given is None else repr(given), see or "Correct the value."
     if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(first["loc"][-1]), field_names(kind), n=1)
+        near = get_close_matches(str(first["loc"][-1]), field_names(kind) if kind else [], n=1)
         expected, found = "a known key", f"the unknown key {key!r}"
         fix = (f"Did you mean {near[0]!r}? " if near else "") + (see or "Correct the key.")
     elif first["type"] == "missing":
@@ -177,12 +182,28 @@ def key_of(first: Mapping[str, Any]) -> str:
     return ".".join(str(part) for part in first["loc"])
 
 
+def reason(error: BaseException) -> str:
+    """Return what is wrong with a file that can't be read, in one line."""
+    if isinstance(error, ValidationError):
+        return misfit(error)
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnicodeDecodeError):
+        return "bytes that are not UTF-8 text"
+    if isinstance(error, KeyError):
+        return f"no key {error}"
+    words = error.strerror if isinstance(error, OSError) else None
+    return words or (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def misfit(error: ValidationError) -> str:
     """Return what was found in place of the first value that doesn't fit, for files that videojam wrote."""
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return f"text that is not JSON ({first['ctx']['error']})"
     key, found = key_of(first), repr(first["input"])
     if first["type"] in ("missing", "extra_forbidden"):
-        return f"no {key}" if first["type"] == "missing" else f"the unknown key {key}"
+        return f"no key {key}" if first["type"] == "missing" else f"the unknown key {key}"
     if not key:
         return f"values that contradict each other: {wanted(first)} was expected"
     return f"{key} = {found[:100]}, where {wanted(first)} was expected"

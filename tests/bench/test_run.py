@@ -68,6 +68,7 @@ def test_a_second_run_in_the_folder_is_refused_by_name(done):
     "words",
     [
         ("run", "runs/nowhere", "--suite", "world"),
+        ("run", "world:truth", "--suite", "world", "--against", "nosuch"),
         ("run", "tiny:base,mode=inner", "--suite", "world", "--limit", "1"),
         ("run", "tiny:base,colour=red", "--suite", "world"),
         ("run", "tiny:base", "--suite", "nothing"),

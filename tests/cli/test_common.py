@@ -161,3 +161,11 @@ def test_a_seed_of_more_than_63_bits_is_refused_before_anything_is_done(verb, tm
     assert done.exit_code == 2, done.output
     assert "Invalid value for '--seed'" in done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rate", ["0", "nan", "-5", "inf"])
+def test_a_rate_of_the_device_is_a_number_above_0_and_of_a_dry_run(rate):
+    done = CliRunner().invoke(app, ["train", "recipe.yaml", "--dry-run", "--tflops", rate])
+    assert (done.exit_code, "--tflops" in done.output) == (2, True)
+    done = CliRunner().invoke(app, ["train", "recipe.yaml", "--tflops", "5"])
+    assert (done.exit_code, "--dry-run" in done.output) == (2, True)

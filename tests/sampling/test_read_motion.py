@@ -50,7 +50,7 @@ def test_motion_of_a_generation_is_read_with_its_record(tiny_joints, tmp_path):
     [
         (None, "no such file"),
         ({"record": None, "clips": []}, "base model"),
-        ({"record": {"x": 1}, "clips": []}, "error"),
+        ({"record": {"x": 1}, "clips": []}, "no key motion"),
     ],
 )
 def test_a_file_that_does_not_say_how_it_was_drawn_is_refused(tmp_path, content, found):

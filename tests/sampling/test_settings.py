@@ -162,6 +162,19 @@ def test_clips_that_cannot_fit_are_refused_before_they_are_tried(models, monkeyp
         sample(models["base"], ["a"], **SIZE | {"height": 64000})
 
 
+def test_one_frame_of_a_joint_model_is_refused_before_it_is_sampled(models):
+    """Its motion is that between two frames."""
+    with pytest.raises(VideoJamError, match="two frames or more") as refused:
+        sample(models["joint"], ["a"], **SIZE | {"num_frames": 1})
+    assert refused.value.fix.startswith("Ask for 5")
+
+
+def test_a_window_of_the_models_folder_is_named_with_its_file(models):
+    own = replace(models["joint"], defaults=models["joint"].defaults.model_copy(update={"window": "never"}))
+    with pytest.raises(VideoJamError, match=r"videojam_sampling\.json: window"):
+        resolve(own)
+
+
 def test_text_beyond_the_limit_is_reported_with_what_is_cut(models):
     text = "a red ball moves left and then the green wheel moves right"
     with pytest.warns(UserWarning, match="reads 8 tokens"):

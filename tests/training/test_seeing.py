@@ -89,4 +89,8 @@ def test_a_tracker_that_is_not_installed_is_named(recipe, monkeypatch):
     with pytest.raises(VideoJamError, match="the tracker wandb") as caught:
         open_trackers(config, 0)
     assert "pip install wandb" in caught.value.fix
+    with pytest.raises(VideoJamError, match="the tracker wandb"):
+        train(config)
+    assert not config.out.exists()
+    assert not config.data.cache.exists()
     assert open_trackers(TrainConfig.model_validate(recipe | {"trackers": []}), 0) == []

@@ -23,6 +23,7 @@ from pydantic import Field
 from videojam import files, fingerprints
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.errors import VideoJamError
+from videojam.keyvalue import reason
 from videojam.store import WRITE_FIX, append_row, read_rows
 from videojam.strict import Strict
 
@@ -95,8 +96,7 @@ class Bench:
                 raise _unfit(path, f"format {content.get('format')!r}")
             return cls(folder, BenchFile.model_validate(content))
         except (OSError, ValueError) as error:
-            found = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
-            raise _unfit(path, found) from None
+            raise _unfit(path, reason(error)) from None
 
     @classmethod
     def create(cls, folder: str | Path, suite: Suite, num_seeds: int = 1, **words: str) -> Bench:
@@ -136,10 +136,16 @@ class Bench:
         """Return all arms, some of them first."""
         return [*first, *(name for name in self.arms if name not in first)]
 
-    def unknown(self, arm: str) -> VideoJamError:
-        """Return the error of an arm that isn't there."""
+    def unknown(self, arm: str, known: Collection[str] = ()) -> VideoJamError:
+        """Return the error of an arm that isn't there.
+
+        Args:
+            arm: Its name.
+            known: Names that are there, or that will be; those that have a manifest, if not given.
+        """
+        names = ", ".join(dict.fromkeys(known or self.arms)) or "it has none yet"
         return VideoJamError(
-            expected=f"one of the bench's arms: {', '.join(self.arms) or 'it has none yet'}",
+            expected=f"one of the bench's arms: {names}",
             found=repr(arm),
             where=str(self.folder),
             fix="Correct the name, or generate or import its clips first.",

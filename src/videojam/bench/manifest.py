@@ -11,6 +11,7 @@ from videojam import provenance, store
 from videojam.bench.folder import Bench, read_sealed, write_sealed
 from videojam.bench.make.arms import ArmSpec, arm_of
 from videojam.errors import VideoJamError
+from videojam.keyvalue import reason
 
 
 class Manifest(BaseModel):
@@ -67,7 +68,7 @@ def read_manifest(bench: Bench, arm: str) -> Manifest | None:
     except (OSError, ValueError) as error:
         raise VideoJamError(
             expected=f"the manifest of arm {arm!r}, as videojam wrote it",
-            found=str(error).splitlines()[0],
+            found=reason(error),
             where=str(path),
             fix="Put the file back as it was, or remove the arm's folder to make its clips again.",
         ) from None

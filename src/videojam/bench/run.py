@@ -61,6 +61,8 @@ def run_bench(
     with held(out, work.rank):
         bench = Bench.create(out, plan.suite, plan.num_seeds, title=plan.title, about=plan.about)
         try:
+            if plan.against not in (None, *sources, *bench.arms):
+                raise bench.unknown(str(plan.against), (*sources, *bench.arms))
             for spec in plan.arms:
                 again = _to_make_again(bench, spec.name, judges, work.rank, follow)
                 with follow(f"{spec.name}: clips") as on_clip:

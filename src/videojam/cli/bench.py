@@ -240,6 +240,7 @@ def show(out: Path, results: Results, on_problem: Policy) -> None:
     for line in problem_lines(results):
         say(line)
     typer.echo(f"Page: {page_of(out)}")
+    say(f"Next: open the page in a browser, or ask people: videojam study new {out} --out STUDY")
     raise typer.Exit(EXIT_PROBLEMS if results.problems and on_problem == "fail" else 0)
 
 

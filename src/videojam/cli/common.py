@@ -48,19 +48,12 @@ def build(kind: Callable[..., Config], where: str, **fields: object) -> Config:
     """Build a config from flags, showing a value that doesn't fit as every other error is shown."""
     from pydantic import ValidationError
 
-    from videojam.keyvalue import key_of, wanted
+    from videojam.keyvalue import explained
 
     try:
         return kind(**fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = key_of(first)
-        raise VideoJamError(
-            expected=f"{key}: {wanted(first)}" if key else wanted(first),
-            found=repr(first["input"]) if key else "this combination",
-            where=where,
-            fix="Correct the flag; --help describes it.",
-        ) from None
+        raise explained(error, None, where, "Correct the flag; --help describes it.") from None
 
 
 def named_path(text: str | Path) -> Path:

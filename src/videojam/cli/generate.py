@@ -20,6 +20,7 @@ from videojam.cli.common import (
 from videojam.cli.flags import LoadFlags, SampleFlags, grouped
 from videojam.errors import VideoJamError
 from videojam.out_of_memory import memory_explained
+from videojam.reading import read_text
 
 if TYPE_CHECKING:
     from videojam.cli.progress import ProgressDisplay
@@ -134,16 +135,9 @@ def _prompts(words: list[str]) -> list[str]:
         if not word.startswith("@"):
             texts.append(word)
             continue
-        path = Path(word[1:])
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise VideoJamError(
-                expected="a text file (UTF-8) with one prompt on each line, as the prompt starts with @",
-                found=getattr(error, "strerror", None) or str(error),
-                where=str(path),
-                fix="Correct the name; a space before the @ makes it a prompt.",
-            ) from None
+        fix = "Correct the name; a space before the @ makes it a prompt."
+        what = "a text file (UTF-8) with one prompt on each line, as the prompt starts with @"
+        lines = read_text(Path(word[1:]), what, fix).splitlines()
         texts += [line.strip() for line in lines if line.strip()]
     if not texts or not all(text.strip() for text in texts):
         raise VideoJamError(
@@ -190,5 +184,5 @@ def _say_end(path: Path, num_made: int) -> None:
         f"{size['num_frames']} frames of {size['width']}×{size['height']} px at {manifest['fps']:g} fps"
     )
     say("; ".join(words))
-    say(f"next: videojam bench import {path.parent} --name NAME --out BENCH, to measure them beside others")
+    say(f"Next: videojam bench import {path.parent} --name NAME --out BENCH, to measure them beside others")
     typer.echo(str(path))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +14,9 @@ from videojam.cli.common import MODEL_HELP, build, named_path, say, seed_number
 from videojam.cli.flags import grouped
 from videojam.errors import VideoJamError
 from videojam.motion.choices import Curve, Estimator, Noise, Padding, Style
+
+if TYPE_CHECKING:
+    from videojam.models.describe import ModelFacts
 
 models_app = typer.Typer()
 
@@ -90,6 +94,7 @@ def families(
         typer.echo(f"{row['transformer_class']}: {row['supported']}")
         typer.echo(f"  {row['checkpoints']}; predicts {row['prediction']}")
         typer.echo(f"  {row['input_projection']}, {row['output_projection']} ({row['layout']})")
+    say("Next: videojam inspect MODEL, of a folder or hub id")
 
 
 @models_app.command()
@@ -114,6 +119,17 @@ def inspect(
     quiet_loading()
     found = inspect_model(model, revision=revision, lora_rank=lora_rank)
     typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(describe_lines(found)))
+    say(f"Next: {_next_of(found.model)}")
+
+
+def _next_of(model: ModelFacts) -> str:
+    """Return the next command for a model: sampling a joint one, training or converting a base."""
+    name, can_train = shlex.quote(model.source), "train" in model.transformers[0].supported
+    if model.is_joint and can_train:
+        return f'videojam generate {name} "A PROMPT" --out clips'
+    if model.pipeline_class is None or not can_train:
+        return f"videojam convert {name} joint" if not model.is_joint else "docs/families.md"
+    return f"videojam train recipes/folder.yaml --set base={name} data.source.path=CLIPS"
 
 
 @models_app.command()

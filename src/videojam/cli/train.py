@@ -71,6 +71,8 @@ def train(
         typer.Option(
             "--tflops",
             metavar="X",
+            min=1e-3,
+            max=1e6,
             help="Of --dry-run: rate of the device in TFLOP/s. (default: measured here)",
         ),
     ] = None,
@@ -80,6 +82,8 @@ def train(
     Every key of a recipe, its default and its meaning: videojam train --fields, and docs/training.md.
     An unknown or misspelt key is an error.
     """
+    if tflops is not None and not dry_run:
+        raise typer.BadParameter("it is of --dry-run, and nothing else reads it.", param_hint="--tflops")
     say(f"train: reading {recipe}")
     from videojam.training.recipe import load_recipe
 

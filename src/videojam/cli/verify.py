@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -55,4 +56,6 @@ def verify(
     if report.stored == "absent":
         say("`videojam train` stores a fingerprint beside each model that it saves.")
         raise typer.Exit(EXIT_NOTHING_TO_COMPARE)
+    if report.ok:
+        say(f'Next: videojam generate {shlex.quote(model)} "A PROMPT" --out clips')
     raise typer.Exit(0 if report.ok else EXIT_DIFFERS)

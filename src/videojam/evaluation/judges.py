@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from videojam.errors import VideoJamError
 from videojam.evaluation.table import JUDGES
+from videojam.keyvalue import reason
 
 if TYPE_CHECKING:
     from videojam.evaluation.judge import Judge
@@ -87,7 +88,7 @@ def _read_parts(path: Path) -> VBenchParts:
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise VideoJamError(
             expected=f"a YAML or JSON file with some of {', '.join(VBenchParts.model_fields)}",
-            found=str(error).splitlines()[0],
+            found=reason(error),
             where=str(path),
             fix="Correct the file; docs/vbench.md lists the parts.",
         ) from None
@@ -137,7 +138,7 @@ def _check(judge: Any, name: str) -> Judge:
     try:
         declared = declaration(judge)
     except (ValidationError, TypeError) as error:
-        raise _no_judge(name, f"measures that are not declared: {str(error).splitlines()[0]}") from None
+        raise _no_judge(name, f"measures that are not declared: {reason(error)}") from None
     names = [measure.name for measure in declared.measures]
     if len(set(names)) < len(names) or not judge.name.strip():
         raise _no_judge(name, "measures of one name, or a judge without a name")

@@ -80,11 +80,15 @@ class WindowReport(BaseModel):
         )
 
 
-def parse_window(text: str) -> Window:
+def parse_window(text: str, where: str = "the window of motion guidance") -> Window:
     """Read a window as users write it: `all`, `half`, `steps:0-50`, `t:0-0.4` or `share:0-0.5`.
 
+    Args:
+        text: As the user wrote it.
+        where: Flag or file it came from, for the message.
+
     Raises:
-        VideoJamError: none of these.
+        VideoJamError: another text.
     """
     if text == "all":
         return Window(end=1.0)
@@ -102,7 +106,7 @@ def parse_window(text: str) -> Window:
     raise VideoJamError(
         expected=expected,
         found=repr(text),
-        where="the window of motion guidance",
+        where=where,
         fix="Write it in one of these forms.",
     )
 

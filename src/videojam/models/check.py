@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videojam.errors import VideoJamError
+from videojam.keyvalue import reason
 from videojam.models.header import Header, read_header
 
 COPY_AGAIN = "A part of the model is missing or damaged: copy or download it again."
@@ -25,10 +26,8 @@ def read_json(path: Path) -> dict[str, Any]:
         if isinstance(content, dict):
             return content
         found = f"a {type(content).__name__}"
-    except FileNotFoundError:
-        found = "no such file"
     except (OSError, ValueError, RecursionError) as error:
-        found = str(error)
+        found = reason(error)
     raise VideoJamError(
         expected=f"{path.name} as a JSON object", found=found, where=str(path), fix=COPY_AGAIN
     )
@@ -73,7 +72,7 @@ def not_loadable(folder: Path, error: Exception) -> VideoJamError:
     """Return the error of a folder that diffusers can't load, with the first line of what it said."""
     return VideoJamError(
         expected="a pipeline folder that diffusers loads",
-        found=(str(error).strip().splitlines() or [type(error).__name__])[0],
+        found=reason(error),
         where=str(folder),
         fix="Copy or download the folder again; if its class is new, update diffusers and transformers.",
     )

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from videojam import __version__
 from videojam.errors import VideoJamError
 from videojam.files import renamed
-from videojam.keyvalue import misfit
+from videojam.keyvalue import reason
 from videojam.motion.code import MotionCode
 from videojam.strict import FrameRate, Strict
 
@@ -117,10 +117,8 @@ def _load(path: Path, kind: type[_Model]) -> _Model | None:
         if isinstance(content, dict):
             return kind.model_validate(content)
         found = f"a {type(content).__name__}"
-    except ValidationError as error:
-        found = misfit(error)
     except (OSError, ValueError) as error:
-        found = str(error)
+        found = reason(error)
     raise VideoJamError(
         expected=f"{path.name} as a JSON object that videojam wrote",
         found=found,

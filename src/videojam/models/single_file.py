@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, Projections
+from videojam.keyvalue import reason
 from videojam.models.folder import TransformerFolder
 from videojam.models.header import Header, read_header
 from videojam.models.record import MotionRecord
@@ -148,7 +149,7 @@ def read_single_file(file: str | Path) -> SingleFile:
     try:
         return SingleFile.model_validate_json(text or "")
     except ValueError as error:
-        found = str(error).splitlines()[0] if text else "a header without its words"
+        found = reason(error) if text else "a header without its words"
     raise VideoJamError(
         expected="a file that `videojam export MODEL --single-file` wrote",
         found=found,

@@ -91,6 +91,25 @@ def _why_not_finite(model: LoadedModel) -> str:
     return "The weights are finite: lower w_text and w_motion, or take more steps."
 
 
+def require_motion(model: LoadedModel, settings: ResolvedSettings) -> None:
+    """Refuse a single frame of a joint model, whose motion could not be read, before it is sampled.
+
+    Args:
+        model: Base or joint model.
+        settings: Sizes of a clip.
+
+    Raises:
+        VideoJamError: one frame.
+    """
+    if model.is_joint and settings.num_frames < 2:
+        raise VideoJamError(
+            expected="two frames or more, as a joint model predicts their motion",
+            found=f"{settings.num_frames}",
+            where="num_frames",
+            fix=f"Ask for {model.family.smallest_clip(model.pipeline)[0]}, or sample the base for a picture.",
+        )
+
+
 def require_memory(model: LoadedModel, settings: ResolvedSettings, num_clips: int) -> None:
     """Refuse clips that are larger than the memory that is free, before the machine is brought to its knees.
 

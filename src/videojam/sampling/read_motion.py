@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.keyvalue import reason
 from videojam.models.record import MotionRecord
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import decode_motion_video
@@ -50,7 +51,7 @@ def _recorded_code(path: Path) -> MotionCode:
     except ValueError as error:
         raise VideoJamError(
             expected="a motion record that this version reads",
-            found=str(error).splitlines()[0],
+            found=reason(error),
             where=str(manifest),
             fix="Give the motion code as code=, for instance that of load_model(MODEL).record.motion.",
         ) from None

@@ -21,6 +21,7 @@ from videojam.sampling.checks import (
     memory_explained_of,
     reject_non_finite_sample,
     require_memory,
+    require_motion,
     upright,
     warn_of_cut_texts,
 )
@@ -89,6 +90,8 @@ def sample(
     """
     model = _checked_for_image(model, image)
     resolved = resolve(model, settings_of(settings, changes))
+    if decode:
+        require_motion(model, resolved)
     cut = warn_of_cut_texts(model, prompts, resolved)
     require_memory(model, resolved, len(prompts))
     with memory_explained_of(resolved, len(prompts)):

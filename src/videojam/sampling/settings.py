@@ -227,7 +227,7 @@ def _resolve_guidance(model: LoadedModel, settings: SampleSettings) -> Guidance:
     if rule_of(mode).needs_weaker:
         given["window"] = Window(end=1.0)  # half the steps is the paper's, for motion
     elif model.defaults.window is not None:
-        given["window"] = parse_window(model.defaults.window)
+        given["window"] = parse_window(model.defaults.window, f"{model.source}, {DEFAULTS_NAME}: window")
     try:
         return Guidance(**{**given, **settings.of_preset, **asked, "mode": mode})
     except ValueError as error:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from videojam.bench.folder import read_sealed
 from videojam.errors import VideoJamError
-from videojam.keyvalue import key_of, wanted
+from videojam.keyvalue import key_of, reason, wanted
 from videojam.reading import read_text
 from videojam.strict import Seed
 
@@ -211,10 +211,9 @@ def load_study(folder: Path) -> Study:
             raise ValueError(f"format {content.get('format')!r}")
         return Study.model_validate(content)
     except (OSError, ValueError) as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
         raise VideoJamError(
             expected=f"a study folder with {STUDY_FILE} of format {FORMAT}, as videojam wrote it",
-            found=found,
+            found=reason(error),
             where=str(path),
             fix="Give the --out of `videojam study new`; a study can't be changed after it was made: make a new one.",
         ) from None

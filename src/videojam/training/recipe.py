@@ -108,5 +108,7 @@ def _explain(error: ValidationError, where: str) -> VideoJamError:
     for kind in ("folder", "world", "prepared"):
         found.where = found.where.replace(f": data.source.{kind}.", ": data.source.", 1)
     quotes = "Put a name that looks like a number in quotes. "
-    fix = (quotes if error.errors()[0]["type"] in ("string_type", "path_type") else "") + found.fix
+    first = error.errors()[0]
+    is_number = first["type"] in ("string_type", "path_type") and isinstance(first["input"], int | float)
+    fix = (quotes if is_number else "") + found.fix
     return VideoJamError(expected=found.expected, found=found.found, where=found.where, fix=fix)

@@ -36,7 +36,7 @@ from videojam.training.speed import Meter, matrix_rate
 from videojam.training.start import Listener, Start, begin, clip_reader
 from videojam.training.state import TrainRun, TrainState
 from videojam.training.stop import StopRequest, TimeIsUp, usr1_stops
-from videojam.training.trackers import open_trackers, track
+from videojam.training.trackers import open_trackers, require_trackers, track
 from videojam.training.trainable import (
     build_state,
     mark_trainable,
@@ -68,6 +68,7 @@ def train(
     config = with_motion_of_base(config)
     check_resume(config)
     require_replaceable(config.out / "model", FINGERPRINT_NAME)
+    require_trackers(config)
     accelerator = start_processes(config)
     votes = Votes(config.parallel.timeout_s)
     say = listen if listen and accelerator.is_main_process else (lambda kind, content: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,21 @@ from videojam.training.log import Line
 FOLDER = "tensorboard"
 PROJECT = "videojam"
 Tracker = Callable[[Line], None]
+
+
+def require_trackers(config: TrainConfig) -> None:
+    """Refuse a recipe whose tracker isn't installed, before anything is encoded or written.
+
+    Raises:
+        VideoJamError: a package is missing.
+    """
+    for name in config.trackers:
+        try:
+            is_there = find_spec(name) is not None
+        except ValueError:  # imported, and without a spec
+            is_there = False
+        if not is_there:
+            raise _no_tracker(name, "no such package")
 
 
 def open_trackers(config: TrainConfig, first_step: int) -> list[Any]:
@@ -40,14 +56,20 @@ def open_trackers(config: TrainConfig, first_step: int) -> list[Any]:
             tracker = kinds[name]()
             tracker.start()
         except Exception as error:  # each service has errors of its own
-            raise VideoJamError(
-                expected=f"the tracker {name}",
-                found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-                where="trackers",
-                fix=f"Install it (pip install {name}) and log in if it asks for it, or set trackers: [] in the recipe.",
+            raise _no_tracker(
+                name, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             ) from error
         opened.append(tracker)
     return opened
+
+
+def _no_tracker(name: str, found: str) -> VideoJamError:
+    return VideoJamError(
+        expected=f"the tracker {name}",
+        found=found,
+        where="trackers",
+        fix=f"Install it (pip install {name}) and log in if it asks for it, or set trackers: [] in the recipe.",
+    )
 
 
 def track(trackers: list[Any], line: Line) -> None:

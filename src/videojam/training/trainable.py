@@ -33,7 +33,9 @@ def chosen_component(config: TrainConfig, folder: ModelFolder) -> str:
             expected=f"expert: one of {', '.join(folder.transformers)}",
             found=f"expert: {config.expert}",
             where=config.base,
-            fix="Name the one to train; train the other in a second run whose base is the first one's result.",
+            fix="Name the one to train; train the other in a second run whose base is the first one's result."
+            if len(folder.transformers) > 1
+            else "Leave expert out.",
         )
     if config.method == "plain" and folder.is_joint():
         raise VideoJamError(

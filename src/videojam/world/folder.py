@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
 from videojam.files import renamed, write_text
-from videojam.keyvalue import misfit
+from videojam.keyvalue import reason
 from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import read_video, write_video
 from videojam.reading import same_form
@@ -145,7 +144,7 @@ def _config_of(folder: Path) -> WorldConfig:
     except (OSError, ValueError) as error:
         raise VideoJamError(
             expected="the parameters of a world, as `videojam world render` writes them",
-            found=misfit(error) if isinstance(error, ValidationError) else str(error),
+            found=reason(error),
             where=str(path),
             fix="Put the file back as it was written, or remove it to score against the default world.",
         ) from None

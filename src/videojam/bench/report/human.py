@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from videojam.bench.folder import Bench
 from videojam.bench.report.collect import Problem
 from videojam.evaluation.paper import paper_tables
+from videojam.keyvalue import reason
 
 if TYPE_CHECKING:
     from videojam.bench.report.results import Results
@@ -78,7 +79,7 @@ def find_votes(bench: Bench) -> tuple[list[HumanVotes], list[Problem]]:
             if votes.format != 1:
                 raise ValueError(f"format {votes.format}")
         except (OSError, ValueError) as error:
-            why = f"{str(error).splitlines()[0]}; not the file of a study's report"
+            why = f"{reason(error)}; not the file of a study's report"
             problems.append(Problem(FOLDER, path.name, why, True))
             continue
         found.append(votes)

@@ -16,6 +16,7 @@ from videojam.bench.score.checks import notice_of, problem_of
 from videojam.bench.work import Rank
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Declaration, Judge, Verdict, declaration, missing, numbers_of
+from videojam.keyvalue import reason
 from videojam.motion.video import Clip, read_video
 from videojam.store import append_row, read_rows, stamp_of
 
@@ -102,7 +103,7 @@ def declarations(bench: Bench) -> dict[str, Declaration]:
     except ValidationError as error:
         raise VideoJamError(
             expected="what each judge declares of its measures",
-            found=str(error).splitlines()[0],
+            found=reason(error),
             where=str(path),
             fix="Delete the file, and run `videojam bench score`: the judges declare themselves again.",
         ) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from videojam.errors import VideoJamError
+from videojam.keyvalue import reason
 from videojam.motion.clips import find_clips, read_caption
 from videojam.reading import read_table, read_text, same_form
 from videojam.strict import Strict
@@ -93,7 +94,7 @@ def read_record(out: str | Path) -> ExportRecord:
     except (OSError, ValidationError) as error:
         raise VideoJamError(
             expected="the folder of an export, with its export.json",
-            found="no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0],
+            found=reason(error),
             where=str(path),
             fix="Give the folder that `videojam judges export` wrote.",
         ) from error
@@ -112,7 +113,7 @@ def read_json(path: str | Path) -> object:
             expected="a JSON file",
             found=str(error),
             where=str(path),
-            fix="Give the file that the judge wrote.",
+            fix="Give the file as the judge wrote it or brings it.",
         ) from error
 
 

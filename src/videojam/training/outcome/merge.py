@@ -110,6 +110,13 @@ def _with_lora(source: str | Path, lora: Path, settings: ExportSettings, parts: 
 
 
 def _record_with_lora(base: LoadedModel, lora: Path) -> MotionRecord:
+    if not lora.is_dir():
+        raise VideoJamError(
+            expected="the folder of a run's adapters, RUN/lora",
+            found="a file" if lora.is_file() else "no such folder",
+            where=str(lora),
+            fix="Correct the path.",
+        )
     record = load_record(lora) or base.record
     if record is None:
         raise VideoJamError(

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from videojam.errors import VideoJamError
-from videojam.keyvalue import misfit
+from videojam.keyvalue import reason
 from videojam.training.config import TrainConfig
 from videojam.training.log import Line, read_lines
 
@@ -66,10 +64,9 @@ def read_run(folder: Path) -> RunFacts:
             num_heldout=len(clips["heldout"]),
             lines=read_lines(folder / "log.jsonl"),
         )
-    except ValidationError as error:
-        found = misfit(error)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        found = f"{type(error).__name__}: {error}"
+        name = getattr(error, "filename", None)
+        found = reason(error) + (f": {Path(name).name}" if name else "")
     raise VideoJamError(
         expected=f"a training run's folder, with {FACTS_NAME} and clips.json of this version",
         found=found,
