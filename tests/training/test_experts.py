@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from videojam.errors import VideoJamError
 from videojam.models.load import load_model
 from videojam.objective.config import ObjectiveConfig
 from videojam.objective.draws import draw, generator_of, sample_t, sample_t_within
+from videojam.sampling.verify import fingerprint, load_for_fingerprint
 from videojam.training.config import TrainConfig
 from videojam.training.run import train
 
@@ -45,6 +47,22 @@ def test_two_runs_train_both_experts_and_each_leaves_the_other(recipe, tiny_wan_
     assert len(changed(first, second, "transformer_2")) > 10
     untrained = weights(first, "transformer_2")["proj_out.bias"].unflatten(0, (4, 2, 4))
     assert not untrained[:, 1].any()  # converted, not trained
+
+
+@torch.no_grad()
+def test_experts_beside_the_trained_one_keep_the_type_of_their_files(tiny_wan_experts, tmp_path):
+    """They compute in float32: latents are those of the whole pipeline in float32, bit for bit."""
+    folder = shutil.copytree(tiny_wan_experts, tmp_path / "bf16")
+    for name in ("transformer", "transformer_2"):
+        getattr(load_model(tiny_wan_experts).pipeline, name).bfloat16().save_pretrained(folder / name)
+    whole = load_model(folder, torch_dtype=torch.float32)
+    model = load_for_fingerprint(folder, {"transformer": whole.pipeline.transformer})
+    other = model.pipeline.transformer_2
+    kept = {name for name, p in other.named_parameters() if p.dtype == torch.bfloat16}
+    assert "blocks.1.ffn.net.2.weight" in kept
+    assert all(name.startswith("blocks.") for name in kept)
+    assert other.dtype == torch.float32
+    assert torch.equal(fingerprint(model), fingerprint(whole))
 
 
 @pytest.mark.parametrize("expert", [None, "transformer_3"])

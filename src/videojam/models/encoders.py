@@ -18,12 +18,10 @@ from videojam import fingerprints
 from videojam.families import FAMILIES
 from videojam.families.stock import Pipeline
 from videojam.models.check import not_loadable, read_json, require_pipeline
-from videojam.models.folder import PIXEL_PARTS, TEXT_PARTS, open_folder
+from videojam.models.folder import PIXEL_PARTS, TEXT_PARTS, open_folder, stored_dtype
 from videojam.models.load import TEXT_ENCODERS, LoadedModel, family_at, with_image
 from videojam.models.record import load_defaults, load_record
 from videojam.models.resolve import resolve
-
-DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16}
 
 Part = Literal["text", "pixels", "none"]
 PARTS: dict[Part, tuple[str, ...]] = {"text": TEXT_PARTS, "pixels": PIXEL_PARTS, "none": ()}
@@ -248,7 +246,8 @@ def _from_pretrained(folder: Path, part: Part, names: list[str]) -> Any:
         given["vae"] = _empty(folder / "vae")
     dtypes = {"default": torch.float32}
     if part == "text":
-        dtypes |= {name: _stored_dtype(folder, name) for name in TEXT_ENCODERS if name in names}
+        others = open_folder(folder).others
+        dtypes |= {name: stored_dtype(others.get(name, ())) for name in TEXT_ENCODERS if name in names}
     try:
         # its own class: the general one takes no None for an optional component, and would load Wan's transformers
         stock = getattr(diffusers, index["_class_name"])
@@ -264,13 +263,6 @@ def _empty(path: Path) -> Any:
     config = read_json(path / "config.json")
     with init_empty_weights():
         return getattr(diffusers, config["_class_name"]).from_config(config).eval()
-
-
-def _stored_dtype(folder: Path, name: str) -> torch.dtype:
-    """Return the type in which a component's weights are stored; float32 where they are of several."""
-    headers = open_folder(folder).others.get(name, ())
-    kinds = {entry.dtype for header in headers for entry in header.entries.values()}
-    return DTYPES.get(kinds.pop(), torch.float32) if len(kinds) == 1 else torch.float32
 
 
 def _config_only(path: Path, class_name: str) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, Projections, projections_of
@@ -18,6 +20,8 @@ TEXT_PARTS = ("text_encoder", "tokenizer", "connectors")
 """Beginnings of the names of the components that encode text."""
 PIXEL_PARTS = ("vae", "image_")
 """Beginnings of the names of those that encode frames; others (LTX-2's for sound) encode nothing of a clip."""
+SMALL = {"BF16": torch.bfloat16, "F16": torch.float16}
+"""Types of weights that take half of float32, by their names in files."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,17 @@ class TransformerFolder:
     config: dict[str, Any]
     family: Projections
     headers: tuple[Header, ...] = ()
+
+    @property
+    def stored_dtype(self) -> torch.dtype:
+        """The type of its weights; float32 where they are of several."""
+        return stored_dtype(self.headers)
+
+
+def stored_dtype(headers: Iterable[Header]) -> torch.dtype:
+    """Return the type in which files hold their weights; float32 where they are of several."""
+    kinds = {entry.dtype for header in headers for entry in header.entries.values()}
+    return SMALL.get(kinds.pop(), torch.float32) if len(kinds) == 1 else torch.float32
 
 
 @dataclass(frozen=True)

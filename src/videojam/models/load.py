@@ -23,6 +23,8 @@ from videojam.models.record import (
 )
 from videojam.models.resolve import resolve
 from videojam.models.tensors import missing_tensor
+from videojam.models.transformer import float_buffers_to
+from videojam.models.upcast import compute_blocks_in_float32
 
 NEEDED = ("vae", "text_encoder", "tokenizer", "scheduler")
 """Components that a pipeline of every family has, beside its transformers."""
@@ -109,6 +111,9 @@ def load_without_texts(
 ) -> LoadedModel:
     """Load a pipeline in float32 without its text encoders, checked as `load_model` does.
 
+    Of two experts, each that isn't given keeps the type of its file and computes in float32, bit for bit as its float32
+    copy: memory holds no more of one than it is.
+
     Args:
         source: Pipeline folder or hub id.
         given: Components that are taken as they are and not loaded, by name.
@@ -123,7 +128,9 @@ def load_without_texts(
     opened.is_joint()
     index = read_json(folder / "model_index.json")
     absent = {name: None for name in TEXT_ENCODERS if index.get(name, [None])[0] is not None}
-    pipe = _load_pipeline(folder, torch.float32, {**absent, **given})
+    own = {name: part.stored_dtype for name, part in opened.transformers.items() if name not in given}
+    own = own if len(opened.transformers) > 1 else {}
+    pipe = _load_pipeline(folder, torch.float32, {**absent, **given}, own)
     family = family_at(pipe, opened.record)
     _check_whole(pipe, opened, {*absent, *given})
     if not given:
@@ -131,11 +138,25 @@ def load_without_texts(
     for name, module in pipe.components.items():
         if isinstance(module, torch.nn.Module) and name not in given:
             module.to(device)
+    for name in own:
+        float_buffers_to(getattr(pipe, name), torch.float32)
+        compute_blocks_in_float32(getattr(pipe, name))
     return LoadedModel(pipe, family, opened.record, load_defaults(folder), str(source))
 
 
-def _load_pipeline(folder: Path, dtype: torch.dtype, given: dict[str, Any] | None = None) -> Pipeline:
+def _load_pipeline(
+    folder: Path,
+    dtype: torch.dtype,
+    given: dict[str, Any] | None = None,
+    own: dict[str, torch.dtype] | None = None,
+) -> Pipeline:
     """Load a pipeline through diffusers; what it can't load is an error of the folder's.
+
+    Args:
+        folder: Pipeline folder.
+        dtype: Type of its weights; the autoencoder is in float32.
+        given: Components that are not loaded, by name.
+        own: Types of others, by name.
 
     Raises:
         VideoJamError: with diffusers' own reason.
@@ -144,7 +165,7 @@ def _load_pipeline(folder: Path, dtype: torch.dtype, given: dict[str, Any] | Non
 
     # with given components the folder's own class: the general one would not take them
     name = read_json(folder / "model_index.json")["_class_name"] if given else "DiffusionPipeline"
-    dtypes = {"default": dtype, "vae": torch.float32}
+    dtypes = {"default": dtype, "vae": torch.float32, **(own or {})}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # older diffusers know only `torch_dtype`

@@ -35,10 +35,10 @@ def compute_blocks_in_float32(transformer: nn.Module) -> None:
         transformer: Changed in place; its type, as its pipeline asks for it, is float32.
     """
     blocks = [block for part in transformer.children() if isinstance(part, nn.ModuleList) for block in part]
-    in_blocks = {id(tensor) for block in blocks for tensor in (*block.parameters(), *block.buffers())}
-    for tensor in (*transformer.parameters(), *transformer.buffers()):
-        if _is_small(tensor) and id(tensor) not in in_blocks:
-            tensor.data = tensor.data.float()
+    in_blocks = {id(parameter) for block in blocks for parameter in block.parameters()}
+    for parameter in transformer.parameters():
+        if _is_small(parameter) and id(parameter) not in in_blocks:
+            parameter.data = parameter.data.float()
     for block in blocks:
         compute_in_float32(block)
 

@@ -21,6 +21,7 @@ from videojam.models.record import (
     save_record,
 )
 from videojam.models.resolve import resolve
+from videojam.models.upcast import compute_blocks_in_float32
 from videojam.motion.choices import Noise
 from videojam.sampling.verify import VerifyReport, load_for_fingerprint, save_fingerprint, verify
 
@@ -109,5 +110,6 @@ def _widened_others(pipe: Any, component: str, output_init: OutputInit, noise: N
         if name != component and not family.is_joint(module.config, pipe.vae.config)
     }
     for name, module in others.items():
+        compute_blocks_in_float32(module)
         setattr(pipe, name, module)
     return others
