@@ -16,11 +16,23 @@ from videojam.training.dry_run import dry_run
 from videojam.training.trainable import build_state, mark_trainable
 
 
+@pytest.fixture(scope="module")
+def dried():
+    """Gives a recipe's dry run at 2 TFLOP/s; each takes seconds, and several tests look at the same."""
+    known = {}
+
+    def run(config):
+        key = config.model_dump_json(exclude={"out"})
+        return known.get(key) or known.setdefault(key, dry_run(config, tflops=2.0))
+
+    return run
+
+
 @pytest.mark.parametrize("method", ["videojam", "plain"])
 @pytest.mark.parametrize("lora", [None, {"rank": 2}])
-def test_parts_are_those_of_a_real_trainer(recipe, method, lora):
+def test_parts_are_those_of_a_real_trainer(recipe, dried, method, lora):
     config = TrainConfig.model_validate({**recipe, "method": method, "lora": lora})
-    memory = dry_run(config, tflops=1.0).memory
+    memory = dried(config).memory
     model = load_model(recipe["base"])
     transformer = model.pipeline.transformer
     if method == "videojam":
@@ -79,9 +91,9 @@ def real_peak(transformer, family, recipe, rows=3):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_simulated_step_holds_and_does_what_a_real_one_does(recipe, tiny_wan, checkpointing):
+def test_a_simulated_step_holds_and_does_what_a_real_one_does(recipe, dried, tiny_wan, checkpointing):
     config = TrainConfig.model_validate({**recipe, "gradient_checkpointing": checkpointing})
-    found = dry_run(config, tflops=1.0).estimate
+    found = dried(config).estimate
     model = load_model(tiny_wan)
     transformer = widen_transformer(model.pipeline.transformer).train()
     if checkpointing:
@@ -92,8 +104,8 @@ def test_a_simulated_step_holds_and_does_what_a_real_one_does(recipe, tiny_wan, 
     assert found.training == found.memory.weights + found.memory.adam + found.memory.ema + found.step
 
 
-def test_time_follows_the_rate_and_cards_the_memory(recipe):
-    found = dry_run(TrainConfig.model_validate(recipe), tflops=2.0)
+def test_time_follows_the_rate_and_cards_the_memory(recipe, dried):
+    found = dried(TrainConfig.model_validate(recipe))
     assert found.step_s == found.estimate.flops / 2e12
     config = TrainConfig.model_validate(recipe)
     assert found.estimate.cards(10.0 * found.estimate.training, config) == 1

@@ -15,7 +15,7 @@ from videojam.bench.score.scoring import score_arm, unfit_clips
 from videojam.bench.work import Plan, Rank, Work, held
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Judge
-from videojam.models.load import LoadedModel, quiet_loading
+from videojam.models.load import LoadedModel
 
 Follow = Callable[[str], AbstractContextManager[OnClip | None]]
 """Shows the progress of a task of some name."""
@@ -54,7 +54,6 @@ def run_bench(
         VideoJamError: another run writes into the folder; as `generate_arm`, `score_arm` and `write_report`.
     """
     work = work or Work()
-    quiet_loading()
     # Before anything is written, so that a model that isn't there leaves no folder behind.
     sources = {spec.name: find_source(spec) for spec in plan.arms}
     loaded: dict[str, LoadedModel] = {}

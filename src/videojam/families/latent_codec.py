@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
@@ -77,6 +76,8 @@ class LatentCodec(Projections):
 
     def draw_noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
         """Draw noise `[B, C, F, H, W]` as the stock pipeline does from these generators."""
+        from diffusers.utils.torch_utils import randn_tensor
+
         return randn_tensor(shape, generator=generators, dtype=torch.float32)
 
     @torch.no_grad()

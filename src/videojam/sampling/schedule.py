@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from diffusers import FlowMatchEulerDiscreteScheduler
-
 from videojam.errors import VideoJamError
 
 Schedule = Literal["base", "linear_quadratic"]
@@ -29,25 +27,6 @@ def linear_quadratic_sigmas(num_steps: int, threshold: float = 0.025) -> list[fl
     curvature = (1 - threshold - slope * rest) / rest**2
     quadratic = (threshold + slope * i + curvature * i**2 for i in range(rest))
     return [1 - t for t in (*(slope * i for i in range(half)), *quadratic)]
-
-
-class LinearQuadraticEuler(FlowMatchEulerDiscreteScheduler):
-    """Euler steps on the linear-quadratic schedule, for pipelines that only name a number of steps."""
-
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: Any = None,
-        sigmas: Any = None,
-        mu: Any = None,
-        **ignored: Any,
-    ) -> None:
-        """Set the schedule; σ given by the pipeline, and its shift, are not used."""
-        if num_inference_steps is None:
-            num_inference_steps = len(sigmas)
-        super().set_timesteps(  # type: ignore[misc]
-            sigmas=linear_quadratic_sigmas(num_inference_steps), device=device
-        )
 
 
 def build_scheduler(scheduler: Any, schedule: Schedule = "base", shift: float | None = None) -> Any:
@@ -82,6 +61,8 @@ def build_scheduler(scheduler: Any, schedule: Schedule = "base", shift: float | 
             fix="Leave the shift out.",
         )
     if schedule == "linear_quadratic":
+        from videojam.sampling.linear_quadratic import LinearQuadraticEuler
+
         return LinearQuadraticEuler(shift=1.0, invert_sigmas=config.get("invert_sigmas", False))
     changed = {} if shift is None else {str(shift_key): shift}
     return type(scheduler).from_config(scheduler.config, **changed)

@@ -16,7 +16,7 @@ from videojam.bench.work import Work
 from videojam.evaluation.world_judge import WORLD
 from videojam.families import FAMILIES
 from videojam.models.check import check_pipeline
-from videojam.models.load import LoadedModel, load_model
+from videojam.models.load import LoadedModel, load_model, quiet_loading
 from videojam.models.resolve import resolve as resolve_folder
 from videojam.sampling.sample import sample
 from videojam.sampling.settings import resolve
@@ -108,6 +108,7 @@ def load_sampler(
     """
     if source.folder is None:
         return TruthSampler(spec)
+    quiet_loading()
     if source.kind == "stock":
         from videojam.bench.make.stock import StockSampler
 
