@@ -6,6 +6,7 @@ Everything heavy is imported inside the verbs, so that `videojam --help` answers
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -84,6 +85,9 @@ def run() -> None:
     Ctrl-C exits with 130 and SIGTERM with 143, after a verb has saved and said what it has to.
     """
     stop_on_sigterm()
+    warnings.showwarning = lambda message, *rest, **more: say(
+        f"warning: {message}"
+    )  # without a line of source
     try:
         with memory_explained("this model and request", "Lower the size, the length or the number of clips."):
             app()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,7 +77,6 @@ def generate(
 
     asked = read_settings(settings.content(), "the flags")
     first_frame = None if clips.image is None else _open_image(clips.image)
-    warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
     fix = (
         "Lower --batch-size, --frames, --height or --width; on a GPU also try --offload or --dtype bfloat16."
     )

@@ -92,8 +92,8 @@ def judges_import(
 
     Clips without a result and results of unknown clips are listed, and make the exit code 1.
     """
+    say(f"results of {export}")
     from videojam.errors import VideoJamError
-    from videojam.evaluation.external.judge import import_results
 
     if (bench is None) != (arm is None):
         raise VideoJamError(
@@ -102,7 +102,8 @@ def judges_import(
             where="options",
             fix=f"Add {'--arm' if arm is None else '--bench'}, or leave both out to print the results.",
         )
-    say(f"results of {export}")
+    from videojam.evaluation.external.judge import import_results
+
     scores = import_results(export, *results)
     made_anew: list[str] = []
     if bench is None or arm is None:
