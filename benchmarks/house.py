@@ -115,10 +115,10 @@ def bench_way(source: Path) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "prompts.txt").write_text("a warm square moves slowly\n")
-        words = "bench run tiny:base,steps=2 --suite prompts.txt --judge proxies --out out --device cpu --on-problem warn"
+        words = "bench run tiny:base,steps=2 --suite prompts.txt --judge proxies --out out --device cpu"
         environment = {**os.environ, "PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1"}
         subprocess.run(
-            [sys.executable, "-c", FOLLOW, *words.split()],
+            [sys.executable, "-c", FOLLOW, *words.split(), "--on-problem", "warn"],
             cwd=folder,
             env=environment,
             check=True,

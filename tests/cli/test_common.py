@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import videojam
-from videojam.cli import app, common
+from videojam.cli import app, common, run
 from videojam.cli.common import named_path, seed_number
 from videojam.cli.progress import ProgressDisplay, duration
 from videojam.errors import VideoJamError
@@ -169,3 +170,14 @@ def test_a_rate_of_the_device_is_a_number_above_0_and_of_a_dry_run(rate):
     assert (done.exit_code, "--tflops" in done.output) == (2, True)
     done = CliRunner().invoke(app, ["train", "recipe.yaml", "--tflops", "5"])
     assert (done.exit_code, "--dry-run" in done.output) == (2, True)
+
+
+def test_a_warning_is_one_line_without_a_line_of_source(monkeypatch, capsys):
+    """Of every verb: Python's own form names a file of the package and quotes a line of it."""
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(sys, "argv", ["videojam", "--version"])
+    with pytest.raises(SystemExit):
+        run()
+    capsys.readouterr()
+    warnings.showwarning("the text is cut", UserWarning, "sample.py", 3)
+    assert capsys.readouterr().err == "warning: the text is cut\n"
