@@ -29,6 +29,7 @@ SHARED = {
     "odd_files": "data/odd_files.py",
     "video_files": "motion/video_files.py",
     "family_kinds": "families/kinds.py",
+    "until_export": "training/until_export.py",
     "bench_browser": "bench/browser.py",
     "shared_fixtures": "fixtures.py",
 }

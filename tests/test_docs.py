@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,15 @@ def commands(page: Path) -> list[list[str]]:
 COMMANDS = [(page.name, words) for page in PAGES for words in commands(page)]
 
 
+@cache
+def command_line() -> Any:
+    """The command line with all its verbs, built once."""
+    return typer.main.get_command(app)
+
+
 def parse(words: list[str]) -> str:
     """Parse a command line without running it and return its verb; bad usage raises."""
-    command, names = typer.main.get_command(app), []
+    command, names = command_line(), []
     while hasattr(command, "commands"):
         names.append(words[0])
         command, words = command.commands[words[0]], words[1:]
@@ -61,7 +68,7 @@ def test_commands_of_the_docs_parse(page, words):
 
 def verbs(command=None, names: tuple[str, ...] = ()) -> list[str]:
     """Every verb of the command line, as `bench run`."""
-    command = command or typer.main.get_command(app)
+    command = command or command_line()
     if not hasattr(command, "commands"):
         return [" ".join(names)]
     return [verb for name, inner in command.commands.items() for verb in verbs(inner, (*names, name))]

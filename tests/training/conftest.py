@@ -85,10 +85,16 @@ def short_recipe(tiny_wan):
     return recipe
 
 
+@pytest.fixture(scope="session")
+def recipe_in(tiny_wan):
+    """Gives, for a folder, a complete recipe on the tiny random base and eight world clips, as a plain dictionary."""
+    return lambda folder: recipe_of(tiny_wan, folder / "run", folder.parent / "cache")
+
+
 @pytest.fixture
-def recipe(tiny_wan, tmp_path):
-    """A complete recipe on the tiny random base and eight world clips, as a plain dictionary."""
-    return recipe_of(tiny_wan, tmp_path / "run", tmp_path.parent / "cache")
+def recipe(recipe_in, tmp_path):
+    """The complete recipe of a test's own folder."""
+    return recipe_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

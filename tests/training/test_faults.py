@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from until_export import train_until_export
 
 import videojam.objective.denoiser as joint_step
 from videojam.errors import VideoJamError
@@ -84,7 +85,7 @@ def poisoned(monkeypatch):
 def test_bad_steps_are_left_out_and_counted_where_the_recipe_says_so(common, tmp_path, poisoned):
     poisoned.update((2, 3))  # the first call measures held-out losses
     config = config_of(common, tmp_path / "run", bad_steps="skip", num_steps=2, ema_decay=0.0)
-    train(config)
+    train_until_export(config)
     steps = [line for line in lines(config.out) if "learning_rate" in line]
     assert [line["bad_steps"] for line in steps] == [1, 2]
     assert not any("loss" in line for line in steps)
@@ -250,11 +251,11 @@ def test_resume_never_auto_or_from_a_checkpoint(common, unbroken, tmp_path):
     shutil.copytree(unbroken, out)
     shutil.rmtree(out / "model")
     back = config_of(common, out, resume=str(out / "checkpoints" / "step_00000002"))
-    train(back, listen=lambda kind, said: notes.append(said) if kind == "note" else 0)
+    train_until_export(back, listen=lambda kind, said: notes.append(said) if kind == "note" else 0)
     assert "a later checkpoint is kept as later_step_00000004" in notes
     assert curve(out) == curve(unbroken)
     other = config_of(common, tmp_path / "other", resume=str(unbroken / "checkpoints" / "step_00000002"))
-    train(other)
+    train_until_export(other)
     assert curve(other.out)[-1] == curve(unbroken)[-1]
     assert resume.candidates(other)[0] == other.out / "checkpoints" / "step_00000004"
 
@@ -288,7 +289,7 @@ def test_the_end_of_the_time_saves_and_the_run_goes_on_to_the_same_curve(common,
     assert signal.getsignal(signal.SIGUSR1) is before
     assert [folder.name for folder in checkpoints(out)] == ["step_00000001"]
     train(config_of(common, out, checkpoint_every=100, log_every=3))
-    train(config_of(common, tmp_path / "whole", checkpoint_every=100, log_every=3))
+    train_until_export(config_of(common, tmp_path / "whole", checkpoint_every=100, log_every=3))
     assert curve(out) == curve(tmp_path / "whole")
     assert all(torch.equal(tensor, weights(unbroken)[name]) for name, tensor in weights(out).items())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import load_file
+from until_export import train_until_export
 
 from videojam.data.prepare.folder import prepare_folder
 from videojam.data.prepare.request import PrepareRequest
@@ -62,7 +63,7 @@ def test_a_run_on_a_prepared_folder_goes_on_exactly_and_threads_change_nothing(c
     whole = config("whole", data={"workers": 2})
     assert train(whole).ok
     parts = config("parts", data={"workers": 0}, num_steps=2)
-    train(parts)
+    train_until_export(parts)
     train(config("parts", data={"workers": 3}))
     mine, theirs = weights(whole), weights(config("parts"))
     assert mine.keys() == theirs.keys()

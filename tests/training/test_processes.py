@@ -12,6 +12,7 @@ import torch
 import yaml
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
+from until_export import train_until_export
 
 from videojam.errors import VideoJamError
 from videojam.training.batches import parts_of
@@ -76,12 +77,9 @@ def runs(ranks, warm_python, tiny_wan, tmp_path_factory):
         path.write_text(yaml.safe_dump(content))
         return path
 
-    for content in (
-        recipe("one-ddp", "ddp"),
-        recipe("one-muon", "muon", parallel={}),
-        recipe("from-one", "fsdp", num_steps=2),
-    ):
+    for content in (recipe("one-ddp", "ddp"), recipe("one-muon", "muon", parallel={})):
         train(TrainConfig.model_validate(content))
+    train_until_export(TrainConfig.model_validate(recipe("from-one", "fsdp", num_steps=2)))
     clips = {"samples": {"every": 3, "prompts": ["a ball"], "settings": {"num_steps": 1}}}
     of_two = [recipe(f"two-{kind}", kind, **(clips if kind != "muon" else {})) for kind in KINDS]
     of_two += [recipe("from-one", "fsdp"), recipe("from-two", "fsdp", num_steps=2)]
@@ -91,7 +89,7 @@ def runs(ranks, warm_python, tiny_wan, tmp_path_factory):
     for rank, done in enumerate(ended):
         assert done.returncode == 0, done.output[-3000:]
         (folder / f"rank{rank}.txt").write_text(done.output)
-    train(TrainConfig.model_validate(recipe("from-two", "fsdp")))
+    train_until_export(TrainConfig.model_validate(recipe("from-two", "fsdp")))
     return folder
 
 
