@@ -84,6 +84,17 @@ def test_an_iteration_that_is_left_ends_its_processes(work):
     )
 
 
+def test_a_script_is_not_run_again_by_its_workers(work, tmp_path, monkeypatch):
+    """Also one without `if __name__ == "__main__"`, which would start workers from its workers."""
+    script, mark = tmp_path / "script.py", tmp_path / "ran"
+    script.write_text(f"open({str(mark)!r}, 'w')")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    assert list(in_workers(work, ["a", "b"], WorkerConfig(2))) == ["A", "B"]
+    assert not mark.exists()
+    assert sys.modules["__main__"].__file__ == str(script)
+
+
 def test_an_error_keeps_its_parts_between_processes():
     import pickle
 

@@ -133,7 +133,7 @@ def encode_pixels(model: LoadedModel, clips: Sequence[DrawnClip], *, together: b
     family, pipe = model.family, model.pipeline
     videos = [clip.video for clip in clips]
     motions = [clip.motion for clip in clips if clip.motion is not None]
-    pixels = torch.stack([*videos, *motions]).movedim(2, 1).float() / 127.5 - 1
+    pixels = torch.stack([*videos, *motions]).movedim(2, 1).float().div_(127.5).sub_(1)
     groups = [pixels] if together else [video[None] for video in pixels]
     posteriors = [family.encode_posterior(pipe, group) for group in groups]
     means, stds = (torch.cat(parts) for parts in zip(*posteriors, strict=True))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver as forkserver
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any, TypeVar
 
 from videojam.errors import VideoJamError
@@ -159,15 +163,44 @@ class _Pool:
         self.workers.remove(worker)
 
 
-def _started(function: Callable[[Any], Any]) -> _Worker:
+def start_ahead(config: WorkerConfig) -> None:
+    """Begin to start the process that workers are forked from: it imports for seconds while this one goes on.
+
+    Args:
+        config: Says whether there will be workers.
+    """
+    if config.num_workers:
+        _context()
+        with _hidden_script():
+            forkserver.ensure_running()
+
+
+def _context() -> Any:
+    """Return what starts workers: not as forks of this process, whose threads and accelerator a copy would break."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["videojam.data.read"])
+    return context
+
+
+def _started(function: Callable[[Any], Any]) -> _Worker:
+    context = _context()
     here, there = context.Pipe()
-    # not a fork of this process, whose threads and accelerator a copy would break
     process = context.Process(target=_serve, args=(function, there), daemon=True)
-    process.start()
+    with _hidden_script():
+        process.start()
     there.close()
     return _Worker(process, here)
+
+
+@contextmanager
+def _hidden_script() -> Iterator[None]:
+    """Hide the script that runs from a process that starts: it would run it again, for nothing."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:

@@ -16,7 +16,7 @@ from videojam.data.prepare.request import PrepareReport, PrepareRequest
 from videojam.data.prepare.texts import WORK, encode_texts, text_path
 from videojam.data.prepared import MANIFEST_NAME, NULL_NAME, UNUSED_NAME
 from videojam.data.shards import read_facts_of
-from videojam.data.workers import Run, in_workers
+from videojam.data.workers import Run, in_workers, start_ahead
 from videojam.errors import VideoJamError
 from videojam.files import remove_empty
 from videojam.locks import locked
@@ -53,6 +53,8 @@ def prepare_folder(
         build_estimator("exact")  # refuses it before a clip is read
     request = _for_engine(request)
     settings = request.settings
+    if request.engine == "processes":
+        start_ahead(request.workers)
     with locked(request.out, f"prepare-{index}-of-{count}"):
         facts = facts_of(request)  # first, as it refuses a base before any clip is read
         manifest = make_manifest(
