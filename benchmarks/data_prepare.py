@@ -172,9 +172,21 @@ def peak_mib() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def in_process(*arguments: str | Path, script: str = __file__) -> dict[str, float]:
-    command = [sys.executable, script, *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+def in_process(
+    *arguments: str | Path, script: str = __file__, environment: dict[str, str] | None = None
+) -> dict[str, float]:
+    """Return what a process of its own measures.
+
+    Args:
+        *arguments: Of its command line.
+        script: That it runs.
+        environment: Variables beside those of this process.
+    """
+    path = Path(script)  # imported, as each worker process would run a script's own imports again
+    code = f"import sys; sys.path.insert(0, {str(path.parent)!r}); import {path.stem}; {path.stem}.main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    variables = {**os.environ, **(environment or {})}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     if run.returncode:
         raise SystemExit(run.stderr)
     found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
