@@ -5,7 +5,8 @@
 A random Wan of 14 M parameters and clips of 192 tokens, four a step, fp32, one thread; AdamW, gradients clipped, no
 average of the weights, as the minimal loop has none. Each round runs a few steps of each side, in an order that turns;
 medians over rounds of the ratio within a round are the result, for CPU time and for wall time. Clips are read from the
-cache by both sides' data as they are in a run: the trainer's by its loader, the minimal loop's from memory.
+cache by both sides' data as they are in a run: the trainer's by its loader, the minimal loop's from memory. `prepared`
+is VideoJAM on the same clips in a prepared folder.
 """
 
 from __future__ import annotations
@@ -27,14 +28,34 @@ from unittest.mock import patch
 import torch
 from random_wan import write_random_wan
 
+from videojam.data.config import WorldSource
+from videojam.data.prepare.folder import prepare_folder
+from videojam.data.prepare.request import PrepareRequest
+from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.files import write_text
+from videojam.motion.code import MotionCode
 from videojam.provenance import versions_of
 from videojam.training.config import TrainConfig
 from videojam.training.run import train
 from videojam.training.state import TrainRun
 from videojam.training.step import step
+from videojam.world import WorldConfig
 
 BATCH, RATE = 4, 1e-5
+NUM_CLIPS, PIXEL_PX = 17, 16
+
+
+def prepared(folder: Path, base: Path) -> dict[str, Any]:
+    """Prepare clips of the world, and return the recipe's data."""
+    source = WorldSource(num_clips=NUM_CLIPS, world=WorldConfig(num_frames=9, pixel_px=PIXEL_PX))
+    side = source.width
+    settings = PrepareSettings(
+        clips=ClipSettings(buckets=(parse_bucket(f"9x{side}x{side}"),), fps=source.fps),
+        motion=MotionCode(estimator="exact"),
+        max_sequence_length=64,
+    )
+    prepare_folder(PrepareRequest(source, folder, str(base), settings), say=lambda line: None)
+    return {"source": {"kind": "prepared", "path": str(folder)}, "num_heldout": 1, "max_sequence_length": 64}
 
 
 class _HereError(Exception):
@@ -122,8 +143,8 @@ def main() -> None:
             "data": {
                 "source": {
                     "kind": "world",
-                    "num_clips": 17,
-                    "world": {"num_frames": 9, "pixel_px": 16},
+                    "num_clips": NUM_CLIPS,
+                    "world": {"num_frames": 9, "pixel_px": PIXEL_PX},
                 },
                 "cache": str(folder / "cache"),
                 "num_heldout": 1,
@@ -143,6 +164,11 @@ def main() -> None:
             )
             for method in ("plain", "videojam")
         }
+        own = {key: value for key, value in recipe.items() if key != "motion"}  # the folder's is taken
+        data = prepared(folder / "prepared", folder / "base")
+        runs["prepared"] = run_of(
+            TrainConfig.model_validate({**own, "data": data, "out": str(folder / "of_prepared")})
+        )
         sides: dict[str, Callable[[], None]] = {"minimal": minimal(folder / "base", runs["plain"])}
         sides |= {method: lambda run=run: step(run, RATE) for method, run in runs.items()}  # type: ignore[misc]
         for run in runs.values():
