@@ -218,6 +218,15 @@ def test_both_halves_are_decoded(case):
 
 
 def test_bfloat16_weights_sample_what_float32_ones_do(case):
+    if (
+        type(case.joint_model.pipeline.scheduler).__name__ == "CogVideoXDPMScheduler"
+    ):  # adds noise in each step
+        of_each = [
+            torch.randn(16, generator=torch.Generator().manual_seed(0), dtype=d)
+            for d in (torch.float32, torch.bfloat16)
+        ]
+        if not torch.allclose(of_each[0], of_each[1].float(), atol=0.05):
+            pytest.skip(f"torch {torch.__version__} draws other noise in bfloat16")
     exact, rounded = (
         run(case, model).latents
         for model in (case.joint_model, load_model(case.joint, torch_dtype=torch.bfloat16))
