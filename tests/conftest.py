@@ -34,7 +34,32 @@ SHARED = {
     "shared_fixtures": "fixtures.py",
 }
 """Modules that test files import, and where they are; the tests are no package."""
-LONGEST = ("families", "training", "app", "test_premise_stages.py")
+LONGEST = (
+    "families/test_end_to_end_training.py",
+    "families/test_end_to_end.py",
+    "training/test_processes.py",
+    "training/test_run.py",
+    "training/test_dry_run.py",
+    "training/test_faults.py",
+    "app/test_page.py",
+    "training/test_export.py",
+    "bench/test_report.py",
+    "bench/test_run.py",
+    "data/test_prepare_folder.py",
+    "test_premise_stages.py",
+    "evaluation/probes/test_permutation.py",
+    "evaluation/probes/test_noising.py",
+    "evaluation/probes/test_plot_and_cli.py",
+    "evaluation/vbench/test_dynamic_degree.py",
+    "evaluation/vbench/test_official.py",
+    "training/test_recipes.py",
+    "training/test_image_to_video.py",
+    "training/test_resume.py",
+    "bench/test_cli.py",
+    "sampling/test_twin.py",
+    "e2e/test_ecosystem.py",
+)
+"""Files of more than five seconds, the longest first."""
 
 
 class Shared(importlib.abc.MetaPathFinder):
@@ -65,8 +90,9 @@ def pytest_configure(config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Begin with the rooms whose files take longest, so that workers, which take a file at a time, end together."""
-    items.sort(key=lambda item: item.path.relative_to(HERE).parts[0] not in LONGEST)
+    """Begin with the files that take longest, so that workers, which take a file at a time, end together."""
+    places = {HERE / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish():
