@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from videojam.cli import app
 from videojam.data.config import FACTS_NAME, DataConfig, PreparedSource, WorldSource
 from videojam.data.encode import prepare, read_latents
+from videojam.data.latents import DrawnClip, encode_pixels
 from videojam.data.layouts.world import source_of
 from videojam.data.look import LookRequest, cached_clips
 from videojam.errors import VideoJamError
@@ -64,6 +65,17 @@ def test_clips_and_latents_are_those_of_training_on_the_world(prepared, model, t
             torch.testing.assert_close(a[key], b[key], rtol=2**-10, atol=2**-14)
 
 
+def test_every_frame_is_encoded_and_decoded_where_time_is_not_compressed(tmp_path):
+    """Six frames of `tiny:base`; its stock class reads 4k + 1."""
+    model, clip = load_model("tiny:base"), sample_clip(7)
+    made = encode_pixels(model, [DrawnClip("", "", clip.video, EXACT.draw(clip.flow))], together=True)
+    assert {made.x.shape, made.d.shape, made.x_std.shape, made.d_std.shape} == {(1, 3, 6, 8, 8)}
+    shown = (model.family.decode_video(model.pipeline, made.x, 6)[0].movedim(1, 0) + 1) * 127.5
+    assert (
+        float((shown - clip.video.float()).abs().mean((1, 2, 3)).max()) < 2.0
+    )  # of 255 levels, the worst frame
+
+
 def test_the_page_shows_the_worlds_frames_and_exact_flow(prepared):
     (clip,) = cached_clips(LookRequest(prepared, num_clips=1))
     drawn = sample_clip(7, WORLD)
@@ -105,6 +117,7 @@ def test_check_says_layout_size_and_rate():
         (["clips", "--world", "seed=1"], "world:N as the source"),
         (["world:3", "--bucket", "9x64x64"], "the world's own size and rate, 6x64x64 at 4 fps"),
         (["world:3", "--bucket", "6x64x64", "--fps", "8"], "the world's own size and rate"),
+        (["world:3", "--layout", "sidecars"], "Leave the layout out"),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, list) else "",
 )

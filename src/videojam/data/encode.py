@@ -26,7 +26,7 @@ from videojam.motion.code import MotionCode
 from videojam.motion.estimators import FlowEstimator, OnFirstUse
 from videojam.motion.rgb import magnitude_report
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 BATCH_CLIPS = 4
 BATCH_PX = 1 << 23
 """Pixels of clips and motion that one call of the autoencoder gets, if more than one video: CogVideoX's holds about

@@ -126,7 +126,9 @@ class WanFamily(Family):
         return z * std + mean
 
     @torch.no_grad()
-    def encode_video(self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c f hl wl"]:
+    def encode_posterior(
+        self, pipe: Pipeline, video: Float[Tensor, "b 3 t h w"]
+    ) -> tuple[Float[Tensor, "b c f hl wl"], Float[Tensor, "b c f hl wl"]]:
         """Encode as the other families do; the stock class reads 4k + 1 frames for every factor of compression.
 
         Without temporal compression any number of frames is a clip: the last frame is repeated up to 4k + 1, and
@@ -136,8 +138,8 @@ class WanFamily(Family):
         num_more = -(num_frames - 1) % 4 if temporal == 1 else 0
         if num_more:
             video = torch.cat([video, video[:, :, -1:].expand(-1, -1, num_more, -1, -1)], dim=2)
-        z = super().encode_video(pipe, video)
-        return z[:, :, :num_frames] if num_more else z
+        mean, std = super().encode_posterior(pipe, video)
+        return (mean[:, :, :num_frames], std[:, :, :num_frames]) if num_more else (mean, std)
 
     def latent_shape(
         self, pipe: Pipeline, num_frames: int, height: int, width: int

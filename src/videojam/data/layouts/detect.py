@@ -71,6 +71,13 @@ def list_source(source: Path | WorldSource, layout: str | None = None) -> Listin
             fix="Correct the name.",
         )
     if isinstance(source, WorldSource):
+        if layout is not None:
+            raise VideoJamError(
+                expected="a folder, whose layout is named",
+                found=f"the world, for {layout!r}",
+                where="layout",
+                fix="Leave the layout out.",
+            )
         return read_world(source)
     if source.is_file():
         listing = _read_file(source)
