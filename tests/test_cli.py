@@ -55,6 +55,26 @@ def test_help_fits_80_columns_and_names_what_each_flag_takes(verb):
     assert not re.search(r"if\s+not\s+given|by\s+default", options)
 
 
+def commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, object]]:
+    """Every verb's name and command."""
+    children = getattr(command, "commands", {})
+    for name, child in children.items():
+        yield from commands(child, (*path, name))
+    if not children:
+        yield " ".join(path), command
+
+
+def test_every_flag_that_takes_a_value_states_its_default():
+    silent = [
+        f"{verb} {option.opts[0]}"
+        for verb, command in commands(get_command(cli.app))
+        for option in command.params
+        if option.param_type_name == "option" and not (option.is_flag or option.required)
+        if option.default is None and "(default: " not in (option.help or "")
+    ]
+    assert silent == []
+
+
 @pytest.mark.parametrize(
     ("verb", "flags"),
     [

@@ -110,7 +110,10 @@ def bench_import(
     matching: Matching,
     suite: Annotated[
         str | None,
-        typer.Option(metavar="SUITE", help="Suite, if the bench doesn't exist yet; as for `bench run`."),
+        typer.Option(
+            metavar="SUITE",
+            help="Suite, if the bench doesn't exist yet; as for `bench run`. (default: the bench's)",
+        ),
     ] = None,
     seeds: Seeds = 1,
     on_problem: OnProblem = "fail",
@@ -176,7 +179,9 @@ def bench_report(
     reporting: Reporting,
     arm: Annotated[
         list[str] | None,
-        typer.Option(metavar="ARM", help="Only these arms, in this order; repeat for several."),
+        typer.Option(
+            metavar="ARM", help="Only these arms, in this order; repeat for several. (default: all)"
+        ),
     ] = None,
     against: Against = None,
 ) -> None:

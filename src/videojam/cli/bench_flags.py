@@ -34,7 +34,9 @@ OnProblem = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="A setting of every arm, as steps=10; an arm's own goes first."
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting of every arm, as steps=10; an arm's own goes first. (default: the model's)",
     ),
 ]
 
@@ -52,7 +54,11 @@ class Prompts:
     ] = "motion-128"
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Only the first prompts of each category, for a quick look."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Only the first prompts of each category, for a quick look. (default: all prompts)",
+        ),
     ] = None
     seeds: Seeds = 1
 
@@ -81,7 +87,7 @@ class Judging:
         typer.Option(
             "--vbench-parts",
             metavar="FILE",
-            help="YAML with the weights of --judge vbench; see docs/vbench.md.",
+            help="YAML with the weights of --judge vbench; see docs/vbench.md. (default: those named there)",
         ),
     ] = None
 
@@ -174,12 +180,14 @@ class Matching:
     table: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="CSV with file, id or prompt, and maybe seed; names are used without it."
+            metavar="FILE", help="CSV with file, id or prompt, and maybe seed. (default: names are used)"
         ),
     ] = None
     fps: Annotated[
         float | None,
-        typer.Option(metavar="N", help="True frame rate, where the files say another or none."),
+        typer.Option(
+            metavar="N", help="True frame rate, where the files say another one. (default: what they say)"
+        ),
     ] = None
     any_length: Annotated[
         bool,

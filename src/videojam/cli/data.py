@@ -52,7 +52,10 @@ class ReadFlags:
     ] = 60.0
     world: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Of world:N, as seed=9 or pixel_px=4; repeat for more."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Of world:N, as seed=9 or pixel_px=4; repeat for more. (default: the world's own)",
+        ),
     ] = None
 
     def config(self) -> WorkerConfig:
@@ -91,11 +94,15 @@ class CutFlags:
     bucket: Annotated[
         list[str] | None,
         typer.Option(
-            "--bucket", metavar="FxHxW", help="Frames x height x width of prepared clips; repeat for more."
+            "--bucket",
+            metavar="FxHxW",
+            help="Frames x height x width of prepared clips; repeat for more. "
+            "(default: of `check` any, of `prepare` the base's)",
         ),
     ] = None
     fps: Annotated[
-        float | None, typer.Option(metavar="N", help="Frames a second of prepared clips; with --bucket.")
+        float | None,
+        typer.Option(metavar="N", help="Frames a second of prepared clips; with --bucket. (default: 16)"),
     ] = None
     cuts: Annotated[
         Literal["ignore", "first", "split"],
@@ -123,11 +130,17 @@ class ClipFlags(CutFlags):
     ] = "crop"
     min_motion: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Leave out clips of a lower mean speed, in diagonals a frame."),
+        typer.Option(
+            metavar="X",
+            help="Leave out clips of a lower mean speed, in diagonals a frame. (default: no limit)",
+        ),
     ] = None
     max_motion: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Leave out clips of a higher mean speed, in diagonals a frame."),
+        typer.Option(
+            metavar="X",
+            help="Leave out clips of a higher mean speed, in diagonals a frame. (default: no limit)",
+        ),
     ] = None
 
     def settings(self, base: str, source: Path | WorldSource) -> ClipSettings:
@@ -147,7 +160,8 @@ class EncodeFlags:
     motion: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUE", help="Motion code, as estimator=dis or scale=0.1; repeat for more."
+            metavar="KEY=VALUE",
+            help="Motion code, as estimator=dis or scale=0.1; repeat for more. (default: the paper's)",
         ),
     ] = None
     raft_precision: Annotated[
@@ -201,7 +215,11 @@ def data_check(
     reading: ReadFlags,
     manifest: Annotated[
         Path | None,
-        typer.Option(parser=named_path, metavar="FILE", help="Write one line a usable clip (JSONL)."),
+        typer.Option(
+            parser=named_path,
+            metavar="FILE",
+            help="Write one line a usable clip (JSONL). (default: not written)",
+        ),
     ] = None,
     allow_unused: UnusedOption = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,

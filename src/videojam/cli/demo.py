@@ -28,7 +28,7 @@ def demo(
     models: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder with base/, control/ and videojam/ in place of the shipped ones."
+            metavar="DIR", help="Folder with base/, control/ and videojam/. (default: the shipped models)"
         ),
     ] = None,
 ) -> None:

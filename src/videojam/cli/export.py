@@ -28,11 +28,20 @@ class MergeFlags:
     ] = "average"
     lora: Annotated[
         Path | None,
-        flag("RUN/lora to merge into SOURCE, its base.", MERGED, metavar="DIR", parser=named_path),
+        flag(
+            "RUN/lora to merge into SOURCE, its base. (default: no adapters)",
+            MERGED,
+            metavar="DIR",
+            parser=named_path,
+        ),
     ] = None
     expert: Annotated[
         str | None,
-        flag("Of two experts, the one of --lora: transformer or transformer_2.", MERGED, metavar="NAME"),
+        flag(
+            "Of two experts, the one of --lora: transformer or transformer_2. (default: the only one)",
+            MERGED,
+            metavar="NAME",
+        ),
     ] = None
     save_dtype: Annotated[
         Literal["bf16", "fp32"] | None,
@@ -68,7 +77,12 @@ class HubFlags:
     """Flags of the upload."""
 
     push: Annotated[
-        str | None, flag("Upload it; the token is HF_TOKEN of the environment.", HUB, metavar="OWNER/NAME")
+        str | None,
+        flag(
+            "Upload it; the token is HF_TOKEN of the environment. (default: no upload)",
+            HUB,
+            metavar="OWNER/NAME",
+        ),
     ] = None
     private: Annotated[bool, flag("A repository that is made is private.", HUB, "--private")] = False
 
@@ -77,7 +91,10 @@ class HubFlags:
 @grouped
 def export(
     source: Annotated[
-        str, typer.Argument(help="Folder of a training run, pipeline folder, hub id, or tiny:NAME.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Folder of a training run, pipeline folder, hub id, or tiny:NAME."
+        ),
     ],
     out: Annotated[
         Path, typer.Option(parser=named_path, metavar="DIR", help="Folder to write; must not exist.")

@@ -85,7 +85,8 @@ class GuidanceFlags:
         float | None, flag("w of guidance auto, away from --weaker. (default: 1)", HOW, metavar="W")
     ] = None
     weaker: Annotated[
-        str | None, flag("Folder of the weaker model of guidance auto.", HOW, metavar="MODEL")
+        str | None,
+        flag("Folder of the weaker model of guidance auto. (default: no model)", HOW, metavar="MODEL"),
     ] = None
     window: Annotated[
         str | None,
@@ -168,7 +169,9 @@ class LoadFlags:
     offload: Annotated[
         bool, flag("Keep what doesn't run on the CPU: less GPU memory.", WHERE, "--offload")
     ] = False
-    revision: Annotated[str | None, flag("Revision of a hub id.", WHERE, metavar="REV")] = None
+    revision: Annotated[
+        str | None, flag("Revision of a hub id. (default: the newest)", WHERE, metavar="REV")
+    ] = None
 
     def load(self, model: str, device: str) -> LoadedModel:
         """Load a model as these flags say, without the libraries' own words.

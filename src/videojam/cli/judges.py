@@ -43,9 +43,15 @@ def judges_export(
     ] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="VMBench: its prompts.json. Physics-IQ: its descriptions CSV."),
+        typer.Option(
+            metavar="FILE",
+            help="VMBench: its prompts.json. Physics-IQ: its descriptions CSV. (default: no file)",
+        ),
     ] = None,
-    arm: Annotated[str | None, typer.Option(metavar="ARM", help="Arm of the bench that CLIPS is.")] = None,
+    arm: Annotated[
+        str | None,
+        typer.Option(metavar="ARM", help="Arm of the bench that CLIPS is. (default: CLIPS is a folder)"),
+    ] = None,
     run: Annotated[
         str, typer.Option(metavar="NAME", help="Physics-IQ: name of the run folder.")
     ] = "model-op-run_01",
@@ -85,7 +91,8 @@ def judges_import(
         ),
     ] = None,
     arm: Annotated[
-        str | None, typer.Option(metavar="ARM", help="Arm of the bench that was exported.")
+        str | None,
+        typer.Option(metavar="ARM", help="Arm of the bench that was exported. (default: no bench)"),
     ] = None,
 ) -> None:
     """Read a judge's results; JSON by the names that the clips have here, or into a bench's report.

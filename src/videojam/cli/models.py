@@ -61,7 +61,9 @@ def convert(
         Literal["zero", "copy"],
         typer.Option(help="How the new output rows start: zero, or appearance's rows."),
     ] = "zero",
-    revision: Annotated[str | None, typer.Option(metavar="REV", help="Revision of a hub id.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="REV", help="Revision of a hub id. (default: the newest)")
+    ] = None,
 ) -> None:
     """Write the joint model of a base: two projections widened, its motion record beside it."""
     say(f"convert {base}: reading its configs and headers, on the CPU in the type of its weights")
@@ -106,7 +108,9 @@ def inspect(
     lora_rank: Annotated[
         int, typer.Option(metavar="N", min=1, help="Rank for which LoRA's memory is printed.")
     ] = 16,
-    revision: Annotated[str | None, typer.Option(metavar="REV", help="Revision of a hub id.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="REV", help="Revision of a hub id. (default: the newest)")
+    ] = None,
 ) -> None:
     """Show what a model is, what converting changes in it, and what memory training takes.
 
@@ -157,7 +161,11 @@ def init(
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Type of the weights.")] = "bfloat16",
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A smaller copy to try, as num_layers=2."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A smaller copy to try, as num_layers=2. (default: the preset's size)",
+        ),
     ] = None,
 ) -> None:
     """Write a pipeline with the random weights of a preset, to train from scratch.

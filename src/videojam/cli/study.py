@@ -29,7 +29,8 @@ class Pairs:
     arm: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ARM", help="Only these arms, repeat for each; the votes for the first one are reported."
+            metavar="ARM",
+            help="Only these arms, repeat for each; the votes for the first one are reported. (default: all)",
         ),
     ] = None
     all_pairs: Annotated[
@@ -46,7 +47,10 @@ class Rating:
 
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML with questions, consent, rule of exclusion and more."),
+        typer.Option(
+            metavar="FILE",
+            help="YAML with questions, consent, rule of exclusion and more. (default: the paper's design)",
+        ),
     ] = None
     raters: Annotated[int | None, typer.Option(metavar="N", min=1, help="Votes a pair. (default: 5)")] = None
     pairs_per_rater: Annotated[
@@ -170,7 +174,8 @@ def study_report(
     bench: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Bench whose report is to show these votes beside its own measures."
+            metavar="DIR",
+            help="Bench whose report is to show these votes beside its own measures. (default: no bench)",
         ),
     ] = None,
 ) -> None:

@@ -42,7 +42,8 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change a key of the recipe, as optimizer.learning_rate=1e-5; repeat for more.",
+            help="Change a key of the recipe, as optimizer.learning_rate=1e-5; repeat for more. "
+            "(default: as written)",
         ),
     ] = None,
     max_minutes: Annotated[
@@ -50,7 +51,8 @@ def train(
         typer.Option(
             "--max-minutes",
             metavar="MINUTES",
-            help="Save and exit with code 75 before the process has run so long; SIGUSR1 does so at once.",
+            help="Save and exit with code 75 before the process has run so long; SIGUSR1 does so at once. "
+            "(default: no limit)",
         ),
     ] = None,
     fields: Annotated[
