@@ -140,5 +140,5 @@ def test_a_refused_file_leaves_no_empty_folder(tmp_path):
 
 def test_a_folder_whose_copy_fails_has_one_reason(tmp_path):
     """shutil lists every file of a copy with both names, which says the reason a hundred times."""
-    failed = shutil.Error([("a", "b", "[Errno 28] No space left on device"), ("c", "d", "the same")])
-    assert refused(tmp_path, failed, "Free space.").found == "[Errno 28] No space left on device"
+    failed = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'a' -> 'b'"), ("c", "d", "x")])
+    assert refused(tmp_path, failed, "Free space.").found == "No space left on device"

@@ -19,8 +19,12 @@ class VideoJamError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Let an error travel from a worker process to the one that reports it."""
-        return _rebuilt, (self.expected, self.found, self.where, self.fix)
+        return _rebuilt, (type(self), self.expected, self.found, self.where, self.fix)
 
 
-def _rebuilt(expected: str, found: str, where: str, fix: str) -> VideoJamError:
-    return VideoJamError(expected=expected, found=found, where=where, fix=fix)
+class CannotWriteError(VideoJamError):
+    """A place can't be written to, as a full disk; it says nothing of the clip that was to be written there."""
+
+
+def _rebuilt(kind: type[VideoJamError], expected: str, found: str, where: str, fix: str) -> VideoJamError:
+    return kind(expected=expected, found=found, where=where, fix=fix)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videojam.errors import VideoJamError
+from videojam.errors import CannotWriteError, VideoJamError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a place says that is full or can only be read."""
 ELSEWHERE = "Free space, change permissions, or choose another place; nothing was left behind."
 
 
@@ -131,16 +135,28 @@ def write_tensors(
     Raises:
         VideoJamError: no room or permission; what was there before still is.
     """
+    return write_file(path, lambda unfinished: save_tensors(tensors, unfinished, metadata), fix)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Save a safetensors file in place, as a part of a folder that appears whole.
+
+    Args:
+        tensors: Contiguous tensors by name.
+        path: File to write.
+        metadata: Words for the file's header.
+
+    Raises:
+        OSError: no room or permission.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    def write(unfinished: Path) -> None:
-        try:
-            save_file(tensors, unfinished, metadata=metadata)
-        except SafetensorError as error:  # a full disk, in the library's own words
-            raise OSError(str(error)) from error
-
-    return write_file(path, write, fix)
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:  # a full disk, in the library's own words
+        found = re.search(r"I/O error: (.*) \(os error", str(error))
+        raise OSError(found[1] if found else str(error)) from error
 
 
 def write_file(path: Path, write: Callable[[Path], object], fix: str = ELSEWHERE) -> Path:
@@ -179,14 +195,15 @@ def renamed(path: Path) -> Iterator[Path]:
             unfinished.unlink()
 
 
-def refused(path: Path, error: OSError, fix: str) -> VideoJamError:
+def refused(path: Path, error: OSError, fix: str) -> CannotWriteError:
     """Return the error of a place that can't be written to."""
     reason = error.strerror or str(error)
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         reason = "a file in the place of a folder"
     if isinstance(error, shutil.Error):  # of a folder's copy: (from, to, why) of each file
-        reason = str(error.args[0][0][2]) if error.args and error.args[0] else reason
-    return VideoJamError(
+        first = str(error.args[0][0][2]) if error.args and error.args[0] else reason
+        reason = re.sub(r"^\[Errno \d+\] ([^:]*):.*", r"\1", first)
+    return CannotWriteError(
         expected="room and permission to write",
         found=reason,
         where=str(path),

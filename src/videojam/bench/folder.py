@@ -122,8 +122,12 @@ class Bench:
 
     def forget_if_empty(self) -> None:
         """Remove a bench that holds no arm yet, so that a call that was refused leaves nothing behind."""
-        if any(self.folder.glob("arms/*")):
+        arms = sorted(self.folder.glob("arms/*"))
+        for arm in arms:
+            files.remove_empty([arm])
+        if any(arm.exists() for arm in arms):
             return
+        files.remove_empty([self.folder / "arms"])
         (self.folder / "bench.json").unlink(missing_ok=True)
 
     @property

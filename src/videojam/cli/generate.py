@@ -39,7 +39,10 @@ class ClipFlags:
     ] = 0
     image: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="First frame, for a base that is or can be image-to-video."),
+        typer.Option(
+            metavar="FILE",
+            help="First frame, for a base that is or can be image-to-video. (default: no image)",
+        ),
     ] = None
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Clips sampled together.")] = 1
     side_by_side: Annotated[
@@ -123,7 +126,10 @@ class _Follow:
 
     def how_to_go_on(self) -> str:
         """Say what is made, and how to go on."""
-        return f"{_clips(self.num_made)} made by this run stay; the same command makes the missing ones."
+        if not self.num_made:
+            return "No clip was finished; the same command begins again."
+        are = "is" if self.num_made == 1 else "are"
+        return f"{_clips(self.num_made)} of this run {are} kept; the same command makes the others."
 
 
 def _prompts(words: list[str]) -> list[str]:
@@ -175,7 +181,8 @@ def _say_end(path: Path, num_made: int) -> None:
     guidance, window, size = manifest["guidance"], manifest.get("motion_window"), manifest["settings"]
     clips = manifest["clips"]
     kept = len(clips) - num_made
-    say(f"{_clips(num_made)} made" + (f", {kept} were there already" if kept else "") + f", in {path.parent}")
+    were = f", {kept} {'was' if kept == 1 else 'were'} there already" if kept else ""
+    say(f"{_clips(num_made)} made{were}, in {path.parent}")
     words = [f"guidance {guidance['mode']}, {manifest['num_steps']} steps"]
     words += [window["text"]] if window else []
     words.append(

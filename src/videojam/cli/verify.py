@@ -43,7 +43,8 @@ def verify(
         stoppable("Nothing is written by it."),
         memory_explained(
             "one small clip in float32",
-            "Use --device cpu, or end other programs; `videojam inspect MODEL` counts the weights.",
+            ("End" if where == "cpu" else "Use --device cpu, or end")
+            + " other programs; `videojam inspect MODEL` counts the weights.",
         ),
     ):
         report = verify_model(model, device=where)

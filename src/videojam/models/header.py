@@ -100,11 +100,18 @@ def read_header(path: Path) -> Header:
             end = entry.end
         if 8 + length + end != num_bytes:
             raise ValueError(f"{num_bytes} bytes, where the header says {8 + length + end}")
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise VideoJamError(
+            expected="a safetensors file that can be read",
+            found=error.strerror or str(error),
+            where=str(path),
+            fix="Change its permissions or its link, or copy the model again.",
+        ) from None
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise VideoJamError(
             expected="a complete safetensors file",
             found=str(error) or type(error).__name__,
             where=str(path),
-            fix="The file is broken or half-copied: copy or download it again.",
+            fix="The file is broken or copied in part: copy or download it again.",
         ) from None
     return Header(path, entries, metadata, 8 + length)

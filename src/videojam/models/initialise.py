@@ -13,7 +13,7 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.families.presets import preset_config, transformer_of
-from videojam.files import require_new, written_whole
+from videojam.files import require_new, save_tensors, written_whole
 from videojam.models.check import read_json
 from videojam.models.resolve import resolve
 
@@ -122,8 +122,6 @@ def _write_transformer(
     folder: Path, config: dict[str, Any], seed: int, dtype: torch.dtype, progress: Callable[[str], None]
 ) -> None:
     """Write config, one shard a block, and the index; the class's own initialisation draws the weights."""
-    from safetensors.torch import save_file
-
     with torch.device("meta"):
         whole = transformer_of(config)
     kept = tuple(whole._keep_in_fp32_modules or ())
@@ -136,7 +134,7 @@ def _write_transformer(
             key: tensor if any(part in key.split(".") for part in kept) else tensor.to(dtype)
             for key, tensor in tensors.items()
         }
-        save_file(cast, folder / file, metadata={"format": "pt"})
+        save_tensors(cast, folder / file, {"format": "pt"})
         weight_map |= dict.fromkeys(cast, file)
         total += sum(tensor.nbytes for tensor in cast.values())
         progress(f"transformer/{file}")

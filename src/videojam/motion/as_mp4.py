@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videojam.errors import VideoJamError
+from videojam.errors import CannotWriteError
 from videojam.files import renamed
 from videojam.motion.decode import decode_frames, open_video
 from videojam.motion.timing import read_timing
@@ -41,7 +41,7 @@ def copy_as_mp4(source: Path, target: Path, fps: float | None = None) -> VideoIn
             with renamed(target) as unfinished:
                 shutil.copy2(source, unfinished)
         except OSError as error:
-            raise VideoJamError(
+            raise CannotWriteError(
                 expected="to copy the clip",
                 found=error.strerror or str(error),
                 where=str(target),

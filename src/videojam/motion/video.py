@@ -17,7 +17,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from jaxtyping import UInt8
 from torch import Tensor
 
-from videojam.errors import VideoJamError
+from videojam.errors import CannotWriteError, VideoJamError
 from videojam.files import renamed
 from videojam.limits import MAX_FPS, MIN_FPS
 from videojam.motion.decode import TimedFrame, VideoPlace, VideoSource, decode_frames, open_video, sample_at
@@ -155,7 +155,7 @@ def write_video(path: str | Path, frames: UInt8[Tensor, "t 3 h w"], fps: float |
         with renamed(path) as unfinished:
             _encode(unfinished, frames.cpu(), Fraction(fps).limit_denominator(1001), crf)
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoJamError(
+        raise CannotWriteError(
             expected="to write the video",
             found=getattr(error, "strerror", None) or str(error),
             where=str(path),

@@ -8,11 +8,10 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.files import renamed
+from videojam.files import write_tensors
 from videojam.guidance.config import Guidance
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT
 from videojam.guidance.window import Window
@@ -125,9 +124,7 @@ def save_fingerprint(model: LoadedModel, folder: str | Path) -> Path:
     """Store the fingerprint of a model in memory beside its saved files, for `verify` to compare with."""
     path = Path(folder) / FINGERPRINT_NAME
     latents = {"latents": fingerprint(model).contiguous()}
-    with renamed(path) as unfinished:
-        save_file(latents, unfinished, metadata={"torch": torch.__version__})
-    return path
+    return write_tensors(path, latents, {"torch": torch.__version__})
 
 
 def verify(source: str | Path, device: str | torch.device = "cpu") -> VerifyReport:

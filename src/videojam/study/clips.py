@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from videojam.errors import VideoJamError
+from videojam.files import ELSEWHERE, FULL, refused
 from videojam.motion.video import Clip, probe_video, read_video, write_video
 
 MIN_FRAMES = 6
@@ -102,6 +103,8 @@ def _remuxed(source: Path, target: Path) -> bool:
                         out.mux(packet)
             return True
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise refused(target, error, ELSEWHERE) from None
         raise VideoJamError(
             expected="a video file that can be read whole, and room to copy it",
             found=getattr(error, "strerror", None) or str(error),

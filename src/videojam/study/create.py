@@ -11,7 +11,7 @@ from pathlib import Path
 
 from videojam.bench.folder import write_sealed
 from videojam.bench.make.suites import normalise
-from videojam.errors import VideoJamError
+from videojam.errors import CannotWriteError, VideoJamError
 from videojam.files import written_whole
 from videojam.study.clips import copy_for_raters, write_check
 from videojam.study.config import STUDY_FILE, Pair, Study, StudyConfig
@@ -106,6 +106,8 @@ def _pairs(clips: Path, matches: Matches, follow: Callable[[int, int], None] | N
                 round(copy_for_raters(clip.path, clips / f"{name}.mp4"), 3)
                 for clip, name in zip(match.clips, names, strict=True)
             )
+        except CannotWriteError:
+            raise
         except VideoJamError as error:
             for name in names:
                 (clips / f"{name}.mp4").unlink(missing_ok=True)
@@ -161,6 +163,8 @@ def _check(clips: Path, arm: str, clip: SourceClip, seed: int) -> Pair | None:
     names = (_name(), _name())
     try:
         duration = write_check(clip.path, clips / f"{names[0]}.mp4", clips / f"{names[1]}.mp4", seed)
+    except CannotWriteError:
+        raise
     except VideoJamError:  # listed already, where its pair was copied
         return None
     if duration is None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from videojam.errors import VideoJamError
-from videojam.files import renamed, write_text
+from videojam.files import write_tensors, write_text
 from videojam.keyvalue import reason
 from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import read_video, write_video
@@ -25,6 +24,7 @@ from videojam.world.score import score_clip
 FLOW_SUFFIX = ".flow.safetensors"
 RATES = ("coherent", "as_asked", "explained")
 CONFIG_NAME = "world.json"
+FIX = "Check free space and permissions, or choose another folder."
 """The world of a rendered folder, whose lawful clips its clips are compared with."""
 
 
@@ -76,17 +76,17 @@ def render_folder(
             expected="to write the clips",
             found=error.strerror or str(error),
             where=str(out),
-            fix="Check free space and permissions, or choose another folder.",
+            fix=FIX,
         ) from error
     return out
 
 
 def _write_clip(stem: Path, clip: WorldClip, fps: float) -> None:
     """Write one clip's three files; the mp4 comes last, so that a clip with an mp4 is complete."""
-    with renamed(stem.with_name(stem.name + FLOW_SUFFIX)) as unfinished:
-        save_file({"flow": clip.flow.to(torch.float16).contiguous()}, unfinished)
-    with renamed(stem.with_suffix(".txt")) as unfinished:
-        unfinished.write_text(clip.caption + "\n", encoding="utf-8")
+    write_tensors(
+        stem.with_name(stem.name + FLOW_SUFFIX), {"flow": clip.flow.to(torch.float16).contiguous()}, fix=FIX
+    )
+    write_text(stem.with_suffix(".txt"), clip.caption + "\n", FIX)
     write_video(stem.with_suffix(".mp4"), clip.video, fps)
 
 

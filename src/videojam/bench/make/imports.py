@@ -16,7 +16,7 @@ from videojam.bench.make.suites import load_suite, normalise
 from videojam.bench.manifest import Manifest, begin, read_manifest, write_manifest
 from videojam.bench.score.scoring import forget_fits
 from videojam.bench.work import held
-from videojam.errors import VideoJamError
+from videojam.errors import CannotWriteError, VideoJamError
 from videojam.limits import MAX_FPS, MIN_FPS
 from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips
@@ -133,6 +133,8 @@ def import_clips(
     for key, file in matches.items():
         try:
             infos.append(copy_as_mp4(paths[file], bench.arm_folder(name) / f"{key}.mp4", fps))
+        except CannotWriteError:
+            raise
         except VideoJamError as error:
             unmatched[file] = f"{error.found} (expected {error.expected})"
     manifest = old or begin(spec, "import", "imported")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from videojam.errors import VideoJamError
+from videojam.errors import CannotWriteError, VideoJamError
 from videojam.evaluation.external.clips import ExportClip, ExportRecord, read_record, write_record
 from videojam.evaluation.external.table import external_judge
 from videojam.evaluation.judge import Measure
@@ -103,6 +103,8 @@ class ExternalJudge(ABC):
             for name, clip in chosen.items():
                 try:
                     rates[name] = self.place(clip, folder, name, options)
+                except CannotWriteError:
+                    raise
                 except VideoJamError as error:
                     left_out[clip.name] = f"{error.found} (expected {error.expected})"
             placed = {name: chosen[name] for name in rates}
