@@ -81,11 +81,12 @@ def test_figures_of_a_lap(monkeypatch):
     assert math.isfinite(line["memory_gib"])
 
 
-def test_a_tracker_that_is_not_installed_is_named(recipe, monkeypatch):
+def test_a_tracker_that_is_not_installed_is_named(recipe, tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "wandb", None)
-    config = TrainConfig.model_validate(recipe | {"trackers": ["wandb"]})
+    data = recipe["data"] | {"cache": str(tmp_path / "cache")}  # the recipe's own is shared with other tests
+    config = TrainConfig.model_validate(recipe | {"trackers": ["wandb"], "data": data})
     with pytest.raises(VideoJamError, match="the tracker wandb") as caught:
         open_trackers(config, 0)
     assert "pip install wandb" in caught.value.fix

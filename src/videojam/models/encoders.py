@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -189,16 +190,30 @@ def loaded_encoders(
     model = _load(source, part)
     pipe = model.pipeline
     try:
-        for module in pipe.components.values():
-            if isinstance(module, torch.nn.Module) and not _is_empty(module):
-                module.to(device)
+        _move(pipe, device)
         yield model
     finally:
-        for name in list(pipe.components):
-            setattr(pipe, name, None)
+        _free(pipe)
+
+
+def _move(pipe: Pipeline, device: str | torch.device) -> None:
+    """Put what has weights on a device."""
+    for module in pipe.components.values():
+        if isinstance(module, torch.nn.Module) and not _is_empty(module):
+            module.to(device)
+
+
+def _free(pipe: Pipeline) -> None:
+    """Take all components out of a pipeline; garbage is collected only where a module of theirs is still in memory."""
+    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    modules = [weakref.ref(module) for part in parts for module in part.modules()]
+    parts.clear()
+    for name in list(pipe.components):
+        setattr(pipe, name, None)
+    if any(module() is not None for module in modules):
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def outline(source: str | Path, *, configs_only: bool = False) -> LoadedModel:

@@ -23,7 +23,7 @@ from videojam.training.log import Line
 from videojam.training.work import Work
 
 GIB = 2**30
-SIDE = {"cuda": 8192, "cpu": 512}
+SIDE = {"cuda": 8192, "cpu": 256}
 """Side of the matrices of which the rate is measured."""
 
 
@@ -136,7 +136,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> f
         dtype: Of the matrices.
         repeats: Products that are timed.
     """
-    side = SIDE.get(device.type, 512)
+    side = SIDE.get(device.type, SIDE["cpu"])
     one = torch.ones(side, side, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(repeats + 1):  # the first warms up
