@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 
@@ -196,6 +197,14 @@ def test_json_of_another_kind(base, tmp_path, file, content):
     (base / file).write_text(content)
     for call, args in ((convert, (base, tmp_path / "out")), (describe_model, (base,)), (load_model, (base,))):
         assert error_of(call, *args).where == str(base / file)
+
+
+@pytest.mark.parametrize("name", [f"transformer/{WEIGHTS}", "transformer/config.json"])
+def test_a_named_pipe_in_a_model_is_refused_and_not_waited_for(base, name):
+    (base / name).unlink()
+    os.mkfifo(base / name)
+    for call, args in ((describe_model, (base,)), (load_model, (base,))):
+        assert error_of(call, *args).found == "a named pipe or a device"
 
 
 @pytest.mark.parametrize(("file", "key"), [("vae", "z_dim"), ("transformer", "num_layers")])

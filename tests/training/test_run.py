@@ -22,7 +22,7 @@ from videojam.models.load import load_model
 from videojam.models.record import load_record
 from videojam.motion.code import MotionCode
 from videojam.training.config import TrainConfig
-from videojam.training.lora import export_lora, load_lora
+from videojam.training.lora import ADAPTERS_NAME, export_lora, load_lora
 from videojam.training.run import train
 from videojam.training.speed import TIMES
 
@@ -307,6 +307,10 @@ def test_lora_of_another_family_or_of_no_run_is_refused(lora_folder, tiny_wan, t
     wan = widen_transformer(load_model(tiny_wan).pipeline.transformer)
     with pytest.raises(VideoJamError, match="no such file"):
         load_lora(wan, tmp_path)
+    broken = shutil.copytree(lora_folder, tmp_path / "broken")
+    (broken / ADAPTERS_NAME).write_bytes(b"x")
+    with pytest.raises(VideoJamError, match="header too small"):
+        load_lora(wan, broken)
     load_lora(wan, lora_folder)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from videojam.errors import VideoJamError
 from videojam.keyvalue import reason
-from videojam.models.header import Header, read_header
+from videojam.models.header import Header, read_header, require_ordinary
 
 COPY_AGAIN = "A part of the model is missing or damaged: copy or download it again."
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -21,16 +21,17 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         VideoJamError: missing, not JSON, or not an object of keys and values.
     """
+    fix = COPY_AGAIN
     try:
+        require_ordinary(path)
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict):
             return content
         found = f"a {type(content).__name__}"
     except (OSError, ValueError, RecursionError) as error:
         found = reason(error)
-    raise VideoJamError(
-        expected=f"{path.name} as a JSON object", found=found, where=str(path), fix=COPY_AGAIN
-    )
+        fix = "Change its permissions." if isinstance(error, PermissionError) else fix
+    raise VideoJamError(expected=f"{path.name} as a JSON object", found=found, where=str(path), fix=fix)
 
 
 def require_folder(folder: Path, expected: str) -> None:

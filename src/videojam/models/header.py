@@ -67,6 +67,16 @@ class Header:
     data_start: int
 
 
+def require_ordinary(path: Path) -> None:
+    """Refuse a named pipe or a device, whose opening would wait for ever.
+
+    Raises:
+        OSError: it is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError("a named pipe or a device")
+
+
 def read_header(path: Path) -> Header:
     """Read the header of a safetensors file; refuse one that is cut short, whose tensors don't fill the file.
 
@@ -77,6 +87,7 @@ def read_header(path: Path) -> Header:
         VideoJamError: the file isn't complete safetensors.
     """
     try:
+        require_ordinary(path)
         with path.open("rb") as raw:
             num_bytes = os.fstat(raw.fileno()).st_size
             (length,) = struct.unpack("<Q", raw.read(8))

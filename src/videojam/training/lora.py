@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from videojam.errors import VideoJamError
@@ -123,7 +123,7 @@ def load_lora(transformer: Any, folder: str | Path) -> None:
         prefix = _prefix_of(folder / ADAPTERS_NAME)
         transformer.load_lora_adapter(folder, weight_name=ADAPTERS_NAME, use_safetensors=True, prefix=prefix)
         transformer.load_state_dict(projections, strict=False)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise VideoJamError(
             expected="adapters and projections of a run on this base",
             found=" ".join(str(error).split())[:300],
