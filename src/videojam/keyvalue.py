@@ -30,6 +30,7 @@ WANTED = {
     "string_too_short": "text of at least {min_length} letters",
     "string_pattern_mismatch": "text that matches {pattern}",
     "union_tag_invalid": "one of {expected_tags} as {discriminator}",
+    "union_tag_not_found": "a key {discriminator}",
     "extra_forbidden": "a known key",
 }
 """What a value should have been, by pydantic's type of error."""

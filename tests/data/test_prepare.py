@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from fractions import Fraction
 
 import av
@@ -177,6 +178,19 @@ def test_an_unusable_clip_stops_or_is_left_out_with_its_reason(model, clips, tmp
     assert len(data.clips) == 3
     assert list(data.left_out) == [str(clips / "audio.mp4")]
     assert message in next(iter(data.left_out.values()))
+
+
+def test_a_copy_of_a_clip_is_not_counted_twice(model, clips, tmp_path):
+    """It would weigh double, and its text was removed when the first of the two had been encoded."""
+    for suffix in (".mp4", ".txt"):
+        shutil.copy(clips / f"audio{suffix}", clips / f"copy{suffix}")
+    with pytest.raises(VideoJamError, match=r"copy\.mp4: expected each clip once.*on_error=skip"):
+        prepare(model, config(clips, tmp_path), DIS)
+    data = prepare(model, config(clips, tmp_path, on_error="skip"), DIS)
+    assert len(data.clips) == 4
+    assert list(data.left_out) == [str(clips / "copy.mp4")]
+    (clips / "copy.txt").write_text("another caption")  # makes it a clip of its own
+    assert len(prepare(model, config(clips, tmp_path), DIS).clips) == 5
 
 
 def test_a_folder_that_is_missing_or_empty(tmp_path):

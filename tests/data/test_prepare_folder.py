@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from moving_clips import moving_clip
-from videojam.data.config import FACTS_NAME, DataConfig, FolderSource, PreparedSource
+from videojam.data import prepared
+from videojam.data.config import FACTS_NAME, DataConfig, FolderSource, PreparedSource, prepared_facts
 from videojam.data.encode import prepare, read_batch, read_latents
 from videojam.data.prepare.folder import prepare_folder
 from videojam.data.prepare.request import PrepareRequest
@@ -208,6 +209,24 @@ def test_an_unfinished_folder_is_not_trained_on(request_of, tiny_wan):
     config = DataConfig(source=PreparedSource(path=request.out), num_heldout=1)
     with pytest.raises(VideoJamError, match="number 1 is missing"):
         prepare(load_model(tiny_wan), config, DIS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("prepared.json", "{}", "something else"),
+        ("prepared.json", "[]", "something else"),
+        ("prepared.json", "x", "Expecting value"),
+        ("unused.json", "x", "Expecting value"),
+        ("unused.json", "3", "not iterable"),
+    ],
+)
+def test_damaged_facts_are_named(tmp_path, name, content, found):
+    (tmp_path / name).write_text(content)
+    read = prepared._unused if name == "unused.json" else prepared_facts
+    with pytest.raises(VideoJamError, match=found) as caught:
+        read(tmp_path)
+    assert "videojam data prepare" in caught.value.fix
 
 
 def test_training_refuses_another_motion_code_or_model_by_name(request_of, tiny_wan, tiny_wan_i2v):

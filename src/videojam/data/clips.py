@@ -96,19 +96,33 @@ def _folder_clips(source: FolderSource) -> tuple[list[ClipEntry], dict[str, str]
     if source.on_error == "stop" and listing.problems:
         raise _or_skip(next(iter(listing.problems.values())))
     left_out = {str(listing.root / name): str(error) for name, error in listing.problems.items()}
-    entries = []
+    entries: list[ClipEntry] = []
+    first: dict[str, str] = {}
     for clip in listing.clips:
         name = str(listing.root / clip.clip_id)
         if clip.split != "train":
             left_out[name] = f"it belongs to the split {clip.split!r}"
             continue
         try:
-            entries.append(_file_clip(name, clip, source))
+            entry = _file_clip(name, clip, source)
+            _refuse_copy(entry, first.setdefault(entry.key, name))
+            entries.append(entry)
         except VideoJamError as error:
             if source.on_error == "stop":
                 raise
             left_out[name] = str(error)
     return entries, left_out
+
+
+def _refuse_copy(entry: ClipEntry, original: str) -> None:
+    """Refuse a clip with the content, caption and stretch of an earlier one: it would be counted twice."""
+    if original != entry.name:
+        raise VideoJamError(
+            expected="each clip once",
+            found=f"the same bytes and caption as {original}",
+            where=entry.name,
+            fix="Remove one of the two, or set data.source.on_error=skip.",
+        )
 
 
 def _file_clip(name: str, clip: ListedClip, source: FolderSource) -> ClipEntry:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from videojam.errors import VideoJamError
+from videojam.keyvalue import reason
 from videojam.strict import FrameRate, Seed, Strict
 from videojam.world import WorldConfig
 
@@ -80,10 +81,12 @@ def prepared_facts(folder: Path) -> dict[str, Any]:
     path = folder / FACTS_NAME
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not (isinstance(facts, dict) and isinstance(facts.get("clips"), dict) and "motion" in facts):
+            raise ValueError("something else")
     except (OSError, ValueError) as error:
         raise VideoJamError(
             expected=f"a folder that `videojam data prepare` made, with {FACTS_NAME} in it",
-            found=getattr(error, "strerror", None) or str(error),
+            found=reason(error),
             where=str(folder),
             fix="Prepare the clips first: videojam data prepare SRC OUT --base MODEL",
         ) from None
@@ -160,6 +163,11 @@ class DataConfig(Strict):
     def _online_reads_pixels(self) -> DataConfig:
         if self.encode == "online" and isinstance(self.source, PreparedSource):
             raise ValueError("encode: online needs clips with their pixels; a prepared folder holds latents")
+        if self.draw == "posterior" and self.encode == "once" and not isinstance(self.source, PreparedSource):
+            raise ValueError(
+                "draw: posterior needs a prepared folder (data.source.kind: prepared) or encode: online; "
+                "the cache holds the means"
+            )
         if self.part == "random" and not (self.encode == "online" and isinstance(self.source, FolderSource)):
             raise ValueError("part: random needs encode: online and data.source.kind: folder")
         return self

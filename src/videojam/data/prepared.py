@@ -15,6 +15,7 @@ from videojam import fingerprints
 from videojam.data.config import FACTS_NAME, prepared_facts
 from videojam.data.shards import read_columns, read_facts_of, read_tensors, tensor_names
 from videojam.errors import VideoJamError
+from videojam.keyvalue import reason
 from videojam.models.encoders import Encoders
 from videojam.motion.code import MotionCode
 from videojam.store import check_same
@@ -199,7 +200,17 @@ def read_prepared_tensors(path: Path, row: int, keys: tuple[str, ...]) -> dict[s
 
 def _unused(folder: Path) -> dict[str, str]:
     path = folder / UNUSED_NAME
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise VideoJamError(
+            expected="the clips that were left out, with their reasons",
+            found=reason(error),
+            where=str(path),
+            fix="Run the same `videojam data prepare` again: it writes the file and keeps the shards.",
+        ) from None
 
 
 def _null_text(folder: Path) -> dict[str, Tensor]:

@@ -221,7 +221,7 @@ def with_image(model: LoadedModel) -> LoadedModel:
             expected="only prompts",
             found="an image for a text-to-video base",
             where=model.source,
-            fix="Leave the image out, or take an image-to-video base.",
+            fix="Leave the image out (image_to_video in a recipe), or take an image-to-video base.",
         )
     return replace(model, pipeline=pipe, family=family_at(pipe, model.record))
 

@@ -222,7 +222,7 @@ class TrainConfig(Strict):
     def _consistent(self) -> TrainConfig:
         if self.batch_size % self.accumulation:
             raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}"
+                f"batch_size as a multiple of accumulation ({self.batch_size} is no multiple of {self.accumulation})"
             )
         if self.method != "plain" and self.objective.moving_weight != 1:
             raise ValueError(
