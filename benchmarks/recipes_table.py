@@ -91,7 +91,7 @@ def fits(card: Card, run: DryRun, config: TrainConfig) -> str:
     too_large = [name for name, size in stages.items() if size > room]
     if too_large:
         return f"no: {' and '.join(too_large)}"
-    hours = config.num_steps * found.flops / (card.tflops * 1e12) / 3600 / UTILISATION
+    hours = (config.num_steps * found.flops + found.samples_flops) / (card.tflops * 1e12) / 3600 / UTILISATION
     if config.parallel.kind == "ddp":
         return duration(hours)
     number = found.cards(float(card.gib * GIB), config)

@@ -11,9 +11,10 @@ from videojam import cli
 from videojam.errors import VideoJamError
 from videojam.joint.widen import widen_transformer
 from videojam.models.load import load_model
+from videojam.sampling.sample import sample
 from videojam.training.config import LoraConfig, TrainConfig
 from videojam.training.dry_run import dry_run
-from videojam.training.trainable import build_state, mark_trainable
+from videojam.training.trainable import build_state, mark_trainable, set_up_steps
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,61 @@ def test_a_simulated_step_holds_and_does_what_a_real_one_does(recipe, dried, tin
     assert found.flops == flops
     assert found.step == pytest.approx(peak, rel=0.05)
     assert found.training == found.memory.weights + found.memory.adam + found.memory.ema + found.step
+
+
+def tracked(module, call):
+    """The peak of what a call makes beside a module's weights, and its operations."""
+    import torch
+
+    from videojam.training.simulate import Tracker
+
+    with torch.no_grad(), Tracker(module.parameters()) as tracker:
+        call()
+    return tracker.peak, tracker.flops
+
+
+def test_validation_clips_cost_what_real_ones_do(recipe, tiny_joints):
+    """Two texts, and clips after steps 3 and 4: each set decodes the base's clip, the model's and its motion."""
+    import torch
+
+    samples = {"every": 3, "prompts": ["a", "b"], "settings": {"num_steps": 4, "w_text": 2.0}}
+    config = TrainConfig.model_validate({**recipe, "samples": samples})
+    run = dry_run(config, tflops=1.0)
+    found, model = run.estimate.samples, load_model(tiny_joints["t2v"])
+    family, pipe = model.family, model.pipeline
+    text, sigma = {"encoder_hidden_states": torch.ones(1, 16, 16)}, torch.rand(1)
+    forward = tracked(
+        pipe.transformer, lambda: family.denoise(pipe.transformer, torch.zeros(1, 8, 3, 4, 4), sigma, text)
+    )
+    decoding = tracked(pipe.vae, lambda: family.decode_video(pipe, torch.zeros(1, 4, 3, 4, 4)))
+    assert (found.forward, found.decoding) == pytest.approx((forward[0], decoding[0]), rel=0.05)
+    sizes = {"num_frames": 9, "height": 32, "width": 32, "max_sequence_length": 16}
+    trace = sample(model, ["a"], num_steps=4, w_text=2.0, decode=False, **sizes).trace
+    of_model, of_base = 2 * trace.num_evaluations, 4 * 2
+    expected = 2 * ((of_model + of_base) * forward[1] + 2 * 3 * decoding[1])
+    assert found.flops == pytest.approx(expected, rel=0.02)
+    held = sum(4 * p.numel() for p in pipe.vae.parameters())
+    waiting = run.memory.ema + found.forward
+    assert run.estimate.sampling == run.estimate.held + held + max(waiting, found.decoding)
+    assert run.total_s(config) == pytest.approx((4 * run.estimate.flops + found.flops) / 1e12)
+
+
+def test_blocks_that_wait_in_the_hosts_memory_are_not_counted_on_the_device(recipe, tiny_wan):
+    changes = {"lora": {"rank": 2}, "gradient_checkpointing": True, "precision": "fp32"}
+    config = TrainConfig.model_validate({**recipe, **changes, "offload_blocks": 1})
+    found = dry_run(config, tflops=1.0).estimate
+    memory, peaks = found.memory, []
+    for offload in (None, 1):  # on the CPU, a block on the device is a copy
+        model = load_model(tiny_wan)
+        transformer = widen_transformer(model.pipeline.transformer)
+        block = sum(4 * p.numel() for p in transformer.blocks[0].parameters())
+        mark_trainable(transformer, model.family, config.lora, 0)
+        set_up_steps(config.model_copy(update={"offload_blocks": offload}), transformer)
+        peaks.append(real_peak(transformer, model.family, recipe)[0])
+    assert peaks[1] - peaks[0] == block
+    assert found.offloaded == block  # of two blocks, one is on the device
+    assert found.held == memory.weights - block + memory.adam + memory.ema
+    assert found.step == pytest.approx(peaks[0], rel=0.1)
 
 
 def test_time_follows_the_rate_and_cards_the_memory(recipe, dried):

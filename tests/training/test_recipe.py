@@ -32,6 +32,17 @@ def test_every_shipped_recipe_loads(path):
     assert load_recipe(path).num_steps >= 1
 
 
+@pytest.mark.parametrize("name", ["folder", "wan21-1_3b-lora"])
+def test_validation_clips_in_comments_are_a_valid_part(name, tmp_path):
+    text = (ROOT / "recipes" / f"{name}.yaml").read_text()
+    before, part = text.split("# samples:\n")
+    part = "".join(line.removeprefix("# ") for line in part.splitlines(keepends=True))
+    (tmp_path / "recipe.yaml").write_text(f"{before}samples:\n{part}")
+    samples = load_recipe(tmp_path / "recipe.yaml").samples
+    assert samples.every == 500
+    assert len(samples.prompts) == 2
+
+
 def test_all_recipes_are_found():
     assert {path.name for path in RECIPES} >= {"folder.yaml", "control.yaml", "videojam.yaml"}
 

@@ -50,6 +50,10 @@ class DryRun:
         """Seconds of an optimizer step at the whole rate, which no step reaches."""
         return self.estimate.flops / self.rate
 
+    def total_s(self, config: TrainConfig) -> float:
+        """Return the seconds of all steps and validation clips at the whole rate."""
+        return (config.num_steps * self.estimate.flops + self.estimate.samples_flops) / self.rate
+
 
 def dry_run(config: TrainConfig, tflops: float | None = None) -> DryRun:
     """Estimate what training by a recipe holds and how long it takes.
@@ -130,12 +134,14 @@ def dry_run_lines(config: TrainConfig, run: DryRun) -> list[str]:
         "memory in MiB, of one process that holds the whole model",
     ]
     rows = {
-        "weights": memory.weights,
+        "weights": memory.weights - found.offloaded,
         "moments": memory.adam,
         "average": memory.ema,
         "a step's activations and gradients": found.step,
         **({"autoencoder and clips, beside": found.beside} if found.beside else {}),
         "training": found.training,
+        **({} if found.sampling is None else {"validation clips": found.sampling}),
+        **({"of blocks, in the host's memory": found.offloaded} if found.offloaded else {}),
         "text encoders, before": found.text_stage,
         "autoencoder and clips, before": found.pixel_stage,
         "largest": found.peak,
@@ -149,11 +155,12 @@ def dry_run_lines(config: TrainConfig, run: DryRun) -> list[str]:
     if config.optimizer.name == "muon":
         lines.append("  Moments are counted as AdamW's; Muon holds one of the blocks' matrices, not two.")
     origin = "a matrix product's here" if run.is_measured else "as given"
-    fastest, usual = (config.num_steps * run.step_s * factor / 3600 for factor in (1, 2.5))
+    fastest, usual = (run.total_s(config) * factor / 3600 for factor in (1, 2.5))
+    clips = f", {found.samples_flops / 1e12:,.2f} for all validation clips" if found.samples else ""
     return [
         *lines,
-        f"time: {found.flops / 1e12:,.2f} TFLOP a step; at {run.rate / 1e12:,.2f} TFLOP/s ({origin}) {fastest:,.1f} "
-        f"hours at the least, {usual:,.1f} at 40 % of it, the clips' encoding not counted",
+        f"time: {found.flops / 1e12:,.2f} TFLOP a step{clips}; at {run.rate / 1e12:,.2f} TFLOP/s ({origin}) "
+        f"{fastest:,.1f} hours at the least, {usual:,.1f} at 40 % of it, the clips' encoding not counted",
     ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -25,7 +26,8 @@ from videojam.objective.loss import joint_loss
 from videojam.training.base_weights import BYTES, matrices_of, matrices_to_bf16, stored_type
 from videojam.training.config import TrainConfig
 from videojam.training.offload import blocks_of
-from videojam.training.simulate import StepCost, Tracker, cost_of_step, without_data
+from videojam.training.samples_cost import SamplesCost, cost_of_samples
+from videojam.training.simulate import Tracker, cost_of_step, without_data
 from videojam.training.trainable import mark_trainable
 
 MOMENT_BYTES = {"adamw": 8.0, "muon": 8.0, "adamw_8bit": 2.04, "adafactor": 0.01}
@@ -53,6 +55,10 @@ class Estimate(BaseModel):
     beside: int = Field(
         0, description="What encoding in the steps holds beside them: the autoencoder, and a clip."
     )
+    samples: SamplesCost | None = Field(description="Of validation clips; None where the recipe has none.")
+    offloaded: int = Field(
+        description="Weights of frozen blocks that wait in the host's memory, less those of a group on the device."
+    )
     gathered: int = Field(
         description="What FSDP2 gathers at a time: two blocks in bf16, and the gradient of one in fp32."
     )
@@ -60,7 +66,7 @@ class Estimate(BaseModel):
     @property
     def held(self) -> int:
         """Bytes that stay from step to step."""
-        return self.memory.weights + self.memory.adam + self.memory.ema
+        return self.memory.weights - self.offloaded + self.memory.adam + self.memory.ema
 
     @property
     def training(self) -> int:
@@ -70,10 +76,20 @@ class Estimate(BaseModel):
     @property
     def peak(self) -> int:
         """Peak of the run: its largest stage."""
-        return max(self.training, self.text_stage or 0, self.pixel_stage)
+        return max(self.training, self.sampling or 0, self.text_stage or 0, self.pixel_stage)
+
+    @property
+    def sampling(self) -> int | None:
+        """Peak while validation clips are sampled; None without them."""
+        return None if self.samples is None else self.held + self.beside + self.samples.held()
+
+    @property
+    def samples_flops(self) -> float:
+        """Operations of all validation clips."""
+        return 0.0 if self.samples is None else self.samples.flops
 
     def sharded(self, num_cards: int, config: TrainConfig) -> int:
-        """Return the peak of training on each card of FSDP2.
+        """Return the peak of training, validation clips included, on each card of FSDP2.
 
         Weights, gradients, moments and average are cut into as many parts; activations are not, but with more cards
         each has fewer clips.
@@ -85,7 +101,11 @@ class Estimate(BaseModel):
         cut = self.held + self.memory.gradients
         rows = _rows(config, num_cards)
         whole = self.gathered + self.beside
-        return round(cut / num_cards + whole + self.activations * rows / self.rows)
+        training = round(cut / num_cards + whole + self.activations * rows / self.rows)
+        if self.samples is None:
+            return training
+        held = self.held // num_cards + self.beside
+        return max(training, held + self.samples.held(num_cards, self.gathered))
 
     def cards(self, card_bytes: float, config: TrainConfig) -> int | None:
         """Return the number of cards of FSDP2, a power of two up to the batch, on which a run fits; None: on none.
@@ -131,7 +151,9 @@ def estimate(
         moment_bytes=MOMENT_BYTES[config.optimizer.name],
     )  # fmt: skip
     rows = _rows(config, num_processes)
-    cost = _step_cost(config, model, joint, rows, whole)
+    lengths = {name: len(blocks) for name, blocks in whole.named_children() if blocks in blocks_of(whole)}
+    build = partial(_built, config, model, joint)
+    cost = cost_of_step(build, lengths, _loss(config, model, joint, rows))
     step = max(cost.peak, memory.gradients + cost.saved if config.accumulation > 1 else memory.gradients)
     pixel_stage = _pixel_stage(config, model)
     return Estimate(
@@ -139,6 +161,8 @@ def estimate(
         step=round(step),
         text_stage=text_bytes,
         pixel_stage=pixel_stage,
+        samples=cost_of_samples(config, model, build, lengths, memory.ema),
+        offloaded=_offloaded(config, whole, names),
         beside=pixel_stage if config.data.encode == "online" else 0,
         flops=cost.flops * config.batch_size / rows,
         rows=rows,
@@ -160,23 +184,47 @@ def _joint_config(config: TrainConfig, model: LoadedModel, facts: TransformerFac
     return {**joint, "_class_name": facts.transformer_class}
 
 
-def _step_cost(
-    config: TrainConfig, model: LoadedModel, joint: dict[str, Any], rows: int, whole: nn.Module
-) -> StepCost:
-    lists = {name: len(blocks) for name, blocks in whole.named_children() if blocks in blocks_of(whole)}
+def _built(
+    config: TrainConfig, model: LoadedModel, joint: dict[str, Any], lengths: Mapping[str, int]
+) -> nn.Module:
+    """Return the transformer on `meta`, ready to train, with so many blocks in each of its lists."""
+    transformer = empty_transformer(joint)
+    for name, length in lengths.items():
+        setattr(transformer, name, getattr(transformer, name)[:length])
+    mark_trainable(transformer, model.family, config.lora, config.seed)
+    if stored_type(config) != "fp32":
+        matrices_to_bf16(transformer, model.family)
+    transformer.train()
+    if config.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
+    return transformer
 
-    def build(lengths: Mapping[str, int]) -> nn.Module:
-        transformer = empty_transformer(joint)
-        for name, length in lengths.items():
-            setattr(transformer, name, getattr(transformer, name)[:length])
-        mark_trainable(transformer, model.family, config.lora, config.seed)
-        if stored_type(config) != "fp32":
-            matrices_to_bf16(transformer, model.family)
-        transformer.train()
-        if config.gradient_checkpointing:
-            transformer.enable_gradient_checkpointing()
-        return transformer
 
+def _offloaded(config: TrainConfig, whole: nn.Module, small: set[str]) -> int:
+    """Return the bytes of frozen blocks in the host's memory, less those of a group that is on the device."""
+    if config.offload_blocks is None:
+        return 0
+    small_bytes, in_blocks, largest = BYTES[stored_type(config)], 0.0, 0.0
+    for name, blocks in whole.named_children():
+        if not isinstance(blocks, nn.ModuleList) or blocks not in blocks_of(whole):
+            continue
+        sizes = [
+            sum(
+                p.numel() * (small_bytes if f"{name}.{i}.{key}" in small else 4)
+                for key, p in block.named_parameters()
+            )
+            for i, block in enumerate(blocks)
+        ]
+        in_blocks += sum(sizes)
+        groups = range(0, len(sizes), config.offload_blocks)
+        largest = max(largest, *(sum(sizes[i : i + config.offload_blocks]) for i in groups))
+    return round(in_blocks - largest)
+
+
+def _loss(
+    config: TrainConfig, model: LoadedModel, joint: dict[str, Any], rows: int
+) -> Callable[[nn.Module], Tensor]:
+    """Return what computes the loss of a batch without data."""
     source, pipe = config.data.source, model.pipeline
     latent = model.family.latent_shape(pipe, source.num_frames, source.height, source.width)
     length = config.data.max_sequence_length or model.defaults.max_sequence_length
@@ -201,7 +249,7 @@ def _step_cost(
             halves = denoiser.losses(batch, draws)
         return joint_loss(halves, 1.0)
 
-    return cost_of_step(build, lists, loss)
+    return loss
 
 
 def _pixel_stage(config: TrainConfig, model: LoadedModel) -> int:

@@ -78,9 +78,7 @@ def plan_samples(
     sizes = {name: getattr(source, name) for name in ("num_frames", "height", "width", "fps")}
     length = {"max_sequence_length": config.data.max_sequence_length}
     settings = settings_of(None, {**sizes, **length, **asked.settings.given})
-    resolved = resolve(
-        _as_trained(config, base, 0), settings_at(config, settings)
-    )  # refuses what doesn't fit
+    resolved = resolve(as_trained(config, base, 0), settings_at(config, settings))  # refuses what doesn't fit
     facts = {
         "base": [encoders.fingerprint(component), *encoders.text_fingerprints()],
         "samples": asked.model_dump(mode="json", exclude={"every", "tiled"}),
@@ -122,7 +120,7 @@ def _check_images(asked: SamplesConfig, base: LoadedModel, prompts: list[str]) -
     )
 
 
-def _as_trained(config: TrainConfig, model: LoadedModel, step: int) -> LoadedModel:
+def as_trained(config: TrainConfig, model: LoadedModel, step: int) -> LoadedModel:
     """Return a model with the record and family that it has after steps of the run."""
     record = record_after(config, model.record, step, None) if config.method == "videojam" else None
     return replace(model, record=record, family=family_at(model.pipeline, record))
@@ -130,10 +128,10 @@ def _as_trained(config: TrainConfig, model: LoadedModel, step: int) -> LoadedMod
 
 def settings_at(config: TrainConfig, settings: SampleSettings) -> SampleSettings:
     """Return the settings of the model's clips; of the control those of a base."""
-    return settings if config.method == "videojam" else _of_base(settings)
+    return settings if config.method == "videojam" else settings_of_base(settings)
 
 
-def _of_base(settings: SampleSettings) -> SampleSettings:
+def settings_of_base(settings: SampleSettings) -> SampleSettings:
     """Return the settings of the base's clips: the same text guidance, and no guidance by motion."""
     kept = {name: value for name, value in settings.given.items() if name not in OF_MOTION}
     unguided = settings.mode is not None and not rule_of(settings.mode).has_null_text
@@ -198,7 +196,7 @@ class Samples:
         run.votes.wait()
 
     def _sample_base(self, run: TrainRun, path: Path) -> None:
-        settings = _of_base(self.plan.settings) if self.base.record is None else self.plan.settings
+        settings = settings_of_base(self.plan.settings) if self.base.record is None else self.plan.settings
         with self._model(0) as model:
             latents = self._latents(run, model, settings)
         if run.votes.rank == 0:
@@ -247,7 +245,7 @@ class Samples:
         base = load_without_texts(self.config.base, {self.component: self.transformer}, device=self.device)
         pipe = base.pipeline
         self.plan.texts.stand_in(pipe)
-        model = _as_trained(self.config, base, step)
+        model = as_trained(self.config, base, step)
         if self.asked.images:
             model = with_image(model)
         if self.asked.tiled:

@@ -125,31 +125,35 @@ def cost_of_step(
     build: Callable[[Mapping[str, int]], nn.Module],
     lengths: Mapping[str, int],
     loss: Callable[[nn.Module], Tensor],
+    *,
+    backward: bool = True,
 ) -> StepCost:
-    """Simulate a step of a transformer of any depth.
+    """Simulate a step of a transformer of any depth, or only its forward.
 
     Args:
         build: Gives the transformer on `meta`, ready to train, with so many blocks in each of its lists.
         lengths: Blocks of its lists, by their names.
-        loss: Computes the loss of a batch; everything that it makes is without data.
+        loss: Computes the loss of a batch, or a prediction; everything that it makes is without data.
+        backward: Whether the backward pass is a part of it.
     """
     few = dict.fromkeys(lengths, 1)
-    first = _simulated(build(few), loss)
+    first = _simulated(build(few), loss, backward)
     total = first
     for name, length in lengths.items():
         if length > 1:
-            one_more = _simulated(build(few | {name: 2}), loss).minus(first)
+            one_more = _simulated(build(few | {name: 2}), loss, backward).minus(first)
             total = total.plus(one_more, length - 1)
     return total
 
 
-def _simulated(transformer: nn.Module, loss: Callable[[nn.Module], Tensor]) -> StepCost:
+def _simulated(transformer: nn.Module, loss: Callable[[nn.Module], Tensor], backward: bool) -> StepCost:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     without_data(transformer, mode)
     with mode, Tracker(transformer.parameters()) as tracker:
         value = loss(transformer)
         saved = tracker.now
-        value.backward()
+        if backward:
+            value.backward()
         gradients = sum(
             p.grad.untyped_storage().nbytes() for p in transformer.parameters() if p.grad is not None
         )
