@@ -14,6 +14,7 @@ import argparse
 import datetime
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from videojam.data.prepare.folder import prepare_folder
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.files import write_text
-from videojam.models.encoders import loaded_encoders, outline
+from videojam.models.encoders import loaded_encoders, outline, pixel_hashes
 from videojam.models.load import load_model, quiet_loading
 
 BUCKET = "5x128x128"
@@ -50,11 +51,11 @@ def write_stand_in(folder: Path) -> dict[str, float]:
 def measured(what: str, base: Path, source: Path) -> None:
     """Be a process whose peak memory is measured."""
     if what == "prepare":
+        out = source.with_name("out")
+        shutil.rmtree(out, ignore_errors=True)  # of the other heap
         clips = ClipSettings(buckets=(parse_bucket(BUCKET),), fps=FPS)
         settings = PrepareSettings(clips=clips, motion=CODE, max_sequence_length=32)
-        prepare_folder(
-            PrepareRequest(source, source.with_name("out"), str(base), settings), say=lambda line: None
-        )
+        prepare_folder(PrepareRequest(source, out, str(base), settings), say=lambda line: None)
     elif what == "text encoder":
         with loaded_encoders(base, "text") as model:
             model.family.encode_prompts(model.pipeline, ["a texture"], 32)
@@ -62,6 +63,9 @@ def measured(what: str, base: Path, source: Path) -> None:
         size = parse_bucket(BUCKET)
         video = torch.zeros(size.num_frames, 3, size.height, size.width, dtype=torch.uint8)
         with loaded_encoders(base, "pixels") as model:
+            pixel_hashes(
+                model.pipeline
+            )  # preparing takes it, too: it reads pages of the decoder, which encoding doesn't
             encode_pixels(model, [DrawnClip("", "", video, video)], together=True)
     elif what == "whole pipeline":
         load_model(str(base))
