@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import named_path, say
+from videojam.cli.common import named_path, say, stoppable
 from videojam.evaluation.external.table import EXTERNAL
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def judges_export(
     chosen = external_judge(judge)
     found = _clips(clips, table, arm)
     say(f"{judge}: writing {len(found)} clips to {out}")
-    record = chosen.export(found, out, ExportOptions(prompts, run))
+    from videojam.cli.progress import ProgressDisplay
+
+    with stoppable(f"{out} was not written."), ProgressDisplay("writing", "clips") as progress:
+        record = chosen.export(found, out, ExportOptions(prompts, run), progress)
     for name, why in record.unmatched.items():
         say(f"left out: {name}: {why}")
     say(f"Wrote {len(record.files)} of {len(found)} clips to {out}. {EXTERNAL[judge].about}.")

@@ -122,8 +122,10 @@ def study_new(
         seed=rating.seed,
     )
     asked = Asked(sources, pairs.arm or [], pairs.all_pairs, pairs.prompts)
-    with stoppable(f"{out} was not written."):
-        study = new_study(out, asked, chosen)
+    from videojam.cli.progress import ProgressDisplay
+
+    with stoppable(f"{out} was not written."), ProgressDisplay("copying", "pairs") as progress:
+        study = new_study(out, asked, chosen, progress)
     for name, why in study.unmatched.items():
         say(f"in no pair: {name}: {why}")
     for line in durations(study):

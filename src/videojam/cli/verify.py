@@ -47,7 +47,7 @@ def verify(
             + " other programs; `videojam inspect MODEL` counts the weights.",
         ),
     ):
-        report = verify_model(model, device=where)
+        report = verify_model(model, device=where, say=say)
     for name, value in report.model_dump().items():
         say(f"{name}: {value}")
     if not report.repeats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,7 +128,9 @@ def save_fingerprint(model: LoadedModel, folder: str | Path) -> Path:
     return write_tensors(path, latents, {"torch": torch.__version__})
 
 
-def verify(source: str | Path, device: str | torch.device = "cpu") -> VerifyReport:
+def verify(
+    source: str | Path, device: str | torch.device = "cpu", *, say: Callable[[str], None] | None = None
+) -> VerifyReport:
     """Load a model through the public path, sample it twice, and compare with what was stored at its saving.
 
     The text encoders are loaded first, in the type of their files, and freed: memory never holds them beside the
@@ -136,12 +139,18 @@ def verify(source: str | Path, device: str | torch.device = "cpu") -> VerifyRepo
     Args:
         source: Pipeline folder or hub id.
         device: Where to run; in float32.
+        say: Called with a line before each stage.
 
     Raises:
         VideoJamError: the model can't be loaded.
     """
+    say = say or (lambda line: None)
+    say("encoding the prompt, then loading the transformer and the autoencoder")
     model = load_for_fingerprint(source, device=device)
-    first, second = fingerprint(model), fingerprint(model)
+    say("sampling it: 1 of 2")
+    first = fingerprint(model)
+    say("sampling it: 2 of 2")
+    second = fingerprint(model)
     stored, difference = _compare(first, resolve(source) / FINGERPRINT_NAME)
     return VerifyReport(
         model=str(source),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -73,7 +73,11 @@ class ExternalJudge(ABC):
     results: ClassVar[tuple[str, ...]]
 
     def export(
-        self, clips: Sequence[ExportClip], out: str | Path, options: ExportOptions | None = None
+        self,
+        clips: Sequence[ExportClip],
+        out: str | Path,
+        options: ExportOptions | None = None,
+        follow: Callable[[int, int], None] = lambda done, total: None,
     ) -> ExportRecord:
         """Write clips as the judge reads them, with `export.json`, whole or not at all.
 
@@ -81,6 +85,7 @@ class ExternalJudge(ABC):
             clips: Those that the judge can't take, or that can't be read, are left out, with the reason.
             out: Folder to write.
             options: What the judge needs besides.
+            follow: Called with the number of clips that were written or left out, and of all.
 
         Returns:
             The record: which file is which clip.
@@ -100,13 +105,14 @@ class ExternalJudge(ABC):
         chosen, left_out = self.choose(clips, options)
         with written_whole(out) as folder:
             rates: dict[str, float] = {}
-            for name, clip in chosen.items():
+            for number, (name, clip) in enumerate(chosen.items(), start=1):
                 try:
                     rates[name] = self.place(clip, folder, name, options)
                 except CannotWriteError:
                     raise
                 except VideoJamError as error:
                     left_out[clip.name] = f"{error.found} (expected {error.expected})"
+                follow(number, len(chosen))
             placed = {name: chosen[name] for name in rates}
             record = ExportRecord(
                 judge=self.name,
