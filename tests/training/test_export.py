@@ -165,10 +165,13 @@ def test_a_failed_proof_leaves_nothing_behind(lora_run, tmp_path):
     ("settings", "found"),
     [
         ({"weights": "last"}, "a model, which holds one set of weights"),
-        ({"lora": "no-such-folder"}, "adapters without it, and a base that is not joint"),
+        ({"lora": "no-such-folder"}, "no such folder"),
+        ({"lora": "adapters"}, "adapters without it, and a base that is not joint"),
     ],
 )
-def test_settings_that_do_not_fit_a_model_are_refused(tiny_wan, tmp_path, settings, found):
+def test_settings_that_do_not_fit_a_model_are_refused(tiny_wan, tmp_path, monkeypatch, settings, found):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "adapters").mkdir()
     assert error_of(tiny_wan, tmp_path / "out", **settings).found == found
     assert not (tmp_path / "out").exists()
 

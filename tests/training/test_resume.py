@@ -236,7 +236,7 @@ def test_a_second_run_in_the_same_folder_is_refused(moved):
 def test_a_refused_run_leaves_no_folder(done, tmp_path):
     content = done | {"out": str(tmp_path / "a" / "run"), "lora": {"target_modules": ["foo"]}}
     content["data"] = done["data"] | {"cache": str(tmp_path / "cache")}
-    with pytest.raises(VideoJamError, match="'foo', which no linear layer's name ends with") as caught:
+    with pytest.raises(VideoJamError, match="'foo', which the name of no linear layer") as caught:
         train(TrainConfig.model_validate(content))
     assert caught.value.where == "lora.target_modules"
     assert list(tmp_path.iterdir()) == []
