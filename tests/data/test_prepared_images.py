@@ -128,6 +128,7 @@ def test_batches_and_losses_are_those_of_training_on_the_clips_bit_for_bit(
     assert torch.equal(*losses)
 
 
+@pytest.mark.slow
 def test_a_run_on_the_folder_ends_with_the_weights_of_one_on_the_clips(made_of, tmp_path, monkeypatch):
     monkeypatch.setattr(encode, "BATCH_CLIPS", 1)
     made = made_of("wan-ti2v")
