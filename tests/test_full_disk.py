@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from moving_clips import moving_clip
-from videojam.bench.make.imports import import_into
+from videojam.bench.make.imports import Matching, import_into
 from videojam.errors import CannotWriteError, VideoJamError
 from videojam.evaluation.external.clips import clips_of_folder
 from videojam.evaluation.external.judge import ExportOptions
@@ -41,7 +41,7 @@ def study(clips, out):
 
 def bench(clips, out):
     table = clips / "table.csv"
-    import_into(out, clips, "other", suite=str(clips / "suite.txt"), table=table)
+    import_into(out, clips, "other", suite=str(clips / "suite.txt"), matching=Matching(table))
 
 
 WRITE = {

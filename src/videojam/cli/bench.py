@@ -120,9 +120,13 @@ def bench_import(
 ) -> None:
     """Take clips made elsewhere into a bench, matched to its prompts by file name or by a table."""
     say(f"import of {clips} as arm {name} of {out}")
-    from videojam.bench.make.imports import import_into
+    from videojam.bench.make import imports
 
-    report = import_into(out, clips, name, suite=suite, num_seeds=seeds, **asdict(matching))
+    how = imports.Matching(**asdict(matching))
+    with stoppable(lambda: where_it_stands(out)), follow(f"{name}: import") as progress:
+        report = imports.import_into(
+            out, clips, name, suite=suite, num_seeds=seeds, matching=how, follow=progress
+        )
     say(f"{name}: {report.num_clips} of {report.num_clips + len(report.missing)} clips")
     for line in lengths(report.frames, matching.any_length):
         say(line)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,21 @@ CUT_BYTES = 30
 """From this length on, a file's name that is the beginning of one prompt is taken for it."""
 KEPT = ("L", "M", "N", "So")
 """Unicode categories of what a name is compared by: letters with their marks, digits, and emoji."""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How clips from elsewhere belong to prompts, as in `import_clips`.
+
+    Attributes:
+        table: CSV that goes before the names.
+        fps: True frame rate of files that state another, or no frame rate.
+        any_length: Score clips of every length.
+    """
+
+    table: Path | None = None
+    fps: float | None = None
+    any_length: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,9 +69,8 @@ def import_into(
     *,
     suite: str | None = None,
     num_seeds: int = 1,
-    table: Path | None = None,
-    fps: float | None = None,
-    any_length: bool = False,
+    matching: Matching | None = None,
+    follow: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
     """Copy a folder of clips into the bench of a folder, or begin one with them; see `import_clips`.
 
@@ -66,9 +80,8 @@ def import_into(
         name: As in `import_clips`.
         suite: Suite of a bench that doesn't exist yet.
         num_seeds: Clips of each prompt, of such a bench.
-        table: As in `import_clips`.
-        fps: As in `import_clips`.
-        any_length: As in `import_clips`.
+        matching: How the files belong to prompts.
+        follow: As in `import_clips`.
 
     Raises:
         VideoJamError: as `import_clips`; another run writes into the folder.
@@ -77,7 +90,7 @@ def import_into(
     with held(out):
         bench = Bench.open(out) if prompts is None else Bench.create(out, prompts, num_seeds)
         try:
-            return import_clips(bench, clips, name, table=table, fps=fps, any_length=any_length)
+            return import_clips(bench, clips, name, **asdict(matching or Matching()), follow=follow)
         finally:
             bench.forget_if_empty()
 
@@ -90,6 +103,7 @@ def import_clips(
     table: Path | None = None,
     fps: float | None = None,
     any_length: bool = False,
+    follow: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
     """Copy a folder of clips into a bench as an arm.
 
@@ -104,6 +118,7 @@ def import_clips(
         fps: True frame rate of files that state another, or none.
         any_length: Score clips of every length. By default the most frequent length is the arm's, and clips of another
             one are in no figure.
+        follow: Called with the number of files that were looked at, and of all that belong to a prompt.
 
     Raises:
         VideoJamError: no clips, a name or rate that can't be, an arm of that name made otherwise, or a table that
@@ -130,13 +145,14 @@ def import_clips(
         )
     matches, unmatched = _match(bench, paths, _read_prompts(table) if table else {})
     infos: list[VideoInfo] = []
-    for key, file in matches.items():
+    for number, (key, file) in enumerate(matches.items(), start=1):
         try:
             infos.append(copy_as_mp4(paths[file], bench.arm_folder(name) / f"{key}.mp4", fps))
         except CannotWriteError:
             raise
         except VideoJamError as error:
             unmatched[file] = f"{error.found} (expected {error.expected})"
+        follow(number, len(matches))
     manifest = old or begin(spec, "import", "imported")
     before = _size_of(manifest)
     # The most frequent size and rate are the arm's; a clip that differs is reported when it is scored.
