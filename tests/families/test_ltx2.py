@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import diffusers
 import pytest
@@ -158,6 +159,17 @@ def test_a_length_of_text_that_the_connectors_do_not_fill_is_refused(base):
     with pytest.raises(VideoJamError, match="multiple of 8") as caught:
         base.family.encode_prompts(base.pipeline, PROMPTS, 21)
     assert caught.value.fix == "Use 24."
+
+
+def test_texts_are_kept_in_the_type_of_the_text_encoder(case, base, tmp_path):
+    """The connectors are float32 while clips are prepared; published text encoders are bf16."""
+    folder = shutil.copytree(case.base, tmp_path / "base")
+    copy.deepcopy(base.pipeline.text_encoder).bfloat16().save_pretrained(folder / "text_encoder")
+    exact = base.family.encode_prompts(base.pipeline, PROMPTS, 8)["encoder_hidden_states"]
+    with loaded_encoders(folder, "text") as model:
+        kept = model.family.encode_prompts(model.pipeline, PROMPTS, 8)["encoder_hidden_states"]
+    assert kept.dtype == torch.bfloat16
+    assert (kept - exact).abs().max() < 0.05 * exact.abs().max()
 
 
 def test_connectors_are_loaded_with_the_text_encoder_and_nothing_of_the_sound(case):

@@ -97,8 +97,9 @@ class LTX2Family(LTXFamily):
             dtype=pipe.connectors.dtype,
         )
         of_video, of_sound, mask = pipe.connectors(states, mask, padding_side=pipe.tokenizer.padding_side)
-        text = {"encoder_hidden_states": of_video, "encoder_attention_mask": mask}
-        return {**text, SOUND_TEXT: of_sound} if self.with_sound else text
+        dtype = pipe.text_encoder.dtype  # of a stored text encoder bf16, half of what the connectors return
+        text = {"encoder_hidden_states": of_video.to(dtype), "encoder_attention_mask": mask}
+        return {**text, SOUND_TEXT: of_sound.to(dtype)} if self.with_sound else text
 
     def text_shapes(self, config: Config, length: int) -> dict[str, tuple[int, ...]]:
         """Return those of the states and their mask, as training reads them."""
