@@ -64,7 +64,7 @@ def test_training_steps_bring_the_samplers_estimate_to_the_batch(case, flip):
     before = sampling_errors(model, transformer, x, d, cond)
     losses = []
     for step in range(22):
-        draws = draw(objective, 0, step % 5, case.kind.batch, tuple(x.shape[1:]))
+        draws = draw(objective, 0, step % 10, case.kind.batch, tuple(x.shape[1:]))
         rows = {name: value.expand(case.kind.batch, *value.shape[1:]) for name, value in cond.items()}
         batch = Batch(x.expand_as(draws.eps_x), d.expand_as(draws.eps_d), rows)
         means = [half.mean() for half in denoiser.losses(batch, draws)]
@@ -73,7 +73,7 @@ def test_training_steps_bring_the_samplers_estimate_to_the_batch(case, flip):
             optimizer.step()
         optimizer.zero_grad()
         losses.append([mean.item() for mean in means])
-    first, last = torch.tensor(losses[:5]).mean(0), torch.tensor(losses[-5:]).mean(0)  # of the same draws
+    first, last = torch.tensor(losses[:10]).mean(0), torch.tensor(losses[-10:]).mean(0)  # of the same draws
     assert (last < 0.95 * first).all(), (first, last)
     after = sampling_errors(model, transformer, x, d, cond)
     comes_nearer = all(new < 0.9 * old for old, new in zip(before, after, strict=True))

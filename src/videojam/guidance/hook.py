@@ -92,7 +92,7 @@ class _Hook:
                 expected="a transformer whose pipeline names its passes (cache_context)",
                 found=type(transformer).__name__,
                 where="the guidance hook",
-                fix="Upgrade diffusers: every known base pipeline does, 0.40 or newer.",
+                fix="Upgrade diffusers: every known base pipeline does, 0.41 or newer.",
             )
         stock = self._stock_contexts[id(transformer)] = transformer.cache_context
 

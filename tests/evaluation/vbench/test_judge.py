@@ -49,7 +49,7 @@ def test_scores_a_clip_with_every_free_dimension(parts):
     assert set(names) == set(FREE)  # neither aggregate has all of its dimensions
     scores = judge.score(clip_of_noise(3, 128, 136), 8.0, "a prompt")
     assert list(scores) == names
-    assert 0.4 < scores["aesthetic_quality"] < 0.6
+    assert 0.3 < scores["aesthetic_quality"] < 0.7  # of a random head, which differs by torch
     assert 0 < scores["subject_consistency"] < 1
     assert scores["dynamic_degree"] in (0.0, 1.0)
 
