@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from accelerate import init_empty_weights
@@ -117,14 +118,15 @@ def _forward(
     num_halves = 1 + (config.method == "videojam")
     rows = 2 if family.batched_cfg and _has_null_text(guidance) else 1
     rows += guidance.batched and guidance.uses_motion_branch
-    channels, *rest = family.latent_shape(pipe, settings.num_frames, settings.height, settings.width)
+    one = family.latent_shape(pipe, settings.num_frames, settings.height, settings.width)
 
-    def call(transformer: nn.Module) -> Tensor:
+    def call(module: nn.Module) -> Tensor:
+        transformer = cast(Any, module)
         shapes = family.text_shapes(transformer.config, settings.max_sequence_length)
-        latent = torch.empty(rows, num_halves * channels + family.has_level, *rest)
+        latent = torch.empty(rows, num_halves * one[0] + family.has_level, *one[1:])
         text = {name: torch.ones(rows, *shape) for name, shape in shapes.items()}
         if family.takes_image(pipe):
-            images = family.image_shapes(transformer.config, (channels, *rest))
+            images = family.image_shapes(transformer.config, one)
             text |= {name: torch.ones(rows, *shape) for name, shape in images.items()}
         is_bf16 = config.precision == "bf16"
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
