@@ -88,8 +88,8 @@ def test_a_script_is_not_run_again_by_its_workers(work, tmp_path, monkeypatch):
     """Also one without `if __name__ == "__main__"`, which would start workers from its workers."""
     script, mark = tmp_path / "script.py", tmp_path / "ran"
     script.write_text(f"open({str(mark)!r}, 'w')")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
     assert list(in_workers(work, ["a", "b"], WorkerConfig(2))) == ["A", "B"]
     assert not mark.exists()
     assert sys.modules["__main__"].__file__ == str(script)
