@@ -17,6 +17,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 DEMO_OUT ?= out/demo
 BIN := $(VENV)/bin
+PYTEST := pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install install-dev demo test coverage test-sdist test-lowest test-newest study site lint clean
 .DEFAULT_GOAL := help
@@ -48,16 +49,16 @@ demo: $(VENV)/.installed
 	else echo "Open this page in a browser: $$page"; fi
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/$(PYTEST)
 
 coverage: $(VENV)/.installed-dev
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+	$(BIN)/$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 test-sdist: $(VENV)/.installed-dev
 	rm -rf build/sdist
 	$(BIN)/hatchling build --target sdist --directory build/sdist
 	tar --extract --gzip --file build/sdist/*.tar.gz --strip-components 1 --directory build/sdist
-	cd build/sdist && PYTHONPATH=src $(abspath $(BIN))/pytest
+	cd build/sdist && PYTHONPATH=src $(abspath $(BIN))/$(PYTEST)
 
 # $(1): name of the venv beside $(VENV); $(2): pip's choice of versions
 define test-with
@@ -65,7 +66,7 @@ $(PYTHON) -m venv $(VENV)-$(1)
 $(VENV)-$(1)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 $(VENV)-$(1)/bin/python .ci/lowest.py > $(VENV)-$(1)/lowest.txt
 $(VENV)-$(1)/bin/python -m pip install --quiet $(PIP_ARGS) $(2) -e . --group test
-$(VENV)-$(1)/bin/pytest
+$(VENV)-$(1)/bin/$(PYTEST)
 endef
 
 test-lowest: $(BIN)/python
