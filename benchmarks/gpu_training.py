@@ -32,7 +32,7 @@ from accelerate import Accelerator
 from diffusers.models import WanTransformer3DModel
 
 from videojam.data.cache import read_encoded, write_encoded
-from videojam.data.encode import EncodedClip
+from videojam.data.encoded import EncodedClip
 from videojam.families import family_of
 from videojam.files import write_text
 from videojam.joint.widen import widen_transformer

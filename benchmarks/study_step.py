@@ -33,7 +33,7 @@ from studies.premise.graph import Runner
 from studies.premise.model import make_base
 from studies.premise.testbed import Bed, generator_of, make_testbed
 from videojam.data.cache import write_encoded
-from videojam.data.encode import EncodedClip
+from videojam.data.encoded import EncodedClip
 from videojam.families import family_of
 from videojam.files import write_text
 from videojam.objective.denoiser import Denoiser

@@ -80,7 +80,7 @@ def minimal(base: Path, run: TrainRun) -> Callable[[], None]:
     """Return a step of a loop as one writes it by hand: the stock model, flow matching, AdamW."""
     from diffusers import WanTransformer3DModel
 
-    from videojam.data.encode import read_batch
+    from videojam.data.encoded import read_batch
 
     clips = read_batch(run.clips, "cpu")
     latents, text = clips.x, clips.text["encoder_hidden_states"]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from videojam.data.config import DataConfig, FolderSource, PreparedSource
-from videojam.data.encode import prepare, read_batch
+from videojam.data.encode import prepare
+from videojam.data.encoded import read_batch
 from videojam.data.loader import LoaderConfig, Order, read_ahead
 from videojam.data.prepare.folder import prepare_folder
 from videojam.data.prepare.request import PrepareRequest

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from videojam.data.cache import read_encoded
 from videojam.data.clips import list_clips
 from videojam.data.config import DataConfig, FolderSource, WorldSource
-from videojam.data.encode import prepare, read_encoded
+from videojam.data.encode import prepare
 from videojam.errors import VideoJamError
 from videojam.models.load import load_model
 from videojam.motion.code import MotionCode

@@ -15,7 +15,8 @@ import torch
 from moving_clips import moving_clip
 from videojam.data import prepared
 from videojam.data.config import FACTS_NAME, DataConfig, FolderSource, PreparedSource, prepared_facts
-from videojam.data.encode import prepare, read_batch, read_latents
+from videojam.data.encode import prepare
+from videojam.data.encoded import read_batch, read_latents
 from videojam.data.prepare.folder import prepare_folder
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.request import clip_fields, share_of

@@ -15,7 +15,8 @@ from tiny_pipelines import write_tiny_wan
 from tiny_families import write_tiny_cogvideox, write_tiny_ltx
 from videojam.data import encode
 from videojam.data.config import FACTS_NAME, DataConfig, PreparedSource, WorldSource
-from videojam.data.encode import prepare, read_batch, read_latents
+from videojam.data.encode import prepare
+from videojam.data.encoded import read_batch, read_latents
 from videojam.data.layouts.world import own_bucket
 from videojam.data.prepare.folder import prepare_folder
 from videojam.data.prepare.request import PrepareRequest

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from videojam.cli import app
 from videojam.data.config import FACTS_NAME, DataConfig, PreparedSource, WorldSource
-from videojam.data.encode import prepare, read_latents
+from videojam.data.encode import prepare
+from videojam.data.encoded import read_latents
 from videojam.data.latents import DrawnClip, encode_pixels
 from videojam.data.layouts.world import source_of
 from videojam.data.look import LookRequest, cached_clips

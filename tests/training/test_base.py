@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from videojam.data.cache import read_encoded, write_encoded
-from videojam.data.encode import EncodedClip
+from videojam.data.encoded import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
 from videojam.models.load import load_model

@@ -13,8 +13,10 @@ from diffusers import LTXConditionPipeline
 from PIL import Image
 
 from tiny_families import write_tiny_ltx
+from videojam.data.cache import read_encoded
 from videojam.data.config import DataConfig
-from videojam.data.encode import prepare, read_batch, read_encoded
+from videojam.data.encode import prepare
+from videojam.data.encoded import read_batch
 from videojam.errors import VideoJamError
 from videojam.families import family_of
 from videojam.guidance.config import Guidance

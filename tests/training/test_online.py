@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from videojam.data.cache import facts_of
 from videojam.data.config import DataConfig, FolderSource
-from videojam.data.encode import prepare, read_latents
+from videojam.data.encode import prepare
+from videojam.data.encoded import read_latents
 from videojam.data.loader import LoaderConfig, Order, read_ahead
 from videojam.data.online import OnlineReader
 from videojam.models.load import load_model

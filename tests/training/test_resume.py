@@ -16,7 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from videojam.data.encode import EncodedClip
+from videojam.data.encoded import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.locks import locked
 from videojam.training.checkpoint import checkpoints

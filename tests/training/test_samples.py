@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from videojam.data.encode import EncodedData
+from videojam.data.encoded import EncodedData
 from videojam.errors import VideoJamError
 from videojam.models.encoders import StoredEncoders
 from videojam.models.load import load_model

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from videojam.data.encode import EncodedClip, batch_of, read_latents, stacked
+from videojam.data.encoded import EncodedClip, batch_of, read_latents, stacked
 from videojam.joint.batch import Batch
 
 AHEAD = 2

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videojam.data.cache import read_encoded
 from videojam.data.config import DataConfig
-from videojam.data.encode import EncodedClip
+from videojam.data.encoded import EncodedClip
 from videojam.data.latents import DrawnClip, encode_pixels, flow_of
 from videojam.data.loader import Order, drawn, generator_at
 from videojam.models.load import LoadedModel

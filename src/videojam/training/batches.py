@@ -11,7 +11,7 @@ from itertools import count
 
 import torch
 
-from videojam.data.encode import EncodedClip, read_latents
+from videojam.data.encoded import EncodedClip, read_latents
 from videojam.data.loader import Order
 from videojam.objective.draws import HELDOUT_SEED, generator_of
 from videojam.training.config import TrainConfig

@@ -6,7 +6,7 @@ import json
 import platform
 
 from videojam import __version__, provenance
-from videojam.data.encode import EncodedData
+from videojam.data.encoded import EncodedData
 from videojam.files import write_text
 from videojam.training.config import TrainConfig
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from videojam.data.encode import EncodedData, read_latents
+from videojam.data.encoded import EncodedData, read_latents
 from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel
 from videojam.models.record import MotionRecord, save_record

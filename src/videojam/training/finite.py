@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videojam.data.encode import EncodedClip, read_latents
+from videojam.data.encoded import EncodedClip, read_latents
 from videojam.errors import VideoJamError
 from videojam.training.batches import clips_of_step
 from videojam.training.log import Line

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from videojam.data.encode import EncodedClip
+from videojam.data.encoded import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.files import write_text
 from videojam.training.checkpoint import STATE_NAME, checkpoints, read_state

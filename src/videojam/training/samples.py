@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from videojam import fingerprints
-from videojam.data.encode import EncodedData
+from videojam.data.encoded import EncodedData
 from videojam.errors import VideoJamError
 from videojam.files import write_tensors
 from videojam.guidance.rules import BASE_DEFAULT, rule_of

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videojam.data.encode import EncodedData, prepare
+from videojam.data.encode import prepare
+from videojam.data.encoded import EncodedData
 from videojam.data.online import OnlineReader
 from videojam.models.encoders import Encoders, StoredEncoders
 from videojam.models.folder import open_folder

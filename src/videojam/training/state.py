@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from videojam.data.encode import EncodedClip
+from videojam.data.encoded import EncodedClip
 from videojam.data.loader import LoaderConfig, read_ahead
 from videojam.data.online import OnlineReader
 from videojam.joint.batch import Batch

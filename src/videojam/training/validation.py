@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from videojam.data.encode import read_batch
+from videojam.data.encoded import read_batch
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import fixed_draws
 from videojam.objective.pushes import condition_products
