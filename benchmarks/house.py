@@ -1,8 +1,9 @@
 """How far a stranger has to walk: counts of the source, and the files on the way of one bench run.
 
     python benchmarks/house.py                                   # of this checkout, as JSON
-    git worktree add ../before 272afd2 && python benchmarks/house.py --tree ../before
     python benchmarks/house.py --out benchmarks/results/house.json
+    git worktree add ../before 272afd2
+    python benchmarks/house.py --tree ../before --name "before: revision 272afd2" --out benchmarks/results/house.json
 
 The way of a bench run is followed by `sys.setprofile`: functions of the package in the order in which they are first
 called. Functions of one file in succession are one stay; a stay in a file where the way was before is a return.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import datetime
 import json
 import os
 import re
@@ -22,6 +24,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from videojam.files import write_text
 
 ROOT = Path(__file__).parents[1]
 FOLLOW = """
@@ -135,15 +139,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tree", type=Path, default=ROOT, help="Checkout to count.")
-    parser.add_argument("--out", type=Path, help="JSON file to write; printed without it.")
+    parser.add_argument("--name", default="now", help="Of the checkout in the file.")
+    parser.add_argument("--out", type=Path, help="JSON file to add to; printed without it.")
     asked = parser.parse_args()
     source = (asked.tree / "src").resolve()
     found = {**count(source / "videojam"), "one bench run": bench_way(source)}
-    text = json.dumps(found, indent=1)
     if asked.out is None:
-        print(text)
-    else:
-        asked.out.write_text(text + "\n", encoding="utf-8")
+        print(json.dumps(found, indent=1))
+        return
+    kept = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
+    kept |= {"measured": datetime.date.today().isoformat(), asked.name: found}
+    write_text(asked.out, json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
