@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from videojam.data.cache import facts_of
+from videojam.data.clips import list_clips
 from videojam.data.config import DataConfig, FolderSource
 from videojam.data.encode import prepare
 from videojam.data.encoded import read_latents
@@ -82,6 +83,38 @@ def test_a_part_begins_where_it_is_asked_and_ends_in_the_file(tiny_wan, folder, 
     assert len(video) == CLIP["num_frames"]
     grey = video.float().mean((1, 2, 3))
     torch.testing.assert_close(grey, torch.arange(5) * 10.0 + 10 * first + 1, atol=2.5, rtol=0)
+
+
+def test_a_part_ends_in_the_file_where_a_table_says_a_later_end(folder, tmp_path):
+    (tmp_path / "0.mp4").write_bytes((folder / "0.mp4").read_bytes())
+    (tmp_path / "table.csv").write_text("video,caption,start,end\n0.mp4,clip,0,5\n")
+    entries, _ = list_clips(FolderSource(path=tmp_path / "table.csv", **CLIP))
+    grey = entries[0].read(1.0).video.float().mean((1, 2, 3))
+    torch.testing.assert_close(grey, torch.arange(5) * 10.0 + 10 * (LONG - 5), atol=2.5, rtol=0)
+
+
+@pytest.mark.parametrize("encode", ["once", "online"])
+def test_two_runs_that_start_with_one_cache_both_end(tiny_wan, folder, tmp_path, encode):
+    source = FolderSource(path=folder, **CLIP)
+    data = DataConfig(source=source, cache=tmp_path, max_sequence_length=16, encode=encode)
+    stored = (lambda num: [0]) if encode == "online" else None
+    model = load_model(tiny_wan)
+
+    class Beside:
+        """An estimator whose first call lets another run encode the same clips."""
+
+        name, first = "dis", True
+
+        def __call__(self, video):
+            if self.first:
+                self.first = False
+                prepare(model, data, DIS, stored=stored)
+            return OnFirstUse("dis")(video)
+
+    clips = prepare(model, data, DIS, estimator=Beside(), stored=stored).clips
+    assert len(clips) == 3
+    assert facts_of(clips[0].path)["caption"] == "clip 0"
+    assert not list(tmp_path.glob("*/texts"))
 
 
 def test_a_run_trains_on_other_parts_in_each_step(short_recipe, folder, tmp_path):

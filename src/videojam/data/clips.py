@@ -138,7 +138,8 @@ def _file_clip(name: str, clip: ListedClip, source: FolderSource) -> ClipEntry:
         size = (source.height, source.width)
         begin_s = start_s
         if where:
-            end_s = clip.end_s or (timing.num_frames / own_fps if own_fps else 0.0)
+            file_s = timing.num_frames / (own_fps or rate)
+            end_s = file_s if clip.end_s is None else min(clip.end_s, file_s)  # a table may say a later one
             begin_s += where * max(0.0, end_s - start_s - source.num_frames / rate)
         frames = read_video(place, source.num_frames, fps, *size, start_s=begin_s).frames
         return ClipContent(frames, None, own_fps)

@@ -88,7 +88,7 @@ def prepare(
             job = _Pixels(loaded, code, estimator, paths, texts, magnitudes)
             left_out |= _encode_all(job, now, is_new, progress, skips=skips)
         if stored is None:
-            texts.remove()
+            texts.remove(wanted)
     else:
         progress(len(now), len(now))
     encoded = [
@@ -208,10 +208,16 @@ class _Pixels:
         together = 2 * len(clips) * clips[0].video.numel() // 3 <= BATCH_PX
         made = encode_pixels(self.model, clips, together=together)
         for row, new in enumerate(self.waiting):
-            tensors = {"x": made.x[row].cpu().half(), "d": made.d[row].cpu().half()}
-            tensors |= self.texts.of(new.entry)
+            path = self.paths[new.entry.key]
+            try:
+                text = self.texts.of(new.entry)
+            except FileNotFoundError:
+                if facts_of(path) is None:
+                    raise
+                continue  # another run with this cache has encoded the clip meanwhile, and removed the text
+            tensors = {"x": made.x[row].cpu().half(), "d": made.d[row].cpu().half(), **text}
             tensors |= {f"image.{name}": tensor[row].cpu() for name, tensor in made.image.items()}
-            write_encoded(self.paths[new.entry.key], tensors, new.facts)
+            write_encoded(path, tensors, new.facts)
             self.texts.done(new.entry)
         self.waiting.clear()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +53,12 @@ class Texts:
         """Remove what now stands in the clip's own file."""
         self.path(entry).unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Remove what is left when all clips are encoded."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def remove(self, entries: list[ClipEntry]) -> None:
+        """Remove what is left of these clips when all are encoded; another run's texts may wait beside them."""
+        for entry in entries:
+            self.done(entry)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 @torch.no_grad()
