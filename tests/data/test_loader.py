@@ -11,6 +11,7 @@ import torch
 from videojam.data.config import DataConfig, FolderSource, PreparedSource
 from videojam.data.encode import prepare
 from videojam.data.encoded import read_batch
+from videojam.data.latents import DrawnClip, encode_pixels
 from videojam.data.loader import LoaderConfig, Order, read_ahead
 from videojam.data.prepare.folder import prepare_folder
 from videojam.data.prepare.request import PrepareRequest
@@ -205,3 +206,13 @@ def test_hugging_face_datasets_read_the_shards_split_and_shuffled(prepared, stre
     assert all(torch.equal(mine[key], theirs[key]) for key in mine)
     with pytest.raises(VideoJamError, match="other bytes"):
         tensors_of(row | {"x_mean": bytes(len(row["x_mean"]))})
+
+
+def test_a_deviation_that_is_not_finite_is_refused_with_the_clip(tiny_wan):
+    model = load_model(tiny_wan)
+    vae = model.pipeline.vae
+    with torch.no_grad():
+        vae.quant_conv.weight[vae.config.z_dim :] = float("nan")  # of the log variance; the means are finite
+    clip = DrawnClip("one", "a ball", torch.zeros(5, 3, 32, 32, dtype=torch.uint8), None)
+    with pytest.raises(VideoJamError, match="one: expected finite numbers in the deviation of the appearance"):
+        encode_pixels(model, [clip])

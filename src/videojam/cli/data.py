@@ -305,7 +305,8 @@ def data_prepare(
     for name, reason in report.left_out.items():
         say(f"unused: {name}: {reason}")
     say(f"{report.num_clips} clips in {report.num_shards} shards of {out}; {len(report.left_out)} unused")
-    say(f"Next: videojam train RECIPE --set data.source.kind=prepared --set data.source.path={out}")
+    image = " --set image_to_video=true" if settings.image_to_video else ""
+    say(f"Next: videojam train RECIPE --set data.source.kind=prepared --set data.source.path={out}{image}")
     typer.echo(out)
     raise typer.Exit(0 if report.num_clips and report.unused_share <= allow_unused else 1)
 

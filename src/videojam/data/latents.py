@@ -143,8 +143,10 @@ def encode_pixels(model: LoadedModel, clips: Sequence[DrawnClip], *, together: b
     if motions:
         gain = torch.tensor([clip.gain for clip in clips], device=d.device).view(-1, 1, 1, 1, 1)
         d, d_std = d * gain, d_std * gain
-    for clip, appearance, motion in zip(clips, x, d, strict=True):
-        reject_non_finite(appearance, "appearance latent", clip.name)
-        reject_non_finite(motion, "motion latent", clip.name)
+    x_std = stds[:num]
+    for row, clip in enumerate(clips):
+        for name, half, std in (("appearance", x, x_std), ("motion", d, d_std)):
+            reject_non_finite(half[row], f"{name} latent", clip.name)
+            reject_non_finite(std[row], f"deviation of the {name} latent", clip.name)
     image = family.encode_image(pipe, pixels[:num])
-    return EncodedPixels(x, d, stds[:num], d_std, image)
+    return EncodedPixels(x, d, x_std, d_std, image)
