@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from accelerate import init_empty_weights
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -27,7 +26,7 @@ from videojam.training.base_weights import BYTES, matrices_of, matrices_to_bf16,
 from videojam.training.config import TrainConfig
 from videojam.training.offload import blocks_of
 from videojam.training.samples_cost import SamplesCost, cost_of_samples
-from videojam.training.simulate import Tracker, cost_of_step, without_data
+from videojam.training.simulate import Tracker, autoencoder_without_data, cost_of_step
 from videojam.training.trainable import mark_trainable
 
 MOMENT_BYTES = {"adamw": 8.0, "muon": 8.0, "adamw_8bit": 2.04, "adafactor": 0.01}
@@ -263,10 +262,7 @@ def _pixel_stage(config: TrainConfig, model: LoadedModel) -> int:
 
     def held(num_frames: int) -> int:
         mode = FakeTensorMode(allow_non_fake_inputs=True)
-        with init_empty_weights():
-            vae = type(pipe.vae).from_config(pipe.vae.config).eval()
-        without_data(vae, mode)
-        pipe.vae = vae
+        vae = autoencoder_without_data(pipe, mode)
         with mode, Tracker(vae.parameters()) as tracker, torch.no_grad():
             family.encode_posterior(pipe, torch.empty(videos, 3, num_frames, source.height, source.width))
         return tracker.peak

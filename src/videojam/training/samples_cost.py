@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
-from accelerate import init_empty_weights
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -20,7 +19,7 @@ from videojam.sampling.sample import scheduled
 from videojam.sampling.settings import ResolvedSettings, resolve, settings_of
 from videojam.training.config import TrainConfig
 from videojam.training.samples import NUM_CAPTIONS, as_trained, settings_at, settings_of_base
-from videojam.training.simulate import StepCost, Tracker, cost_of_step, without_data
+from videojam.training.simulate import StepCost, Tracker, autoencoder_without_data, cost_of_step
 
 
 class SamplesCost(BaseModel):
@@ -144,12 +143,9 @@ def _decoding(model: LoadedModel, settings: ResolvedSettings, tiled: bool) -> St
 
     def cost(num_frames: int) -> StepCost:
         mode = FakeTensorMode(allow_non_fake_inputs=True)
-        with init_empty_weights():
-            vae = type(pipe.vae).from_config(pipe.vae.config).eval()
+        vae = autoencoder_without_data(pipe, mode)
         if tiled:
-            vae.enable_tiling()
-        without_data(vae, mode)
-        pipe.vae = vae
+            pipe.vae.enable_tiling()
         with mode, Tracker(vae.parameters()) as tracker, torch.no_grad():
             shape = family.latent_shape(pipe, num_frames, settings.height, settings.width)
             family.decode_video(pipe, torch.empty(1, *shape), num_frames)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -107,6 +108,20 @@ class Tracker(TorchDispatchMode):
 
     def _free(self, key: int) -> None:
         self.now -= self._sizes.pop(key, 0)
+
+
+def autoencoder_without_data(pipe: Any, mode: FakeTensorMode) -> nn.Module:
+    """Put an autoencoder of a pipeline's own config, whose weights hold no data, into the pipeline, and return it.
+
+    Args:
+        pipe: By its configs; a copy, as it is changed.
+        mode: In which the autoencoder is called.
+    """
+    with init_empty_weights():
+        pipe.vae = type(pipe.vae).from_config(pipe.vae.config).eval()
+    without_data(pipe.vae, mode)
+    vae: nn.Module = pipe.vae
+    return vae
 
 
 def without_data(module: nn.Module, mode: FakeTensorMode, device: str = "cpu") -> None:
