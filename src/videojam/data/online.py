@@ -61,11 +61,13 @@ class OnlineReader:
             new = DrawnClip(clip.name, clip.caption, content.video, motion, self.code.gain)
             made = encode_pixels(self.model, [new])
             halves = {"x": (made.x, made.x_std), "d": (made.d, made.d_std)}
-            tensors = {
+            latents = {
                 name: (mean[0].cpu().half(), std[0].cpu().half()) for name, (mean, std) in halves.items()
             }
             image = {f"image.{name}": tensor[0].cpu() for name, tensor in made.image.items()}
-        means = {name: mean for name, (mean, _) in tensors.items()}
-        if self.data.draw == "posterior":
-            means = {name: drawn(*both, self.seed, order, row, name) for name, both in tensors.items()}
-        return means | read_encoded(clip.path) | image
+        is_drawn = self.data.draw == "posterior"
+        tensors = {
+            name: drawn(mean, std, self.seed, order, row, name) if is_drawn else mean
+            for name, (mean, std) in latents.items()
+        }
+        return tensors | read_encoded(clip.path) | image
