@@ -1,39 +1,15 @@
-"""The one grammar of settings on the command line, `key=value`, and how a config says what doesn't fit it."""
+"""The one grammar of settings on the command line, `key=value`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from videojam.errors import VideoJamError
 
-Config = TypeVar("Config", bound=BaseModel)
-WANTED = {
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
-    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "keys with values"),
-    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
-    "string_type": "text",
-    "finite_number": "a finite number",
-    "greater_than": "a number greater than {gt}",
-    "greater_than_equal": "a number of at least {ge}",
-    "less_than": "a number less than {lt}",
-    "less_than_equal": "a number of at most {le}",
-    "literal_error": "{expected}",
-    "too_short": "a list of at least {min_length}",
-    "string_too_short": "text of at least {min_length} letters",
-    "string_pattern_mismatch": "text that matches {pattern}",
-    "union_tag_invalid": "one of {expected_tags} as {discriminator}",
-    "union_tag_not_found": "a key {discriminator}",
-    "extra_forbidden": "a known key",
-}
-"""What a value should have been, by pydantic's type of error."""
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -119,111 +95,3 @@ def apply_pairs(
                     fix="Give the key without what follows the dot, or its whole value as {key: value}.",
                 )
         inner[last] = read(text, f"{where} {key}")
-
-
-def fitted(kind: type[Config], content: Mapping[str, Any], where: str, see: str = "") -> Config:
-    """Return a config of some keys and values; what doesn't fit is said by key, with a near key's name.
-
-    Args:
-        kind: The config's class.
-        content: Keys and values.
-        where: File or flag they came from, for the message.
-        see: Where all keys are listed, as a sentence.
-
-    Raises:
-        VideoJamError: an unknown key, or a value that doesn't fit.
-    """
-    try:
-        return kind.model_validate(dict(content))
-    except ValidationError as error:
-        raise explained(error, kind, where, see) from None
-
-
-def explained(
-    error: ValidationError, kind: type[BaseModel] | None, where: str, see: str = ""
-) -> VideoJamError:
-    """Return the error that says of the first value that doesn't fit what was expected in its place."""
-    errors = error.errors()
-    first, key, expected = errors[0], key_of(errors[0]), wanted(errors[0])
-    given = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first.get("input")
-    found, fix = "no value" if given is None else repr(given), see or "Correct the value."
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(first["loc"][-1]), field_names(kind) if kind else [], n=1)
-        expected, found = "a known key", f"the unknown key {key!r}"
-        fix = (f"Did you mean {near[0]!r}? " if near else "") + (see or "Correct the key.")
-    elif first["type"] == "missing":
-        expected, found = f"the key {key!r}", "none"
-    elif first["type"] == "value_error":
-        found = repr(first.get("input")) if key else "this combination"
-    more = f" ({len(errors) - 1} more don't fit.)" if len(errors) > 1 else ""
-    return VideoJamError(
-        expected=expected, found=found, where=f"{where}: {key}" if key else where, fix=fix + more
-    )
-
-
-def wanted(first: Mapping[str, Any]) -> str:
-    """Return what a value should have been, in words that need no pydantic.
-
-    Args:
-        first: One of `ValidationError.errors()`.
-    """
-    words = WANTED.get(first["type"])
-    if words is not None:
-        bounds = first.get("ctx", {}).items()
-        return words.format(**{name: f"{n:g}" if isinstance(n, float) else n for name, n in bounds})
-    return str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-
-
-def key_of(first: Mapping[str, Any]) -> str:
-    """Return the dotted key of a value that doesn't fit; empty for a combination of values.
-
-    Args:
-        first: One of `ValidationError.errors()`.
-    """
-    return ".".join(str(part) for part in first["loc"])
-
-
-def reason(error: BaseException) -> str:
-    """Return what is wrong with a file that can't be read, in one line."""
-    if isinstance(error, ValidationError):
-        return misfit(error)
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, UnicodeDecodeError):
-        return "bytes that are not UTF-8 text"
-    if isinstance(error, KeyError):
-        return f"no key {error}"
-    words = error.strerror if isinstance(error, OSError) else None
-    return words or (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def misfit(error: ValidationError) -> str:
-    """Return what was found in place of the first value that doesn't fit, for files that videojam wrote."""
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return f"text that is not JSON ({first['ctx']['error']})"
-    key, found = key_of(first), repr(first["input"])
-    if first["type"] in ("missing", "extra_forbidden"):
-        return f"no key {key}" if first["type"] == "missing" else f"the unknown key {key}"
-    if not key:
-        return f"values that contradict each other: {wanted(first)} was expected"
-    return f"{key} = {found[:100]}, where {wanted(first)} was expected"
-
-
-def field_names(kind: type[BaseModel]) -> list[str]:
-    """Return the names of all fields of a config, those of configs inside of it included."""
-    names: list[str] = []
-    for name, field in kind.model_fields.items():
-        names.append(name)
-        for inner in models_in(field.annotation):
-            names += field_names(inner)
-    return names
-
-
-def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the configs that a field's annotation names."""
-    from typing import get_args
-
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in models_in(part)]

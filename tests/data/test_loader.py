@@ -214,5 +214,7 @@ def test_a_deviation_that_is_not_finite_is_refused_with_the_clip(tiny_wan):
     with torch.no_grad():
         vae.quant_conv.weight[vae.config.z_dim :] = float("nan")  # of the log variance; the means are finite
     clip = DrawnClip("one", "a ball", torch.zeros(5, 3, 32, 32, dtype=torch.uint8), None)
-    with pytest.raises(VideoJamError, match="one: expected finite numbers in the deviation of the appearance"):
+    with pytest.raises(
+        VideoJamError, match="one: expected finite numbers in the deviation of the appearance"
+    ):
         encode_pixels(model, [clip])

@@ -23,7 +23,7 @@ from pydantic import Field
 from videojam import files, fingerprints
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.errors import VideoJamError
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.store import WRITE_FIX, append_row, read_rows
 from videojam.strict import Strict
 

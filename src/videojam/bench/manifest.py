@@ -11,7 +11,7 @@ from videojam import provenance, store
 from videojam.bench.folder import Bench, read_sealed, write_sealed
 from videojam.bench.make.arms import ArmSpec, arm_of
 from videojam.errors import VideoJamError
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 
 
 class Manifest(BaseModel):

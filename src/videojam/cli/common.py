@@ -48,7 +48,7 @@ def build(kind: Callable[..., Config], where: str, **fields: object) -> Config:
     """Build a config from flags, showing a value that doesn't fit as every other error is shown."""
     from pydantic import ValidationError
 
-    from videojam.keyvalue import explained
+    from videojam.misfits import explained
 
     try:
         return kind(**fields)

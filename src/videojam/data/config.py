@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.strict import FrameRate, Seed, Strict
 from videojam.world import WorldConfig
 

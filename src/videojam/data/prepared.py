@@ -15,7 +15,7 @@ from videojam import fingerprints
 from videojam.data.config import FACTS_NAME, prepared_facts
 from videojam.data.shards import read_columns, read_facts_of, read_tensors, tensor_names
 from videojam.errors import VideoJamError
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.models.encoders import Encoders
 from videojam.motion.code import MotionCode
 from videojam.store import check_same

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from videojam.errors import VideoJamError
 from videojam.evaluation.table import JUDGES
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 
 if TYPE_CHECKING:
     from videojam.evaluation.judge import Judge

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.models.header import Header, read_header, require_ordinary
 
 COPY_AGAIN = "A part of the model is missing or damaged: copy or download it again."

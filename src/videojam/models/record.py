@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from videojam import __version__
 from videojam.errors import VideoJamError
 from videojam.files import renamed
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.motion.code import MotionCode
 from videojam.strict import FrameRate, Strict
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, Projections
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.models.folder import TransformerFolder
 from videojam.models.header import Header, read_header
 from videojam.models.record import MotionRecord

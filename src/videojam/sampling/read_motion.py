@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.models.record import MotionRecord
 from videojam.motion.code import MotionCode
 from videojam.motion.flow import decode_motion_video

@@ -11,7 +11,7 @@ from videojam.guidance.config import PRESETS, Guidance, Mode, MotionOn, Weight
 from videojam.guidance.lead import require_own_noise
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT, rule_of
 from videojam.guidance.window import AsWindow, Window, parse_window
-from videojam.keyvalue import explained, fitted
+from videojam.misfits import explained, fitted
 from videojam.models.load import LoadedModel
 from videojam.models.record import DEFAULTS_NAME
 from videojam.sampling.schedule import Schedule

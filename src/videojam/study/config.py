@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from videojam.bench.folder import read_sealed
 from videojam.errors import VideoJamError
-from videojam.keyvalue import key_of, reason, wanted
+from videojam.misfits import key_of, reason, wanted
 from videojam.reading import read_text
 from videojam.strict import Seed
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from videojam.keyvalue import models_in
+from videojam.misfits import models_in
 from videojam.training.config import TrainConfig
 
 WIDTH = 80

@@ -12,7 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import apply_pairs, explained
+from videojam.keyvalue import apply_pairs
+from videojam.misfits import explained
 from videojam.reading import read_text
 from videojam.training.config import TrainConfig
 

@@ -12,7 +12,7 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.files import write_tensors, write_text
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import read_video, write_video
 from videojam.reading import same_form

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import apply_pairs, explained
+from videojam.keyvalue import apply_pairs
+from videojam.misfits import explained
 from videojam.sampling.settings import SHORT_NAMES, SampleSettings, read_settings
 from videojam.strict import Strict
 

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from videojam import fingerprints
 from videojam.errors import VideoJamError
-from videojam.keyvalue import misfit
+from videojam.misfits import misfit
 from videojam.reading import read_table, read_text
 from videojam.strict import Strict
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from videojam.bench.folder import Bench
 from videojam.bench.report.collect import Problem
 from videojam.evaluation.paper import paper_tables
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 
 if TYPE_CHECKING:
     from videojam.bench.report.results import Results

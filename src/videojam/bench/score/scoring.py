@@ -16,7 +16,7 @@ from videojam.bench.score.checks import notice_of, problem_of
 from videojam.bench.work import Rank
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Declaration, Judge, Verdict, declaration, missing, numbers_of
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.motion.video import Clip, read_video
 from videojam.store import append_row, read_rows, stamp_of
 

@@ -12,7 +12,8 @@ from videojam.data.layouts.listing import ListedClip, Listing
 from videojam.data.place import WorldPlace
 from videojam.data.settings import Bucket, ClipSettings
 from videojam.errors import VideoJamError
-from videojam.keyvalue import apply_pairs, fitted
+from videojam.keyvalue import apply_pairs
+from videojam.misfits import fitted
 from videojam.world import WorldConfig
 
 PREFIX = "world:"

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.motion.clips import find_clips, read_caption
 from videojam.reading import read_table, read_text, same_form
 from videojam.strict import Strict

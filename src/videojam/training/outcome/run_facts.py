@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import reason
+from videojam.misfits import reason
 from videojam.training.config import TrainConfig
 from videojam.training.log import Line, read_lines
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import fitted, misfit, reason
+from videojam.misfits import fitted, misfit, reason
 from videojam.strict import Strict
 
 
