@@ -20,11 +20,14 @@ PLAIN_RULES = (
     Rule(w_text=1.0),
     Rule(w_text=3.0),
     Rule(w_text=5.0),
+    Rule(w_text=8.0),
     Rule(w_auto=1.0),
     Rule(w_auto=2.0),
     Rule(w_text=1.0, w_auto=2.0),
     Rule(w_text=3.0, w_auto=1.0),
     Rule(w_text=3.0, w_auto=2.0),
+    Rule(w_text=5.0, w_auto=2.0),
+    Rule(w_text=8.0, w_auto=2.0),
 )
 JOINT_RULES = (
     Rule(),
@@ -36,6 +39,9 @@ JOINT_RULES = (
     Rule(w_text=3.0, w_motion=2.0),
     Rule(w_text=3.0, w_motion=4.0),
     Rule(w_text=5.0, w_motion=2.0),
+    Rule(w_text=5.0, w_motion=4.0),
+    Rule(w_text=8.0, w_motion=2.0),
+    Rule(w_text=8.0, w_motion=4.0),
     Rule(w_text=3.0),
     Rule(null_motion=True),
     Rule(w_text=1.0, null_motion=True),
@@ -51,7 +57,7 @@ JOINT_RULES = (
     Rule(w_motion=2.0, on="appearance", oracle=True),
 )
 GAIN_RULES = (
-    *(Rule(w_text=w_text, w_motion=w_motion) for w_text in (0.0, 3.0) for w_motion in (0.0, 2.0, 4.0)),
+    *(Rule(w_text=w_text, w_motion=w_motion) for w_text in (0.0, 3.0, 8.0) for w_motion in (0.0, 2.0, 4.0)),
     Rule(null_motion=True),
     Rule(oracle=True),
 )

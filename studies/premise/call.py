@@ -41,7 +41,7 @@ def call(run: Run, options: argparse.Namespace) -> None:
         plan.num_clips = min(plan.num_clips, options.clips)
         train_base(run, plan, compiled, options.held_out)
         pack(run, options.back)
-    sampled = ["base"]
+    sampled = []
     for seed in options.seeds:
         left = options.minutes - (time.monotonic() - STARTED) / 60
         minutes = min(options.arm_minutes, left - options.sample_minutes)
@@ -55,11 +55,11 @@ def call(run: Run, options: argparse.Namespace) -> None:
         train_fine_tunes(run, options.from_base, options.arms, seed, plan, compiled, options.held_out)
         sampled += [f"{name}.{options.from_base}.s{seed}" for name in options.arms]
         pack(run, options.back)
-    for name in sampled:
-        rules = rules_of(run, name)
-        if options.rules:
-            rules = tuple(rule for rule in rules if rule.name in options.rules)
-        for noise_seed in options.noise:
+    for noise_seed in options.noise:
+        for name in [*sampled, "base"]:
+            rules = rules_of(run, name)
+            if options.rules:
+                rules = tuple(rule for rule in rules if rule.name in options.rules)
             sample_model(run, name, rules, options.clips, noise_seed)
             pack_results(run, options.back)  # a machine may be taken back at any time
         pack(run, options.back)

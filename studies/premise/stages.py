@@ -1,6 +1,6 @@
 """What is missing of the study, as stages for a GPU that is lent by the minute: one command each.
 
-    python -m studies.premise.stages gain3 --out RUN --back BACK [--dry-run]
+    python -m studies.premise.stages variants --out RUN --back BACK [--dry-run]
 
 A stage is a set of arguments of `studies.premise.call`; those that follow the name are added. `--dry-run` says what it
 trains, the memory of its weights, and the files that it gives back; `--rehearse` runs it with a handful of steps.
@@ -27,8 +27,8 @@ LARGE_32 = (
 )
 """The mover stays 2×2, as visible in a frame as in the small world; 512 tokens a clip in both."""
 LARGE_RULES = (
-    "--rules plain w1=1 w1=3 w1=5 auto=1 auto=2 w1=1_auto=2 w1=3_auto=2 w2=1 w2=2 w2=4 w1=1_w2=2 w1=3_w2=2 w1=3_w2=4 "
-    "w1=5_w2=2 no-flow oracle"
+    "--rules plain w1=1 w1=3 w1=5 w1=8 auto=2 w1=3_auto=2 w1=5_auto=2 w1=8_auto=2 w2=2 w2=4 w1=3_w2=2 w1=3_w2=4 "
+    "w1=5_w2=2 w1=5_w2=4 w1=8_w2=2 w1=8_w2=4 no-flow oracle"
 )
 SHORT = "--base-steps 1500 --base-minutes 1.5 --arm-steps 6000 --sample-minutes 0.3 --noise 0 1 --measures 2"
 LONG = (
@@ -55,7 +55,6 @@ class Stage:
 
 
 STAGES = {
-    "gain3": Stage("motion's latents times 3, beside 0.4", 3, f"{SHORT} --arms joint gain3"),
     "reweighted": Stage(
         "seeds 2 and 3 of the second control", 4, f"{SHORT} --arms control reweighted --seeds 2 3"
     ),
@@ -69,7 +68,7 @@ STAGES = {
         7,
         f"{SHORT} --base-steps 24772 --base-minutes 3 --seeds 1 2 3",
     ),
-    "kinds": Stage("all kinds of motion, trained out, on two noises", 7, f"{LONG} --set {KINDS}"),
+    "kinds": Stage("all kinds of motion, 23,272 steps", 7, f"{LONG} --set {KINDS}"),
     "texture-0.5": Stage(
         "the lost point of the axis, three seeds", 6, f"{SHORT} --seeds 1 2 3 --set world.texture=0.5"
     ),
@@ -78,13 +77,19 @@ STAGES = {
         "seeds 2 and 3 at texture 0.25", 4, f"{SHORT} --seeds 2 3 --set world.texture=0.25"
     ),
     "large-16": Stage(
-        "10.6 M parameters at 16×16: base, control, VideoJAM",
-        8,
-        "--base-steps 1500 --base-minutes 1.5 --arm-minutes 4.5 --sample-minutes 1.4 --clips 256 --measures 4 "
-        f"--noise 0 1 {LARGE_RULES} --set {LARGE_16}",
+        "a third seed at 16×16",
+        9,
+        "--base-steps 1500 --base-minutes 1.5 --arm-steps 5000 --arm-minutes 5 --sample-minutes 2.5 --clips 256 "
+        f"--measures 2 --noise 0 1 --seeds 3 {LARGE_RULES} --set {LARGE_16}",
+    ),
+    "large-16-gain1": Stage(
+        "motion's latents times 1 at 16×16, beside 0.4",
+        5,
+        "--base-steps 1500 --base-minutes 1.5 --arm-steps 5000 --arm-minutes 3 --sample-minutes 1.5 --clips 256 "
+        f"--measures 2 --noise 0 1 --arms gain1 --seeds 2 --set {LARGE_16}",
     ),
     "large-32": Stage(
-        "15 M parameters at 32×32: base, control, VideoJAM",
+        "32×32: base, control, VideoJAM",
         8,
         "--base-steps 1500 --base-minutes 1.5 --arm-minutes 4.5 --sample-minutes 1.4 --clips 128 --measures 2 "
         f"--noise 0 {LARGE_RULES} --set {LARGE_32}",
