@@ -58,6 +58,17 @@ def test_page_and_readme_show_the_results(results):
         )
         in readme
     )
+    kinds, large = results["kinds"], results["large-16-2"]
+    arms = ("control plain", "joint plain", "joint w2=2")
+    for run in (kinds, large):
+        assert (
+            "{:.0f} %, {:.0f} % and {:.0f} %".format(*(run["coherent"][arm]["mean"] for arm in arms))
+            in readme
+        )
+    best = kinds["contrasts"]["each at its best"]
+    assert "at best scales {mean:+} points ({low:+} to {high:+})".format(**best) in readme
+    best = large["contrasts"]["each at its best"]
+    assert "({mean:+} points, {low:+} to {high:+})".format(**best).replace("-", "−") in readme
     long = results["long"]["coherent"]
     assert (
         "{:.0f} %, {:.0f} % and {:.0f} %; at their best scales {:.0f} % and {:.0f} %".format(

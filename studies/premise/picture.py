@@ -82,11 +82,11 @@ def _texture(results: dict[str, dict]) -> Any:
 
 
 def _cost(results: dict[str, dict]) -> Any:
-    """Every sampling rule of three runs: forwards a step against coherence."""
+    """Every sampling rule of each run: forwards a step against coherence."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(RUNS), figsize=(10, 3.6), sharey=True, layout="constrained")
-    for axis, (run, title) in zip(axes, RUNS.items(), strict=True):
+    figure, axes = plt.subplots(2, len(RUNS) // 2, figsize=(10, 6.4), sharey=True, layout="constrained")
+    for axis, (run, title) in zip(axes.flat, RUNS.items(), strict=True):
         for arm, rules, colour in (("control", PLAIN_RULES, CONTROL), ("joint", JOINT_RULES, VIDEOJAM)):
             shares = results[run]["coherent"]
             points = [
@@ -97,11 +97,12 @@ def _cost(results: dict[str, dict]) -> Any:
             label = "VideoJAM" if arm == "joint" else arm
             axis.plot(*zip(*points, strict=True), "o", color=colour, alpha=0.45, markersize=4)
             axis.step(*zip(*_front(points), strict=True), where="post", color=colour, label=label)
-        axis.set(title=title.replace("base, ", "base\n"), xlabel="forwards a sampling step")
+        axis.set(title=title.replace("base, ", "base\n"), ylim=(0, 100))
         axis.title.set_fontsize(9)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set(ylabel="coherent clips, %", ylim=(0, 100))
-    axes[0].legend(frameon=False)
+    figure.supxlabel("forwards a sampling step", fontsize=10)
+    figure.supylabel("coherent clips, %", fontsize=10)
+    axes[0, 0].legend(frameon=False)
     return figure
 
 

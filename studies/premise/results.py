@@ -25,14 +25,19 @@ RUNS = {
     "young": "young base, 6,000 steps, 3 seeds",
     "mature": "mature base, 6,000 steps, 1 seed",
     "long": "young base, 23,272 steps, 1 seed",
-    "kinds": "all kinds, young base, 5,750 steps, 1 seed",
+    "kinds": "all kinds, young base, 13,000 steps, 1 seed",
+    "kinds-short": "all kinds, young base, 5,750 steps, 1 seed",
+    "large-16-2": "16×16 pixels, 10.8 M, young base, 5,000 steps, 1 seed",
 }
 TEXTURES = {0.0: "texture-0.0", 0.25: "texture-0.25", 1.0: "young"}
 """Runs by the deviation of their static texture, in units: from where the premise fails to where it holds."""
-LARGE = "large-16"
-"""Four times the pixels, nine times the parameters; its joint verdicts were lost, its curves are kept."""
+LARGE = {"large": ("large-16", 1), "large-2": ("large-16-2", 2)}
+"""Tables of curves at four times the pixels and nine times the parameters: run and seed. The first run's joint
+verdicts were lost."""
 DIM = "texture-0.25-dim"
 """At texture 0.25, motion's latents as bright as at texture 1."""
+ARMS = ("control", "reweighted", "joint", "gain1", "gain3", "own")
+"""In the order of the page."""
 CHOICE, CONTRAST = 0, 1
 """Seeds of noise: scales are chosen on one, contrasts measured on the other."""
 PRIMARY_NAME = "primary: joint w2=2 minus control, w1 = 0"
@@ -40,12 +45,31 @@ BEST_NAME = "each at its best"
 AUTO_NAME = "best Inner-Guidance minus best autoguidance of the control"
 PRIMARY = ("joint", "w2=2"), ("control", "plain")
 SCALES = {
-    "control": ("plain", "w1=1", "w1=3", "w1=5"),
+    "control": ("plain", "w1=1", "w1=3", "w1=5", "w1=8"),
     "reweighted": ("plain", "w1=1", "w1=3", "w1=5"),
     "reweighted, autoguidance": ("auto=1", "auto=2", "w1=1_auto=2", "w1=3_auto=1", "w1=3_auto=2"),
-    "control, autoguidance": ("auto=1", "auto=2", "w1=1_auto=2", "w1=3_auto=1", "w1=3_auto=2"),
+    "control, autoguidance": (
+        "auto=1",
+        "auto=2",
+        "w1=1_auto=2",
+        "w1=3_auto=1",
+        "w1=3_auto=2",
+        "w1=5_auto=2",
+        "w1=8_auto=2",
+    ),
     "joint, w2 = 0": ("plain", "w1=1", "w1=3"),
-    "joint, Inner-Guidance": ("w2=1", "w2=2", "w2=4", "w1=1_w2=2", "w1=3_w2=2", "w1=3_w2=4", "w1=5_w2=2"),
+    "joint, Inner-Guidance": (
+        "w2=1",
+        "w2=2",
+        "w2=4",
+        "w1=1_w2=2",
+        "w1=3_w2=2",
+        "w1=3_w2=4",
+        "w1=5_w2=2",
+        "w1=5_w2=4",
+        "w1=8_w2=2",
+        "w1=8_w2=4",
+    ),
 }
 OTHER_NOISE = " °"
 """Mark of a number measured on the noise on which scales were chosen, in a run that has another for contrasts."""
@@ -65,7 +89,7 @@ def _flags(run: str, arm: str, noise: int) -> list[dict[str, NDArray[Any]]]:
 
 
 def best(run: str, group: str, noise: int) -> str | None:
-    """Return the scale of a group that is most often coherent; None where the group was not sampled."""
+    """Return the scale of a group that is most often coherent, of equals the first; None where it was not sampled."""
     arm = group.split(",")[0]
     found = {rule: coherent(run, arm, rule, noise) for rule in SCALES[group]}
     means = {rule: float(values.mean()) for rule, values in found.items() if values is not None}
@@ -86,9 +110,7 @@ def summary(run: str) -> dict[str, object]:
     found = {group: best(run, group, sampled[0]) for group in SCALES}
     chosen = {group: rule for group, rule in found.items() if rule is not None}
     shares = {"base": ("base", "plain")} | {
-        f"{arm} {rule}": (arm, rule)
-        for arm in ("control", "reweighted", "joint", "gain1", "own")
-        for rule in _rules(run, arm)
+        f"{arm} {rule}": (arm, rule) for arm in ARMS for rule in _rules(run, arm)
     }
     table = {}
     for name, (arm, rule) in shares.items():
@@ -120,6 +142,7 @@ def summary(run: str) -> dict[str, object]:
         }
     pairs |= {
         "gain 1 minus gain 0.4, w1 = 0, w2 = 2": (("gain1", "w2=2"), PRIMARY[0]),
+        "gain 3 minus gain 0.4, w1 = 0, w2 = 2": (("gain3", "w2=2"), PRIMARY[0]),
         "motion's own noise level minus the same one, w1 = 0, w2 = 2": (("own", "w2=2"), PRIMARY[0]),
     }
     contrasts = {}
@@ -156,10 +179,10 @@ def curve(run: str, arm: str, seed: int = 1) -> list[dict[str, float]]:
     ]
 
 
-def curves_table(run: str) -> str:
+def curves_table(run: str, seed: int = 1) -> str:
     """Return coherence against steps of a control and of VideoJAM, in Markdown."""
     lines = ["| steps | control, w1 = 0 | VideoJAM, w2 = 0 | VideoJAM, w2 = 2 |", "|---|---|---|---|"]
-    for plain, joint in zip(curve(run, "control"), curve(run, "joint"), strict=True):
+    for plain, joint in zip(curve(run, "control", seed), curve(run, "joint", seed), strict=True):
         lines.append(f"| {plain['step']:,} | {plain['plain']} | {joint['plain']} | {joint['w2=2']} |")
     return "\n".join(lines)
 
@@ -185,6 +208,29 @@ def texture_table(results: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+FOLLOWED = {
+    "kinds": ("plain", "w2=2", "w1=3_w2=2", "oracle"),
+    "large-16-2": ("plain", "w2=2", "w1=3_w2=2", "w1=8_w2=4", "oracle"),
+}
+"""Runs and rules of which the page says whether the picture follows the motion half."""
+
+
+def followed_table() -> str:
+    """Return how often VideoJAM's motion half is lawful, and how often its picture is then too, in Markdown."""
+    lines = [
+        "| run | VideoJAM sampled with | motion half lawful, % | picture coherent, % "
+        "| picture coherent where the motion is lawful, % |",
+        "|---" * 5 + "|",
+    ]
+    for run, rules in FOLLOWED.items():
+        (flags,) = _flags(run, "joint", CONTRAST)
+        for rule in rules:
+            lawful, seen = flags[f"{rule}/motion_lawful"], flags[f"{rule}/coherent"]
+            shares = (lawful.mean(), seen.mean(), seen[lawful].mean())
+            lines.append(f"| {run} | {rule} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |")
+    return "\n".join(lines)
+
+
 def last_row(run: str, arm: str) -> dict[str, list[float]]:
     """Return the last measurement of a run's base or arm."""
     file = FOLDER / run / f"{arm}.curve.jsonl"
@@ -195,10 +241,10 @@ def last_row(run: str, arm: str) -> dict[str, list[float]]:
 def page_tables(results: dict[str, dict]) -> dict[str, str]:
     """Return the page's generated blocks by name, in Markdown."""
     main = {run: results[run] for run in RUNS}
-    names = list(dict.fromkeys(name for run in main.values() for name in run["coherent"]))
+    names = dict.fromkeys(name for run in main.values() for name in run["coherent"])
     shares = ["| % coherent (95 %) | " + " | ".join(RUNS.values()) + " |"]
     shares.append("|---" * (len(main) + 1) + "|")
-    for name in names:
+    for name in sorted(names, key=lambda name: ("base", *ARMS).index(name.split()[0])):
         cells = [_cell(run["coherent"].get(name), noise=run["noise"]) for run in main.values()]
         shares.append(f"| {name} | " + " | ".join(cells) + " |")
     contrasts = ["| contrast, points (95 %) | run | arms | difference |", "|---|---|---|---|"]
@@ -210,7 +256,8 @@ def page_tables(results: dict[str, dict]) -> dict[str, str]:
         "coherent": "\n".join(shares),
         "contrasts": "\n".join(contrasts),
         "curves": curves_table("long"),
-        "large": curves_table(LARGE),
+        **{name: curves_table(run, seed) for name, (run, seed) in LARGE.items()},
+        "followed": followed_table(),
         "texture": texture_table(results),
         "noising": noising_table("long"),
     }
