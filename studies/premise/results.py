@@ -209,6 +209,7 @@ def texture_table(results: dict[str, dict]) -> str:
 
 
 FOLLOWED = {
+    "long": ("plain", "w2=2", "w1=3_w2=2"),
     "kinds": ("plain", "w2=2", "w1=3_w2=2", "oracle"),
     "large-16-2": ("plain", "w2=2", "w1=3_w2=2", "w1=8_w2=4", "oracle"),
 }
