@@ -54,6 +54,7 @@ def judge(
     video: UInt8[Tensor, "n 3 f h w"],
     asked: Int[Tensor, " n"],
     tolerance: float = 0.5,
+    faintest: float | None = None,
     chunk: int | None = None,
 ) -> Verdict:
     """Judge clips as they are seen, that is in 8 bits.
@@ -65,24 +66,29 @@ def judge(
         asked: Rows of the captions that they were made for.
         tolerance: Largest rms difference in units, of the ground or of the mover, in a frame; a single pixel
             of the ground may differ by three times it.
+        faintest: Smallest distance of the mover's red from mid-grey, in units, for it to be there at all; None is
+            half of the world's `offset`. With 0 the judge asks how a mover moves and not how visible it is.
         chunk: Clips judged at once; memory grows with it. None takes what fits into 0.2 GB on a CPU, 2 GB on a GPU.
     """
+    faintest = config.offset / 2 if faintest is None else faintest
     num_values = NUM_VALUES["cpu" if video.device.type == "cpu" else "cuda"]
     chunk = chunk or max(1, num_values // (len(scenes) * config.num_frames * scenes.num_pixels))
     parts = [
-        _judge_few(config, scenes, to_units(few), wanted, tolerance)
+        _judge_few(config, scenes, to_units(few), wanted, tolerance, faintest)
         for few, wanted in zip(video.split(chunk), asked.split(chunk), strict=True)
     ]
     return Verdict(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Verdict)))
 
 
-def _judge_few(config: WorldConfig, scenes: Scenes, x: Tensor, asked: Tensor, tolerance: float) -> Verdict:
+def _judge_few(
+    config: WorldConfig, scenes: Scenes, x: Tensor, asked: Tensor, tolerance: float, faintest: float
+) -> Verdict:
     red, others = x[:, 0].flatten(2), x[:, 1:].flatten(3)
     bad_colour = _too_far(others - _median(others, 2), tolerance).any(1)
     ground = _ground_residual(scenes, red)
     mover, tint = _mover_residual(scenes, red)
     ground_rms, mover_rms = _rms(ground), _rms(mover)
-    absent = (tint.abs() < config.offset / 2)[..., None]
+    absent = (tint.abs() < faintest)[..., None]
     bad_ground = _too_far(ground, tolerance) | ~_pillar_fits(config, scenes, x[:, 2], tolerance)[..., None]
     bad_mover = (mover_rms > tolerance) | absent
     explained = ~(bad_ground | bad_mover | bad_colour[:, None])
