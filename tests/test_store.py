@@ -42,6 +42,23 @@ def test_settings_that_differ_are_named_with_both_values(tmp_path):
         check_same({}, {"new": 3}, "as the file has it", tmp_path, "Change it.")
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "expected", "found"),
+    [
+        ({"m": {"s": 1, "c": "sqrt"}}, {"m": {"s": 1, "c": "linear"}}, 'm.c = "sqrt", x', '"linear"'),
+        ({"m": {"a": {"b": 1}}}, {"m": {"a": {"b": 2}}}, "m.a.b = 1, x", "2"),
+        ({"m": {"s": 1}}, {"m": None}, 'm = {"s": 1}, x', "null"),
+        ({"m": {"s": 1}}, {"m": {"s": 1, "t": 2}}, "m.t = null, x", "2"),
+        ({"m": {}}, {"m": {"t": 2}}, "m.t = null, x", "2"),
+        ({"m": [1, {"a": 1}]}, {"m": [1, {"a": 2}]}, 'm = [1, {"a": 1}], x', '[1, {"a": 2}]'),
+    ],
+)
+def test_of_a_group_of_settings_the_one_that_differs_is_named(tmp_path, before, now, expected, found):
+    with pytest.raises(VideoJamError) as caught:
+        check_same(before, now, "x", tmp_path, "Change it.")
+    assert (caught.value.expected, caught.value.found) == (expected, found)
+
+
 def test_a_file_that_is_written_anew_has_another_stamp(tmp_path):
     path = tmp_path / "a"
     assert stamp_of(path) is None

@@ -62,9 +62,11 @@ def explained(
     given = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first.get("input")
     found, fix = "no value" if given is None else repr(given), see or "Correct the value."
     if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(first["loc"][-1]), field_names(kind) if kind else [], n=1)
+        name, known = str(first["loc"][-1]), field_names(kind) if kind else []
+        near = get_close_matches(name, known, n=1)
         expected, found = "a known key", f"the unknown key {key!r}"
-        fix = (f"Did you mean {near[0]!r}? " if near else "") + (see or "Correct the key.")
+        hint = f"{name!r} is a key, but not in this place. " if name in known else ""
+        fix = (hint or (f"Did you mean {near[0]!r}? " if near else "")) + (see or "Correct the key.")
     elif first["type"] == "missing":
         expected, found = f"the key {key!r}", "none"
     elif first["type"] == "value_error":

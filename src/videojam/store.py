@@ -68,15 +68,26 @@ def check_same(
         fix: What to do.
 
     Raises:
-        VideoJamError: names the first setting that differs, with both values.
+        VideoJamError: names the first setting that differs, with both values; of settings in groups, as `motion.scale`.
     """
     stored, asked = (json.loads(json.dumps(settings)) for settings in (stored, asked))
-    for name in [*stored, *(name for name in asked if name not in stored)]:
-        before, now = stored.get(name), asked.get(name)
-        if before != now:
-            raise VideoJamError(
-                expected=f"{name} = {_short(before)}, {what}", found=_short(now), where=str(where), fix=fix
-            )
+    difference = _first_difference(stored, asked)
+    if difference is not None:
+        name, before, now = difference
+        raise VideoJamError(
+            expected=f"{name} = {_short(before)}, {what}", found=_short(now), where=str(where), fix=fix
+        )
+
+
+def _first_difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """Return the first name whose values differ, dotted where both are groups, and its values."""
+    for name in [*before, *(name for name in now if name not in before)]:
+        one, other = before.get(name), now.get(name)
+        if one == other:
+            continue
+        inner = _first_difference(one, other) if isinstance(one, dict) and isinstance(other, dict) else None
+        return (name, one, other) if inner is None else (f"{name}.{inner[0]}", *inner[1:])
+    return None
 
 
 def stamp_of(path: Path) -> str | None:

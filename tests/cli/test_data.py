@@ -31,7 +31,7 @@ def test_check_names_layout_and_reasons_and_its_exit_code_follows_the_share(clip
     assert result.exit_code == 1
     assert "layout sidecars" in result.stdout
     assert "3 clips can be used, 1 can't" in result.stdout
-    assert "unused: broken.mp4" in result.stdout
+    assert "unused: broken.mp4: expected" in result.stdout  # the name once
     assert runner.invoke(app, [*arguments, "--allow-unused", "0.25"]).exit_code == 0
 
 

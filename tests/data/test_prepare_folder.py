@@ -168,8 +168,8 @@ def test_a_second_run_makes_nothing_and_other_settings_or_clips_are_refused_by_n
     assert (report.num_kept, report.num_shards) == (1, 1)
     assert contents(request.out) == before
     for changed, name in (
-        (request_of(source=source, fit="letterbox"), "clips = "),
-        (request_of(source=source, motion=DIS.model_copy(update={"scale": 0.2})), "motion = "),
+        (request_of(source=source, fit="letterbox"), "clips.fit = "),
+        (request_of(source=source, motion=DIS.model_copy(update={"scale": 0.2})), "motion.scale = "),
     ):
         with pytest.raises(VideoJamError, match=name):
             prepare_folder(changed, **QUIET)
@@ -235,7 +235,7 @@ def test_training_refuses_another_motion_code_or_model_by_name(request_of, tiny_
     prepare_folder(request, **QUIET)
     config = DataConfig(source=PreparedSource(path=request.out), num_heldout=1, max_sequence_length=16)
     model = load_model(tiny_wan)
-    with pytest.raises(VideoJamError, match="motion = "):
+    with pytest.raises(VideoJamError, match="motion.curve = "):
         prepare(model, config, DIS.model_copy(update={"curve": "sqrt"}))
     with torch.no_grad():
         next(iter(model.pipeline.vae.parameters())).add_(1)

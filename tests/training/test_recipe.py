@@ -149,6 +149,36 @@ def test_changes_reach_into_keys(recipe):
 
 
 @pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        (["data.source.kind=prepared", "data.source.path=shards"], "prepared"),
+        (["data.source.path=shards", "data.source.kind=prepared"], "prepared"),
+        (["data.source.kind=world", "data.source.num_clips=8"], "world"),
+        (["data.source={kind: prepared, path: shards}"], "prepared"),
+        (["data.source.kind=folder", "data.source.path=shards"], "folder"),
+    ],
+)
+def test_another_kind_of_source_replaces_the_whole_source(recipe, changes, kind):
+    source = load_recipe(recipe, changes).data.source
+    assert source.kind == kind
+    assert getattr(source, "path", Path("shards")) == Path("shards")
+    assert source.num_frames == 25 if kind == "folder" else "num_frames" not in source.model_fields_set
+
+
+def test_another_kind_of_source_asks_for_its_own_keys(recipe):
+    with pytest.raises(VideoJamError) as caught:
+        load_recipe(recipe, ["data.source.kind=prepared"])
+    assert caught.value.expected == "the key 'data.source.path'"
+
+
+def test_a_key_of_another_place_is_not_suggested_for_itself(recipe):
+    with pytest.raises(VideoJamError) as caught:
+        load_recipe(recipe, ["data.source={kind: prepared, path: shards, fps: 8}"])
+    assert caught.value.found == "the unknown key 'data.source.fps'"
+    assert caught.value.fix.startswith("'fps' is a key, but not in this place. ")
+
+
+@pytest.mark.parametrize(
     ("content", "found"),
     [
         (b"", "empty"),

@@ -282,6 +282,7 @@ def data_prepare(
     """
     device = start(f"prepare {source} with {base}", encoding.device)
     from videojam.cli.progress import ProgressDisplay
+    from videojam.data.check import unused_line
     from videojam.data.layouts.world import source_of
     from videojam.data.prepare.folder import prepare_folder
     from videojam.data.prepare.request import PrepareRequest
@@ -303,7 +304,7 @@ def data_prepare(
     ):
         report = prepare_folder(request, progress, say)
     for name, reason in report.left_out.items():
-        say(f"unused: {name}: {reason}")
+        say(unused_line(name, reason))
     say(f"{report.num_clips} clips in {report.num_shards} shards of {out}; {len(report.left_out)} unused")
     image = " --set image_to_video=true" if settings.image_to_video else ""
     say(f"Next: videojam train RECIPE --set data.source.kind=prepared --set data.source.path={out}{image}")

@@ -37,8 +37,19 @@ def check_lines(facts: dict[str, Any]) -> list[str]:
         if facts[title]:
             counts = ", ".join(f"{name} ({count})" for name, count in facts[title].items())
             lines.append(f"  {title.replace('_', ' ')}: {counts}")
-    lines.append(f"  captions: {facts['caption_words']:g} words on average")
-    return lines + [f"  unused: {problem['name']}: {problem['reason']}" for problem in facts["unused"]]
+    if facts["num_used"]:
+        lines.append(f"  captions: {facts['caption_words']:g} words on average")
+    return lines + [f"  {unused_line(problem['name'], problem['reason'])}" for problem in facts["unused"]]
+
+
+def unused_line(name: str, reason: str) -> str:
+    """Write why a clip is unused, with its name once.
+
+    Args:
+        name: Of the clip.
+        reason: The error's words, which mostly begin with the name.
+    """
+    return f"unused: {name}: {reason.removeprefix(f'{name}: ')}"
 
 
 def _counted(values: Any) -> dict[str, int]:

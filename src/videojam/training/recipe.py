@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from videojam.errors import VideoJamError
-from videojam.keyvalue import apply_pairs
+from videojam.keyvalue import apply_pairs, split_pair
 from videojam.misfits import explained
 from videojam.reading import read_text
 from videojam.training.config import TrainConfig
@@ -22,6 +22,9 @@ INT = re.compile(r"[-+]?(?:0|[1-9][\d_]*)$")
 FLOAT = re.compile(
     r"[-+]?(?=.*[.eE])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
 )
+
+KIND = re.compile(r"(data\.source\.)(?:folder|world|prepared)\.")
+"""What pydantic puts into the name of a source's key."""
 
 
 class RecipeLoader(yaml.SafeLoader):
@@ -61,7 +64,8 @@ RecipeLoader.add_constructor("tag:yaml.org,2002:float", RecipeLoader.construct_n
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> TrainConfig:
     """Read a recipe and apply `key=value` changes (dotted keys, YAML values).
 
-    Types are strict: `true` is no number, and "5" in quotes is a word.
+    Types are strict: `true` is no number, and "5" in quotes is a word. A change of `data.source.kind` to another kind
+    replaces the recipe's whole source, as the kinds have other keys.
 
     Raises:
         VideoJamError: the file or a value is not as expected; names the key and suggests a near one.
@@ -76,6 +80,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> TrainCo
             fix=f"Start from a file of recipes/. {SEE_FIELDS}",
         )
     content = {str(key): value for key, value in content.items()}
+    _drop_other_source(content, overrides or [])
     apply_pairs(content, overrides or [], read=_parse)
     try:
         # as JSON, so that strict types still take a list for a tuple and a word for a path
@@ -89,6 +94,23 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> TrainCo
             where=str(path),
             fix=f"Write the recipe without it. {SEE_FIELDS}",
         ) from None
+
+
+def _drop_other_source(content: dict[str, Any], overrides: list[str]) -> None:
+    """Leave out the recipe's own source where a change asks for one of another kind, which has other keys.
+
+    Args:
+        content: The recipe; changed in place.
+        overrides: Its `key=value` changes.
+    """
+    data = content.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(source, dict):
+        return
+    pairs = (split_pair(pair) for pair in overrides)
+    kinds = [value for key, value in pairs if key == "data.source.kind"]
+    if kinds and kinds[-1] != source.get("kind"):
+        data["source"] = {}
 
 
 def _parse(text: str, where: str) -> Any:
@@ -105,9 +127,13 @@ def _parse(text: str, where: str) -> Any:
 
 def _explain(error: ValidationError, where: str) -> VideoJamError:
     """Return the error that names the first key that doesn't fit, without the kind of source that pydantic adds."""
-    found = explained(error, TrainConfig, where, SEE_FIELDS)
-    for kind in ("folder", "world", "prepared"):
-        found.where = found.where.replace(f": data.source.{kind}.", ": data.source.", 1)
+    error_of = explained(error, TrainConfig, where, SEE_FIELDS)
+    found = VideoJamError(
+        expected=KIND.sub(r"\1", error_of.expected),
+        found=KIND.sub(r"\1", error_of.found),
+        where=KIND.sub(r"\1", error_of.where),
+        fix=error_of.fix,
+    )
     quotes = "Put a name that looks like a number in quotes. "
     first = error.errors()[0]
     is_number = first["type"] in ("string_type", "path_type") and isinstance(first["input"], int | float)
