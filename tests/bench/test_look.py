@@ -88,7 +88,9 @@ def test_similarity_is_the_psnr():
 
 
 def test_the_page_is_whole_names_what_was_left_out_and_escapes_captions(request_of):
-    page = write_look(request_of)
+    done: list[tuple[int, int]] = []
+    page = write_look(request_of, progress=lambda *now: done.append(now))
+    assert done == [(1, 3), (2, 3), (3, 3)]  # of the 12 that a page shows, three are there
     text = page.read_text()
     assert page == request_of.folder / "look.html"
     assert text.count("<video") == 12

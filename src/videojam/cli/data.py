@@ -305,7 +305,8 @@ def data_prepare(
         report = prepare_folder(request, progress, say)
     for name, reason in report.left_out.items():
         say(unused_line(name, reason))
-    say(f"{report.num_clips} clips in {report.num_shards} shards of {out}; {len(report.left_out)} unused")
+    shards = "1 shard" if report.num_shards == 1 else f"{report.num_shards} shards"
+    say(f"{report.num_clips} clips in {shards} of {out}; {len(report.left_out)} unused")
     image = " --set image_to_video=true" if settings.image_to_video else ""
     say(f"Next: videojam train RECIPE --set data.source.kind=prepared --set data.source.path={out}{image}")
     typer.echo(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -47,9 +48,11 @@ def unused_line(name: str, reason: str) -> str:
 
     Args:
         name: Of the clip.
-        reason: The error's words, which mostly begin with the name.
+        reason: The error's words, which mostly begin with the name, or with the path that ends in it.
     """
-    return f"unused: {name}: {reason.removeprefix(f'{name}: ')}"
+    folder, found, rest = reason.partition(f"{name}: ")
+    is_named = bool(found) and (not folder or folder.endswith(os.sep))
+    return f"unused: {name}: {rest if is_named else reason}"
 
 
 def _counted(values: Any) -> dict[str, int]:

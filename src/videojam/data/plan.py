@@ -102,5 +102,7 @@ def _too_short(name: str, duration_s: float, settings: ClipSettings) -> VideoJam
         expected=needed if num_frames < shortest else f"at least {settings.min_s:g} s (min_s)",
         found=f"{num_frames} ({duration_s:.2f} s)" if num_frames < shortest else f"{duration_s:.2f} s",
         where=name,
-        fix="Add a shorter bucket, lower fps or min_s, or leave the clip out.",
+        fix="Give a shorter bucket or a lower fps, or leave the clip out."
+        if num_frames < shortest
+        else "Lower min_s, or leave the clip out.",
     )

@@ -160,5 +160,5 @@ def _encode(config: TrainConfig, encoders: StoredEncoders, say: Listener) -> Enc
     for note in data.notes:
         say("note", note)
     for name, reason in data.left_out.items():
-        say("note", f"left out {name}: {reason.removeprefix(f'{name}: ')}")
+        say("note", f"left out {name}: {reason}")
     return data

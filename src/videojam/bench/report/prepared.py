@@ -50,23 +50,26 @@ def write_look(
     shown = []
     for clip in cached_clips(request):
         shown.append(_card(clip))
-        progress(len(shown), request.num_clips)
+        progress(len(shown), min(request.num_clips, _num_clips(request.folder)))
     return write_text(page or request.folder / PAGE_NAME, _render(request.folder, shown))
 
 
 FOUR_PANELS = "\n@media (min-width: 721px) { .panels { grid-template-columns: repeat(4, 1fr); } }"
 
 
+def _num_clips(folder: Path) -> int:
+    return sum(read_facts_of(path)["num_clips"] for path in shard_files(folder))
+
+
 def _render(folder: Path, cards: Sequence[str]) -> str:
     facts = prepared_facts(folder)
-    made = [read_facts_of(path) for path in shard_files(folder)]
-    num_clips = sum(shard["num_clips"] for shard in made)
+    num_shards, num_clips = len(shard_files(folder)), _num_clips(folder)
     left_out = left_out_of(folder)
     code = MotionCode(**facts["motion"])
     title = f"Prepared clips: {escape(folder.resolve().name)}"
     content = dict(
         title=title,
-        lede=f"Clips: {num_clips} in {len(made)} shard{'s' * (len(made) != 1)}, {len(left_out)} left out; "
+        lede=f"Clips: {num_clips} in {num_shards} shard{'s' * (num_shards != 1)}, {len(left_out)} left out; "
         f"{len(cards)} shown.",
         wheel=wheel(code),
         motion=escape(
