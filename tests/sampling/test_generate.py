@@ -17,7 +17,9 @@ from videojam.models.load import load_model
 from videojam.models.record import FINGERPRINT_NAME, SamplingDefaults, save_defaults
 from videojam.motion.flow import decode_motion_video
 from videojam.motion.video import read_video
+from videojam.sampling.checks import require_texts
 from videojam.sampling.generate import generate, slug
+from videojam.sampling.manifest import FROM, read_manifest
 from videojam.sampling.sample import sample
 from videojam.sampling.verify import save_fingerprint, verify
 
@@ -180,6 +182,40 @@ def test_a_used_folder_is_refused_and_nothing_is_lost(joint, tmp_path):
     (out / "manifest.json").unlink()
     with pytest.raises(VideoJamError, match="no manifest"):
         generate(model, PROMPTS[:1], out, **SIZE)
+
+
+def test_another_model_or_type_under_the_same_name_does_not_go_on(joint, tmp_path):
+    """A clip is a function of prompt, seed and weights; one folder holds clips of one model."""
+    model, out = load_model(joint), tmp_path / "out"
+    path = generate(model, PROMPTS[:1], out, **SIZE)
+    (out / "000_a-red-ball-moves-left.mp4").unlink()
+    for name, other in (
+        ("dtype", load_model(joint, torch_dtype=torch.bfloat16)),
+        ("weights", randomise_projections(model.pipeline) or model),  # trained again, saved in its place
+    ):
+        with pytest.raises(VideoJamError, match=name):
+            generate(other, PROMPTS[:1], out, **SIZE)
+    content = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({key: content[key] for key in content if key not in FROM})
+    )  # an older version's
+    generate(model, PROMPTS[:1], out, **SIZE)
+    assert (out / "000_a-red-ball-moves-left.mp4").is_file()
+
+
+@pytest.mark.parametrize("line", [1, {}, {"index": "x", "files": {}}, {"index": 0, "files": ["a.mp4"]}])
+def test_a_manifest_with_other_lines_is_refused(tmp_path, line):
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"clips": [line]}))
+    with pytest.raises(VideoJamError, match="lack index or files"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("text", ["a \udcff cat", None, 3])
+def test_what_no_tokenizer_reads_is_refused(text):
+    """The command line keeps bytes that are no UTF-8 as half characters."""
+    with pytest.raises(VideoJamError, match="whole characters"):
+        require_texts(["a cat", text])
 
 
 def test_a_refused_generation_leaves_no_folder(joint, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from videojam import fingerprints
 from videojam.errors import VideoJamError
 from videojam.families import Family, family_of
 from videojam.families.stock import Pipeline
@@ -54,6 +55,15 @@ class LoadedModel:
     def is_joint(self) -> bool:
         """Whether the model predicts motion beside appearance."""
         return self.record is not None
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Hashes of what its clips depend on, by part: the transformers, the autoencoder, the text encoder."""
+        pipe = self.pipeline
+        parts = {**self.family.transformers(pipe), "vae": pipe.vae, "text_encoder": pipe.text_encoder}
+        if "connectors" in pipe.components:
+            parts["connectors"] = pipe.connectors
+        return {name: fingerprints.of_module(part)[:16] for name, part in parts.items() if part is not None}
 
 
 def load_model(

@@ -51,6 +51,29 @@ def _cut_end(tokenizer: Any, text: str, limit: int) -> str:
     return end.strip()
 
 
+def require_texts(texts: Sequence[Any]) -> None:
+    """Refuse prompts and null texts that no tokenizer reads.
+
+    Args:
+        texts: Of the clips, and the null text.
+
+    Raises:
+        VideoJamError: something that is no text, or bytes of the command line that are no UTF-8.
+    """
+    for text in texts:
+        try:
+            whole = isinstance(text, str) and text.encode() is not None
+        except UnicodeEncodeError:  # Python keeps such bytes as half characters
+            whole = False
+        if not whole:
+            raise VideoJamError(
+                expected="text of whole characters (UTF-8)",
+                found=ascii(text)[:80],
+                where="the prompt or null text",
+                fix="Write the text in UTF-8, or put it into a UTF-8 file and give @FILE.",
+            )
+
+
 def upright(image: Any) -> Any:
     """Return an image as it is seen: turned as its EXIF orientation says, in RGB. Other inputs stay as they are."""
     from PIL import Image, ImageOps

@@ -17,6 +17,8 @@ from videojam.sampling.settings import ResolvedSettings
 MANIFEST_NAME = "manifest.json"
 ASKED = ("model", "record", "versions", "fps", "guidance", "settings", "image", "asked")
 """What two generations must agree in for the second to go on with the first."""
+FROM = ("weights", "device", "dtype")
+"""What they must agree in, too, unless the first is of a version that did not write it down."""
 
 
 class GenerationManifest:
@@ -83,6 +85,7 @@ def begin(
     content: dict[str, Any] = {
         "model": model.source,
         "record": model.record.model_dump(mode="json") if model.record else None,
+        **_origin(model),
         "versions": provenance.versions(),
         "fps": settings.fps,
         "guidance": settings.guidance.model_dump(mode="json"),
@@ -96,6 +99,7 @@ def begin(
     if old is None:
         return GenerationManifest(path, content)
     differs = [name for name in ASKED if name != "asked" and old.get(name) != content[name]]
+    differs += [name for name in FROM if old.get(name, content[name]) != content[name]]
     old_asked = old.get("asked")
     differs += [
         name for name in asked if not isinstance(old_asked, dict) or old_asked.get(name) != asked[name]
@@ -122,8 +126,11 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and isinstance(content.get("clips"), list):
-            return content
-        found = "something else"
+            if all(map(_is_line, content["clips"])):
+                return content
+            found = "one whose clips lack index or files, or have other values there"
+        else:
+            found = "something else"
     except FileNotFoundError:
         return None
     except NotADirectoryError:
@@ -136,3 +143,35 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         where=str(path),
         fix="Choose another --out, or move the file away.",
     )
+
+
+def prompts_of(folder: str | Path) -> dict[str, str]:
+    """Return the prompts of a generation's clips by the files' names, in the order of its clips.
+
+    Args:
+        folder: Any; one that `videojam generate` did not write, or that can't be read as such, has none.
+    """
+    try:
+        content = read_manifest(Path(folder) / MANIFEST_NAME) or {"clips": []}
+    except VideoJamError:  # another kind of manifest: names and captions say what the clips are
+        return {}
+    made = sorted(content["clips"], key=lambda clip: int(clip["index"]))
+    return {clip["files"].get("video", ""): str(clip["prompt"]) for clip in made if "prompt" in clip}
+
+
+def _is_line(clip: Any) -> bool:
+    """Whether this says which clip it is, and which files it has."""
+    if not isinstance(clip, dict) or not isinstance(clip.get("index"), int):
+        return False
+    files = clip.get("files")
+    return isinstance(files, dict) and all(isinstance(name, str) for name in files.values())
+
+
+def _origin(model: LoadedModel) -> dict[str, Any]:
+    """Return what a clip depends on besides what was asked for: the weights, where they run and in which type."""
+    transformer = next(iter(model.family.transformers(model.pipeline).values()))
+    return {
+        "weights": model.weights,
+        "device": model.pipeline._execution_device.type,
+        "dtype": str(transformer.dtype).removeprefix("torch."),
+    }

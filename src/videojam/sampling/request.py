@@ -13,6 +13,7 @@ from videojam.families.denoising import Generators
 from videojam.joint.latents import join
 from videojam.limits import MAX_SEED
 from videojam.models.load import LoadedModel
+from videojam.sampling.checks import require_texts
 from videojam.sampling.settings import ResolvedSettings
 
 MOTION_SEED = 0x9E3779B9
@@ -53,12 +54,14 @@ def build_request(
         settings: With nothing left open.
 
     Raises:
-        VideoJamError: no prompts, other numbers of seeds, seeds that torch doesn't take, or sizes that don't fit.
+        VideoJamError: no prompts, texts that are none, other numbers of seeds, seeds that torch doesn't take, or
+            sizes that don't fit.
     """
     if isinstance(prompts, str) or not prompts:
         raise VideoJamError(
             expected="a list of prompts", found=repr(prompts), where="prompts", fix="Give one prompt or more."
         )
+    require_texts([*prompts, settings.negative_prompt or ""])
     seeds = seeds_of(seeds, len(prompts))
     generators = noise_generators(seeds)
     sizes = settings.num_frames, settings.height, settings.width

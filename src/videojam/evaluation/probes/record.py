@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from videojam import fingerprints, provenance
+from videojam import provenance
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
 from videojam.files import write_text
@@ -151,12 +151,8 @@ def model_facts(model: LoadedModel) -> dict[str, Any]:
 
 def model_settings(model: LoadedModel) -> dict[str, Any]:
     """Return what of a model decides a probe's numbers: hashes of its weights, motion code, text length."""
-    pipe = model.pipeline
-    parts = {**model.family.transformers(pipe), "vae": pipe.vae, "text_encoder": pipe.text_encoder}
-    if "connectors" in pipe.components:
-        parts["connectors"] = pipe.connectors
     return {
-        "weights": {name: fingerprints.of_module(part)[:16] for name, part in parts.items()},
+        "weights": model.weights,
         "motion": model.record.motion.model_dump(mode="json") if model.record else None,
         "max_sequence_length": model.defaults.max_sequence_length,
     }
