@@ -19,6 +19,7 @@ WANTED = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "keys with values"),
     **dict.fromkeys(("tuple_type", "list_type"), "a list"),
     "string_type": "text",
+    "string_unicode": "text of whole characters",
     "finite_number": "a finite number",
     "greater_than": "a number greater than {gt}",
     "greater_than_equal": "a number of at least {ge}",

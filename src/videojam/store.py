@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,12 +15,15 @@ WRITE_FIX = "Free space or choose another --out; what is finished is kept."
 MAX_SHOWN = 80
 
 
-def read_rows(path: Path, keys: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
+def read_rows(
+    path: Path, keys: Iterable[str] = (), fits: Callable[[dict[str, Any]], bool] | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of a JSONL file; a last line that a killed run left unfinished is passed over.
 
     Args:
         path: The file; no rows where there is none.
         keys: What each row must have.
+        fits: Whether the values of a row that has them are such ones; if not given, any are.
 
     Raises:
         VideoJamError: names the line that is no such row.
@@ -31,7 +34,7 @@ def read_rows(path: Path, keys: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.endswith(b"\n") and line.strip():
-                yield _row(line, keys, f"{path}, line {number}")
+                yield _row(line, keys, fits or (lambda row: True), f"{path}, line {number}")
 
 
 def append_row(path: Path, row: Mapping[str, Any], fix: str = WRITE_FIX) -> None:
@@ -75,7 +78,10 @@ def check_same(
     if difference is not None:
         name, before, now = difference
         raise VideoJamError(
-            expected=f"{name} = {_short(before)}, {what}", found=_short(now), where=str(where), fix=fix
+            expected=f"{name} = {_short(before)}, {what}",
+            found=_short(now),
+            where=str(where),
+            fix=fix,
         )
 
 
@@ -99,12 +105,12 @@ def stamp_of(path: Path) -> str | None:
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
-def _row(line: bytes, keys: set[str], where: str) -> dict[str, Any]:
+def _row(line: bytes, keys: set[str], fits: Callable[[dict[str, Any]], bool], where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except ValueError:
         row = None
-    if isinstance(row, dict) and keys <= row.keys():
+    if isinstance(row, dict) and keys <= row.keys() and fits(row):
         return row
     raise VideoJamError(
         expected=f"an object with {', '.join(sorted(keys))}" if keys else "a JSON object",

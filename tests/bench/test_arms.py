@@ -56,6 +56,9 @@ def test_what_was_asked_for_is_the_same_in_short_and_long_names():
         "a=m,seed=3",
         "a=m,steps=2.5",
         "a=m,",
+        "a=world:truth,w_text=2",
+        "a=world:truth,steps=9",
+        "a=world:truth,revision=main",
     ],
 )
 def test_what_has_no_meaning_is_refused(text):
@@ -66,3 +69,8 @@ def test_what_has_no_meaning_is_refused(text):
 def test_two_arms_of_one_name_are_refused():
     with pytest.raises(VideoJamError, match="'mine' 2 times"):
         parse_arms(["runs/mine", "other/mine"])
+
+
+def test_the_worlds_own_clips_pass_over_the_sampling_of_all_arms_only():
+    arm = parse_arm("world:truth,frames=9,fps=8", ["steps=9", "w_text=2"])
+    assert (arm.settings.num_frames, arm.settings.fps) == (9, 8.0)

@@ -234,6 +234,8 @@ def test_running_out_of_memory_stops_the_bench_and_marks_no_clip_as_failed(bench
 def test_when_nothing_can_be_made_the_reason_is_told(bench, tiny_wan):
     with pytest.raises(VideoJamError, match="cfg, auto or none"):
         generate_arm(bench, parse_arm(f"base={tiny_wan},{SIZE},mode=inner"))
+    with pytest.raises(VideoJamError, match=r"^tiny:control: "):  # put together in a temporary folder
+        generate_arm(bench, parse_arm("control=tiny:control,mode=inner"))
 
 
 def test_seeds_give_other_noise_and_the_first_ones_stay(four_prompts, tmp_path):

@@ -255,3 +255,33 @@ def test_a_refused_import_leaves_no_folder(tmp_path):
     with pytest.raises(VideoJamError, match="bench folder"):
         import_into(tmp_path / "bench", tmp_path / "in", "sora")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "suite.txt"]
+
+
+def test_the_folder_of_a_generation_says_which_clip_is_of_which_prompt(bench, tmp_path):
+    """`videojam generate` cuts prompts to file names; its manifest has them whole, and a prompt may come twice."""
+    prompts = ["A dog runs.", LONG, "a dog runs"]
+    files = ["000_a-dog-runs.mp4", "001_a-gymnast-in-a-green-leotard-walks-on-he.mp4", "002_a-dog-runs.mp4"]
+    for file in files:
+        clip(tmp_path / "made" / file)
+    lines = [{"index": i, "prompt": prompts[i], "files": {"video": file}} for i, file in enumerate(files)]
+    (tmp_path / "made" / "manifest.json").write_text(json.dumps({"clips": lines}))
+    report = import_clips(bench, tmp_path / "made", "mine")
+    assert report.unmatched == {}
+    found = {
+        key: (bench.arm_folder("mine") / f"{key}.mp4").read_bytes() for key in ("p2_s0", "p1_s0", "p2_s1")
+    }
+    assert list(found.values()) == [(tmp_path / "made" / file).read_bytes() for file in files]
+
+
+def test_an_import_changes_no_prompts_seeds_or_title_that_are_there(tmp_path):
+    suite, path = tmp_path / "three.json", tmp_path / "bench" / "bench.json"
+    suite.write_text(json.dumps([{"id": prompt.id, "text": prompt.text} for prompt in SUITE.prompts]))
+    clip(tmp_path / "in" / "p1.mp4")
+    few = SUITE.model_copy(update={"prompts": SUITE.prompts[:2]})
+    Bench.create(path.parent, few, num_seeds=2, title="Walking")
+    before = path.read_bytes()
+    import_into(path.parent, tmp_path / "in", "sora", suite=str(suite))
+    assert path.read_bytes() == before
+    import_into(path.parent, tmp_path / "in", "sora", num_seeds=3)
+    own = Bench.open(path.parent).file
+    assert (len(own.suite.prompts), own.num_seeds, own.title) == (2, 3, "Walking")

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from videojam.bench.folder import Bench
 from videojam.bench.make.arms import parse_arm
+from videojam.bench.presets import world_suite
 from videojam.bench.run import held, run_bench
 from videojam.bench.work import Plan, Rank
 from videojam.cli import app
@@ -156,3 +157,35 @@ def test_stopped_by_a_signal_it_says_where_it_stands(tmp_path, sent, code):
     assert said.splitlines()[0] == "bench of truth=world:truth on 256 clips of world: on the CPU in float32"
     assert "of 256 clips. The same command goes on from there." in said
     assert not (tmp_path / "b" / ".videojam-bench.lock").exists()
+
+
+@pytest.mark.parametrize("words", [("--against", "nosuch"), ("--set", "fps=3")])
+def test_a_refused_call_leaves_a_bench_as_it_was(tmp_path, four_prompts, words):
+    """Asking for more seeds widens a bench; where nothing of it is made, no clip is missing afterwards."""
+    out = tmp_path / "bench"
+    run_bench(out, Plan(four_prompts, [parse_arm(TRUTH)]), [])
+    before = (out / "bench.json").read_bytes()
+    again = (
+        "run",
+        TRUTH,
+        "--suite",
+        "world",
+        "--limit",
+        "2",
+        "--seeds",
+        "2",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    )
+    result = CliRunner().invoke(app, ["bench", *again, *words])
+    assert isinstance(result.exception, VideoJamError)
+    assert (out / "bench.json").read_bytes() == before
+
+
+def test_other_prompts_of_a_suite_of_the_same_name_are_refused(tmp_path, four_prompts):
+    """They would hide every clip that is there, as those of the demo's scenes."""
+    Bench.create(tmp_path, four_prompts)
+    with pytest.raises(VideoJamError, match="none of its 4"):
+        Bench.create(tmp_path, world_suite(900_000_000, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -308,3 +309,34 @@ def test_a_value_that_is_not_finite_or_absent_is_a_problem_of_its_clip(truth, re
     found = lines(truth, "truth", "odd").values()
     assert {line["problem"] for line in found} == {"no value for a"}
     assert {line["scores"]["b"] for line in found} == {1.0}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"scores": 1},
+        {"scores": {"mean": "much"}},
+        {"scores": {"mean": math.nan}},
+        {"clip": ["a"]},
+        {"stamp": {}},
+        {"problem": 3},
+        {"reasons": {"mean": "dark"}},
+    ],
+)
+def test_a_line_of_other_values_is_named(truth, edit):
+    score_arm(truth, "truth", [Brightness()])
+    path = truth.score_files("truth")[0]
+    line = json.loads(path.read_text().splitlines()[0])
+    with path.open("a") as file:
+        file.write(json.dumps(line | edit) + "\n")
+    with pytest.raises(VideoJamError, match=r"truth\.0\.jsonl, line 9"):
+        collect(truth)
+
+
+def test_an_arm_reads_no_scores_of_an_arm_whose_name_goes_on_in_a_number(bench):
+    """Files are ARM.RANK.jsonl, and an arm may be called `a.0`."""
+    for arm in ("a", "a.0"):
+        generate_arm(bench, parse_arm(f"{arm}=world:truth"))
+        score_arm(bench, arm, [])
+    assert [path.name for path in bench.score_files("a")] == ["a.0.jsonl"]
+    assert [path.name for path in bench.score_files("a.0")] == ["a.0.0.jsonl"]

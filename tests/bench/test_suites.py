@@ -149,6 +149,7 @@ def test_text_in_capitals_is_text_and_json_lines_may_be_strings(tmp_path):
         ("a.txt", "caf\xe9".encode("latin-1"), "not UTF-8"),
         ("a.txt", "a cat".encode("utf-16"), "not UTF-8"),
         ("a.txt", b"\n \n", "no prompt"),
+        ("a.json", b'["a \\udcff cat"]', "text of whole characters was expected"),
     ],
 )
 def test_a_file_that_is_something_else_is_refused(tmp_path, name, content, found):
@@ -159,7 +160,7 @@ def test_a_file_that_is_something_else_is_refused(tmp_path, name, content, found
 
 
 def test_an_id_is_a_file_name(tmp_path):
-    ids = ["../a", "..", "b\u0000", "c" * 300]
+    ids = ["../a", "..", "b\u0000", "c" * 300, "ü", "猫"]
     path = tmp_path / "ids.json"
     path.write_text(json.dumps([{"id": id_, "text": f"prompt {i}"} for i, id_ in enumerate(ids)]))
-    assert [prompt.id for prompt in load_suite(path).prompts] == ["a", "prompt", "b", "c" * 120]
+    assert [prompt.id for prompt in load_suite(path).prompts] == ["a", "0002", "b", "c" * 120, "0005", "0006"]

@@ -13,7 +13,8 @@ OUT/results.json, OUT/index.html
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from videojam.store import WRITE_FIX, append_row, read_rows
 from videojam.strict import Strict
 
 FORMAT = 1
+FAILURE_KEYS = ("clip", "reason")
 OURS = ("index.html", "results.json", "arms", "scores")
 """What a bench writes beside `bench.json`."""
 
@@ -106,19 +108,49 @@ class Bench:
             folder: Where.
             suite: Its prompts.
             num_seeds: Clips of each prompt.
-            words: `title` and `about` of its page.
+            words: `title` and `about` of its page; those that are there stay where none are given.
 
         Raises:
-            VideoJamError: the folder holds another suite, or files that are no bench's; no room or permission.
+            VideoJamError: the folder holds another suite, none of the prompts, or files that are no bench's; no room or
+                permission.
         """
         path = Path(folder) / "bench.json"
         if path.exists():
-            _check_same(path, cls.open(folder).file.suite, suite)
+            old = cls.open(folder).file
+            check_same_suite(path, old.suite, suite)
+            words = {"title": old.title, "about": old.about, **{k: v for k, v in words.items() if v}}
         else:
             _check_free(Path(folder))
         bench = cls(folder, BenchFile(suite=suite, num_seeds=num_seeds, **words))
         write_sealed(path, bench.file.model_dump(mode="json", exclude_defaults=True) | {"format": FORMAT})
         return bench
+
+    @classmethod
+    @contextmanager
+    def begun(cls, folder: str | Path, suite: Suite, num_seeds: int = 1, **words: str) -> Iterator[Bench]:
+        """Yield the bench of `create` to a call that adds clips; one that is refused before it has is undone.
+
+        Args:
+            folder: As in `create`.
+            suite: As in `create`.
+            num_seeds: As in `create`.
+            words: As in `create`.
+
+        Raises:
+            VideoJamError: as `create`.
+        """
+        path = Path(folder) / "bench.json"
+        before = path.read_text(encoding="utf-8") if path.is_file() else None
+        clips = set(Path(folder).glob("arms/*/*.mp4"))
+        bench = cls.create(folder, suite, num_seeds, **words)
+        try:
+            yield bench
+        except VideoJamError:
+            if before is not None and set(bench.folder.glob("arms/*/*.mp4")) == clips:
+                write_text(path, before)
+            raise
+        finally:
+            bench.forget_if_empty()
 
     def forget_if_empty(self) -> None:
         """Remove a bench that holds no arm yet, so that a call that was refused leaves nothing behind."""
@@ -170,7 +202,7 @@ class Bench:
     def failures(self, arm: str) -> dict[str, str]:
         """Return the reasons of clips that could not be made, by clip."""
         paths = sorted(self.arm_folder(arm).glob("failed.*.jsonl"))
-        lines = (line for path in paths for line in read_rows(path, ("clip", "reason")))
+        lines = (line for path in paths for line in read_rows(path, FAILURE_KEYS, _all_text))
         return {line["clip"]: line["reason"] for line in lines}
 
     def note_failure(self, arm: str, item: Item, reason: str, rank: int) -> None:
@@ -178,15 +210,21 @@ class Bench:
         path = self.arm_folder(arm) / f"failed.{rank}.jsonl"
         append_row(path, {"clip": item.key, "reason": reason})
 
-    def read_scores(self, arm: str, keys: Collection[str] = ()) -> Iterator[dict[str, Any]]:
-        """Yield every line of an arm's scores, of all ranks, the older ones first."""
+    def read_scores(
+        self, arm: str, keys: Collection[str] = (), fits: Callable[[dict[str, Any]], bool] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield every line of an arm's scores, of all ranks, the older ones first; see `store.read_rows`."""
         for path in self.score_files(arm):
-            yield from read_rows(path, keys)
+            yield from read_rows(path, keys, fits)
 
     def score_files(self, arm: str) -> list[Path]:
         """Return the files of an arm's scores, one for each rank that has scored."""
-        paths = (self.folder / "scores").glob(f"{arm}.*.jsonl")
-        return sorted(p for p in paths if p.name.removeprefix(f"{arm}.").split(".")[0].isdigit())
+        paths = (self.folder / "scores").glob(f"{arm}.*.jsonl")  # those of an arm `ARM.0`, too
+        return sorted(p for p in paths if p.name[len(arm) + 1 : -len(".jsonl")].isdigit())
+
+
+def _all_text(failure: dict[str, Any]) -> bool:
+    return all(isinstance(failure[key], str) for key in FAILURE_KEYS)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> Path:
@@ -252,7 +290,7 @@ def _check_free(folder: Path) -> None:
         )
 
 
-def _check_same(path: Path, old: Suite, new: Suite) -> None:
+def check_same_suite(path: Path, old: Suite, new: Suite) -> None:
     """Refuse prompts that a clip of this folder was not made for; more prompts, or fewer, are fine."""
     known = {prompt.id: prompt for prompt in old.prompts}
     for prompt in new.prompts:
@@ -264,6 +302,13 @@ def _check_same(path: Path, old: Suite, new: Suite) -> None:
                 where=str(path),
                 fix="Choose another --out for another suite.",
             )
+    if not known.keys() & {prompt.id for prompt in new.prompts}:
+        raise VideoJamError(
+            expected=f"prompts of the suite {old.name!r} that this bench was begun with, at least one",
+            found=f"none of its {len(known)}; the first asked for is {new.prompts[0].id}",
+            where=str(path),
+            fix="Choose another --out for other prompts.",
+        )
 
 
 def _unfit(path: Path, found: str) -> VideoJamError:

@@ -57,9 +57,9 @@ def run_bench(
     # Before anything is written, so that a model that isn't there leaves no folder behind.
     sources = {spec.name: find_source(spec) for spec in plan.arms}
     loaded: dict[str, LoadedModel] = {}
+    words = {"title": plan.title, "about": plan.about}
     with held(out, work.rank):
-        bench = Bench.create(out, plan.suite, plan.num_seeds, title=plan.title, about=plan.about)
-        try:
+        with Bench.begun(out, plan.suite, plan.num_seeds, **words) as bench:
             if plan.against not in (None, *sources, *bench.arms):
                 raise bench.unknown(str(plan.against), (*sources, *bench.arms))
             for spec in plan.arms:
@@ -74,8 +74,6 @@ def run_bench(
                         loaded=loaded,
                         on_clip=on_clip,
                     )
-        finally:
-            bench.forget_if_empty()
         score_all(bench, judges, work.rank, follow)
         if work.rank.total > 1:
             return None

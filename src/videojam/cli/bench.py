@@ -20,7 +20,6 @@ from videojam.cli.bench_flags import (
     Prompts,
     Ranks,
     Reporting,
-    Seeds,
 )
 from videojam.cli.common import MODEL_HELP, say, stoppable
 from videojam.cli.flags import grouped
@@ -115,7 +114,10 @@ def bench_import(
             help="Suite, if the bench doesn't exist yet; as for `bench run`. (default: the bench's)",
         ),
     ] = None,
-    seeds: Seeds = 1,
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Clips of each prompt. (default: the bench's, else 1)"),
+    ] = None,
     on_problem: OnProblem = "fail",
 ) -> None:
     """Take clips made elsewhere into a bench, matched to its prompts by file name or by a table."""

@@ -30,7 +30,7 @@ def judges_export(
         Path,
         typer.Argument(
             metavar="CLIPS",
-            help="Folder of clips, a .txt with the prompt beside each; or a bench, with --arm.",
+            help="Folder of clips, a .txt with the prompt beside each, or of `generate`; or a bench, with --arm.",
         ),
     ],
     out: Annotated[
@@ -39,7 +39,7 @@ def judges_export(
     ],
     table: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV with the columns file and prompt. (default: the .txt files)"),
+        typer.Option(metavar="FILE", help="CSV with the columns file and prompt. (default: as CLIPS says)"),
     ] = None,
     prompts: Annotated[
         Path | None,

@@ -107,7 +107,8 @@ def study_new(
 ) -> None:
     """Pair clips of the same prompt, and make attention checks: a study that is ready to be served.
 
-    A folder of clips has a .txt with the prompt beside each. Clips in no pair are listed, and make the exit code 1.
+    A folder of clips has a .txt with the prompt beside each, or is one that `videojam generate` wrote. Clips in no pair
+    are listed, and make the exit code 1.
     """
     say(f"study of {', '.join(sources)}: pairing and copying clips to {out}")
     from videojam.study.config import budget, load_config

@@ -54,6 +54,10 @@ def test_clips_with_prompts(folder, clips, tmp_path):
     table = write_csv(tmp_path / "t.csv", [{"file": "b_s0.mp4", "prompt": "Another"}])
     assert clips_of_folder(folder, table)[1].prompt == "Another"
     (tmp_path / "lone.mp4").write_bytes(b"")
+    line = {"index": 0, "prompt": "A cat", "files": {"video": "lone.mp4"}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"clips": [line]}))  # as `videojam generate` writes it
+    assert [clip.prompt for clip in clips_of_folder(tmp_path)] == ["A cat"]
+    (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(VideoJamError, match=r"lone\.txt"):
         clips_of_folder(tmp_path)
     with pytest.raises(VideoJamError, match="no such folder"):

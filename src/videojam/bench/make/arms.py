@@ -18,6 +18,8 @@ from videojam.strict import Strict
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 TRUTH = "world:truth"
 """Source of the arm that draws the world's own clips."""
+OF_TRUTH = ("num_frames", "height", "width", "fps")
+"""Settings that such an arm reads; those of `--set`, which are of every arm, it may pass over."""
 
 
 class ArmSpec(Strict):
@@ -76,6 +78,14 @@ def parse_arm(text: str, shared: Sequence[str] = ()) -> ArmSpec:
     apply_pairs(own, options, where)
     name, source = split_head(head)
     check_name(name, where)
+    ignored = [key for key in _long(own) if key not in OF_TRUTH] if source == TRUTH else []
+    if ignored:
+        raise VideoJamError(
+            expected=f"{', '.join(OF_TRUTH)} at most: the world's own clips are drawn, not sampled",
+            found=", ".join(ignored),
+            where=where,
+            fix=f"Leave {' and '.join(ignored)} out.",
+        )
     return arm_of(name, {**_long(every), **_long(own), "source": source}, where)
 
 

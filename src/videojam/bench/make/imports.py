@@ -6,11 +6,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from videojam.bench.folder import Bench, Item
+from videojam.bench.folder import Bench, Item, check_same_suite
 from videojam.bench.make.arms import arm_of, check_name
 from videojam.bench.make.suites import load_suite, normalise
 from videojam.bench.manifest import Manifest, begin, read_manifest, write_manifest
@@ -22,6 +23,7 @@ from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.clips import find_clips
 from videojam.motion.video import VideoInfo
 from videojam.reading import read_table, same_form
+from videojam.sampling.manifest import prompts_of
 
 SEED_SUFFIX = re.compile(r"[-_ ]s?(\d{1,3})$")
 CUT_BYTES = 30
@@ -68,7 +70,7 @@ def import_into(
     name: str,
     *,
     suite: str | None = None,
-    num_seeds: int = 1,
+    num_seeds: int | None = None,
     matching: Matching | None = None,
     follow: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
@@ -78,21 +80,34 @@ def import_into(
         out: Folder of the bench.
         clips: As in `import_clips`.
         name: As in `import_clips`.
-        suite: Suite of a bench that doesn't exist yet.
-        num_seeds: Clips of each prompt, of such a bench.
+        suite: Suite of a bench that doesn't exist yet; another one than the bench's is refused.
+        num_seeds: Clips of each prompt; those of the bench, or 1 of a new one, if not given.
         matching: How the files belong to prompts.
         follow: As in `import_clips`.
 
     Raises:
         VideoJamError: as `import_clips`; another run writes into the folder.
     """
-    prompts = None if suite is None else load_suite(suite)
-    with held(out):
-        bench = Bench.open(out) if prompts is None else Bench.create(out, prompts, num_seeds)
-        try:
-            return import_clips(bench, clips, name, **asdict(matching or Matching()), follow=follow)
-        finally:
-            bench.forget_if_empty()
+    with held(out), _begun(out, suite, num_seeds) as bench:
+        return import_clips(bench, clips, name, **asdict(matching or Matching()), follow=follow)
+
+
+def _begun(out: Path, suite: str | None, num_seeds: int | None) -> AbstractContextManager[Bench]:
+    """Begin a bench, or open the one that is there, whose prompts and seeds stay where none are given."""
+    asked, path = None if suite is None else load_suite(suite), out / "bench.json"
+    if path.exists():
+        own = Bench.open(out).file
+        if asked is not None:
+            check_same_suite(path, own.suite, asked)
+        return Bench.begun(out, own.suite, num_seeds or own.num_seeds)
+    if asked is None:
+        raise VideoJamError(
+            expected="a bench folder, or a suite to begin one with",
+            found="no bench.json, and no --suite",
+            where=str(out),
+            fix="Give the --out of a `videojam bench run`, or the prompts of the clips: --suite FILE.",
+        )
+    return Bench.begun(out, asked, num_seeds or 1)
 
 
 def import_clips(
@@ -108,7 +123,8 @@ def import_clips(
     """Copy a folder of clips into a bench as an arm.
 
     A file belongs to a prompt if its name is the prompt, its words joined by anything, or its id; a number at the
-    end (`-0`, `_s1`) is the seed. A table says it outright: CSV with `file`, `id` or `prompt`, and maybe `seed`.
+    end (`-0`, `_s1`) is the seed. A table says it outright: CSV with `file`, `id` or `prompt`, and maybe `seed`. Of the
+    folder of a `videojam generate`, the manifest says it: the n-th clip of a prompt has the seed n − 1.
 
     Args:
         bench: Where to.
@@ -143,7 +159,8 @@ def import_clips(
             where=f"--name {name}",
             fix="Choose another name.",
         )
-    matches, unmatched = _match(bench, paths, _read_prompts(table) if table else {})
+    asked = _read_prompts(table) if table else {}
+    matches, unmatched = _match(bench, paths, asked, {} if table else _made_by_us(clips))
     infos: list[VideoInfo] = []
     for number, (key, file) in enumerate(matches.items(), start=1):
         try:
@@ -191,15 +208,28 @@ def _read_prompts(table: Path) -> dict[str, tuple[str, int]]:
     return asked
 
 
+def _made_by_us(clips: Path) -> dict[str, tuple[str, int]]:
+    """Return (prompt, seed) by file name, of a folder that `videojam generate` wrote; empty for any other."""
+    seeds: Counter[str] = Counter()
+    made = {}
+    for file, prompt in prompts_of(clips).items():
+        made[file] = (prompt, seeds[normalise(prompt)])
+        seeds[normalise(prompt)] += 1
+    return made
+
+
 def _match(
-    bench: Bench, files: Iterable[str], table: dict[str, tuple[str, int]]
+    bench: Bench,
+    files: Iterable[str],
+    table: dict[str, tuple[str, int]],
+    made: dict[str, tuple[str, int]],
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the file of each clip, and the reasons for the files that belong to none."""
     index = _index(bench)
     matches: dict[str, str] = {}
     unmatched: dict[str, str] = {}
     for file in files:
-        asked = table.get(file) or table.get(Path(file).name)
+        asked = table.get(file) or table.get(Path(file).name) or made.get(file)
         items = _look_up(index, *asked) if asked else _by_name(index, Path(file).stem)
         if table and not asked:
             unmatched[file] = "not in the table"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -119,7 +119,7 @@ def load_sampler(
         loaded[source.fingerprint] = load_model(
             source.folder, torch_dtype=work.dtype, device=work.device, offload=work.offload
         )
-    return ModelSampler(spec, loaded[source.fingerprint])
+    return ModelSampler(spec, replace(loaded[source.fingerprint], source=spec.source))  # as the user named it
 
 
 def _is_known(components: dict[str, str]) -> bool:

@@ -109,7 +109,7 @@ def load_suite(source: str | Path) -> Suite:
     rows = _rows(path)
     ids = [str(row.pop("id", "") or f"{i:04d}") for i, row in enumerate(rows, 1)]
     try:
-        prompts = tuple(_prompt(id_, row) for id_, row in zip(ids, rows, strict=True))
+        prompts = tuple(_prompt(id_, row, i) for i, (id_, row) in enumerate(zip(ids, rows, strict=True), 1))
     except ValidationError as error:
         raise _unfit(path, f"a prompt with {misfit(error)}") from None
     if not prompts:
@@ -184,11 +184,11 @@ def _text_first(path: Path, row: dict[str, Any]) -> dict[str, Any]:
     raise _unfit(path, f"an entry with {', '.join(map(str, row)) or 'nothing'}")
 
 
-def _prompt(id_: str, row: dict[str, Any]) -> Prompt:
+def _prompt(id_: str, row: dict[str, Any], number: int) -> Prompt:
     text = row.pop("text")
     tags = {str(name): str(value) for name, value in row.items() if value not in (None, "")}
     category = next((tags[name] for name in CATEGORY_COLUMNS if name in tags), None)
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", id_).strip("-.")[:MAX_ID] or "prompt"
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", id_).strip("-.")[:MAX_ID] or f"{number:04d}"
     return Prompt(id=safe, text=text, category=category, tags=tags)
 
 

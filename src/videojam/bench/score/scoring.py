@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,28 @@ def declarations(bench: Bench) -> dict[str, Declaration]:
 def scores_by_clip(bench: Bench, arm: str) -> dict[tuple[str, str, str | None], dict[str, Any]]:
     """Return the line of each (clip, judge, stamp); a judge that came again with more measures adds to it."""
     known: dict[tuple[str, str, str | None], dict[str, Any]] = {}
-    for line in bench.read_scores(arm, LINE_KEYS):
+    for line in bench.read_scores(arm, LINE_KEYS, _is_line):
         key = (line["clip"], line["judge"], line["stamp"])
         before = known.get(key)
         known[key] = line if before is None else {**line, "scores": {**before["scores"], **line["scores"]}}
     return known
+
+
+def _is_line(line: dict[str, Any]) -> bool:
+    """Whether the values of a line are such that this version, or an earlier one, wrote it."""
+    texts = [line[key] for key in ("clip", "judge", "stamp", "problem") if line[key] is not None]
+    scores, reasons = line["scores"], line.get("reasons", {})
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(scores, dict)
+        and all(
+            isinstance(value, int | float) and isfinite(value)
+            for value in scores.values()
+            if value is not None
+        )
+        and isinstance(reasons, dict)
+        and all(isinstance(words, list) for words in reasons.values())
+    )
 
 
 def forget_fits(bench: Bench, arm: str) -> None:
@@ -127,7 +145,9 @@ def forget_fits(bench: Bench, arm: str) -> None:
         VideoJamError: a damaged line; no room or permission.
     """
     for path in bench.score_files(arm):
-        kept = [json.dumps(row) + "\n" for row in read_rows(path, LINE_KEYS) if row["judge"] != CLIP]
+        kept = [
+            json.dumps(row) + "\n" for row in read_rows(path, LINE_KEYS, _is_line) if row["judge"] != CLIP
+        ]
         write_text(path, "".join(kept))
 
 

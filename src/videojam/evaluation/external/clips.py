@@ -10,8 +10,9 @@ from pydantic import Field, ValidationError
 
 from videojam.errors import VideoJamError
 from videojam.misfits import reason
-from videojam.motion.clips import find_clips, read_caption
+from videojam.motion.clips import caption_file, find_clips, read_caption
 from videojam.reading import read_table, read_text, same_form
+from videojam.sampling.manifest import prompts_of
 from videojam.strict import Strict
 
 RECORD = "export.json"
@@ -47,7 +48,7 @@ class ExportRecord(Strict):
 
 
 def clips_of_folder(folder: str | Path, table: str | Path | None = None) -> list[ExportClip]:
-    """Find the clips of a folder with their prompts: from a table, or from a .txt beside each.
+    """Find the clips of a folder with their prompts: from a table, a .txt beside each, or a generation's manifest.
 
     Args:
         folder: Holds the clips themselves.
@@ -57,9 +58,11 @@ def clips_of_folder(folder: str | Path, table: str | Path | None = None) -> list
         VideoJamError: no clips, a clip without a prompt, or a table of other columns.
     """
     prompts = _prompts_of_table(Path(table)) if table else {}
-    clips = []
+    made, clips = prompts_of(folder), []
     for path in find_clips(folder, deep=False):
         prompt = prompts.get(same_form(path.name), prompts.get(same_form(path.stem)))
+        if prompt is None and caption_file(path) is None:
+            prompt = made.get(path.name)
         clips.append(ExportClip(path, read_caption(path, NO_PROMPT_FIX) if prompt is None else prompt))
     return clips
 
