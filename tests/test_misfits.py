@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from av.error import InvalidDataError
 from pydantic import Field, ValidationError, model_validator
 
 from videojam.errors import VideoJamError
-from videojam.misfits import fitted, misfit, reason
+from videojam.misfits import ContradictionError, fitted, misfit, reason
 from videojam.strict import Strict
 
 
@@ -58,6 +59,61 @@ def test_what_a_value_should_have_been(content, expected):
     assert caught.value.expected == expected
 
 
+class Section(Strict):
+    """Values of which some contradict each other."""
+
+    kind: Literal["a", "b"] = "a"
+    size: int = 1
+    is_fast: bool = False
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Section:
+        if self.kind == "b" and self.size > 1:
+            raise ContradictionError("size 1 with kind b", {"kind": self.kind, "size": self.size})
+        if self.is_fast:
+            raise ValueError("is_fast needs a GPU")
+        return self
+
+
+class Sections(Strict):
+    """A recipe with a section in it."""
+
+    section: Section = Section()
+    either: Annotated[Left | Right, Field(discriminator="side")] | None = None
+
+
+class Left(Strict):
+    """One of two."""
+
+    side: Literal["left"]
+
+
+class Right(Strict):
+    """The other."""
+
+    side: Literal["right"]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"section": {"kind": "b", "size": 2, "notes": "n" * 500}}, "kind: b, size: 2"),
+        ({"section": {"is_fast": True, "notes": "n" * 500}}, "this combination"),
+        ({"section": {"size": "n" * 500}}, f"'{'n' * 98}…"),
+        ({"either": {"path": "x"}}, "none"),
+        ({"either": {"side": "top", "path": "x"}}, "'top'"),
+    ],
+)
+def test_of_a_section_only_what_does_not_fit_is_shown(content, found):
+    with pytest.raises(VideoJamError) as caught:
+        fitted(Sections, content, "recipe.yaml")
+    assert caught.value.found == found
+    with pytest.raises(ValidationError) as raised:
+        Sections.model_validate(content)
+    assert len(misfit(raised.value)) < 200
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -84,3 +140,8 @@ def test_why_a_file_cannot_be_read_is_one_line(tmp_path):
         with pytest.raises((OSError, ValueError, KeyError)) as caught:
             call()
         assert reason(caught.value) == words
+    assert (
+        reason(InvalidDataError(1, "invalid data", "a.mp4")) == "invalid data"
+    )  # FFmpeg's, which is no OSError
+    assert reason(RuntimeError("\nfirst\nsecond")) == "first"
+    assert reason(RuntimeError()) == "RuntimeError"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Addresses that only this machine reaches."""
@@ -16,10 +17,9 @@ def not_free(host: str, port: int | None, error: Exception) -> VideoJamError:
         port: Of TCP; None where any free one was looked for.
         error: What the system said.
     """
-    said = str(getattr(error, "strerror", None) or error)
     return VideoJamError(
         expected="an address and port that are free",
-        found=(said.splitlines() or [type(error).__name__])[0],
+        found=reason(error),
         where=f"--host {host}" + (f" --port {port}" if port else ""),
         fix="Choose another --port or --host, or stop what uses this one.",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videojam.errors import CannotWriteError, VideoJamError
+from videojam.misfits import reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -197,15 +198,17 @@ def renamed(path: Path) -> Iterator[Path]:
 
 def refused(path: Path, error: OSError, fix: str) -> CannotWriteError:
     """Return the error of a place that can't be written to."""
-    reason = error.strerror or str(error)
+    found = reason(error)
+    if isinstance(error, FileNotFoundError):
+        found = "no such folder"
     if isinstance(error, (FileExistsError, NotADirectoryError)):
-        reason = "a file in the place of a folder"
+        found = "a file in the place of a folder"
     if isinstance(error, shutil.Error):  # of a folder's copy: (from, to, why) of each file
-        first = str(error.args[0][0][2]) if error.args and error.args[0] else reason
-        reason = re.sub(r"^\[Errno \d+\] ([^:]*):.*", r"\1", first)
+        first = str(error.args[0][0][2]) if error.args and error.args[0] else found
+        found = re.sub(r"^\[Errno \d+\] ([^:]*):.*", r"\1", first)
     return CannotWriteError(
         expected="room and permission to write",
-        found=reason,
+        found=found,
         where=str(path),
         fix=fix,
     )

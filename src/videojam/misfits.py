@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -34,6 +35,24 @@ WANTED = {
     "extra_forbidden": "a known key",
 }
 """What a value should have been, by pydantic's type of error."""
+MAX_SHOWN = 100
+"""Letters of a value that are shown."""
+
+
+class ContradictionError(ValueError):
+    """Values of a config that don't go together, for a validator to raise; only these are shown, not the whole section.
+
+    Args:
+        expected: What goes together.
+        values: Those that don't, by key.
+    """
+
+    def __init__(self, expected: str, values: Mapping[str, Any]) -> None:
+        self.found = ", ".join(
+            f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
+            for key, value in values.items()
+        )
+        super().__init__(expected)
 
 
 def fitted(kind: type[Config], content: Mapping[str, Any], where: str, see: str = "") -> Config:
@@ -60,8 +79,7 @@ def explained(
     """Return the error that says of the first value that doesn't fit what was expected in its place."""
     errors = error.errors()
     first, key, expected = errors[0], key_of(errors[0]), wanted(errors[0])
-    given = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first.get("input")
-    found, fix = "no value" if given is None else repr(given), see or "Correct the value."
+    found, fix = _found(first), see or "Correct the value."
     if first["type"] == "extra_forbidden":
         name, known = str(first["loc"][-1]), field_names(kind) if kind else []
         near = get_close_matches(name, known, n=1)
@@ -70,8 +88,6 @@ def explained(
         fix = (hint or (f"Did you mean {near[0]!r}? " if near else "")) + (see or "Correct the key.")
     elif first["type"] == "missing":
         expected, found = f"the key {key!r}", "none"
-    elif first["type"] == "value_error":
-        found = repr(first.get("input")) if key else "this combination"
     more = f" ({len(errors) - 1} more don't fit.)" if len(errors) > 1 else ""
     return VideoJamError(
         expected=expected, found=found, where=f"{where}: {key}" if key else where, fix=fix + more
@@ -100,8 +116,20 @@ def key_of(first: Mapping[str, Any]) -> str:
     return ".".join(str(part) for part in first["loc"])
 
 
+def _found(first: Mapping[str, Any]) -> str:
+    """Return the value that doesn't fit; of values that contradict each other, these and no others of their section."""
+    given = first["ctx"]["tag"] if first["type"] == "union_tag_invalid" else first.get("input")
+    if first["type"] == "union_tag_not_found":
+        return "none"
+    if first["type"] == "value_error" and (not first["loc"] or isinstance(given, Mapping | BaseModel)):
+        return getattr(first["ctx"]["error"], "found", "this combination")
+    words = repr(given)
+    shown = words if len(words) <= MAX_SHOWN else f"{words[: MAX_SHOWN - 1]}…"
+    return "no value" if given is None else shown
+
+
 def reason(error: BaseException) -> str:
-    """Return what is wrong with a file that can't be read, in one line."""
+    """Return what is wrong with a file that can't be read or written, or what the system said, in one line."""
     if isinstance(error, ValidationError):
         return misfit(error)
     if isinstance(error, FileNotFoundError):
@@ -110,7 +138,7 @@ def reason(error: BaseException) -> str:
         return "bytes that are not UTF-8 text"
     if isinstance(error, KeyError):
         return f"no key {error}"
-    words = error.strerror if isinstance(error, OSError) else None
+    words = getattr(error, "strerror", None)  # of OSError, and of FFmpeg's errors that are none
     return words or (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -119,12 +147,12 @@ def misfit(error: ValidationError) -> str:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return f"text that is not JSON ({first['ctx']['error']})"
-    key, found = key_of(first), repr(first["input"])
+    key = key_of(first)
     if first["type"] in ("missing", "extra_forbidden"):
         return f"no key {key}" if first["type"] == "missing" else f"the unknown key {key}"
     if not key:
         return f"values that contradict each other: {wanted(first)} was expected"
-    return f"{key} = {found[:100]}, where {wanted(first)} was expected"
+    return f"{key} = {_found(first)}, where {wanted(first)} was expected"
 
 
 def field_names(kind: type[BaseModel]) -> list[str]:

@@ -28,8 +28,9 @@ def read_text(path: str | Path, what: str = "a text file", fix: str = "Check the
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-        raise VideoJamError(expected=what, found=found, where=str(path), fix=fix) from None
+        from videojam.misfits import reason  # pydantic, which --help does without
+
+        raise VideoJamError(expected=what, found=reason(error), where=str(path), fix=fix) from None
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # UTF-16 without its mark decodes, but to every second letter

@@ -164,6 +164,23 @@ def test_a_seed_of_more_than_63_bits_is_refused_before_anything_is_done(verb, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--steps", "0"], "'--steps': expected a number of at least 1, found 0."),
+        (["--steps", "few"], "'--steps': expected a whole number, found few."),
+        (["--w-text", "much"], "'--w-text': expected a number, found much."),
+        (["--seed", "many"], f"'--seed': expected a whole number from 0 to {2**63 - 1}, found many."),
+        (["--schedule", "other"], "'--schedule': 'other' is not one of 'base', 'linear_quadratic'."),
+    ],
+)
+def test_a_flag_that_does_not_fit_is_refused_in_plain_words(flags, words):
+    if "expected a n" in words or "expected a whole number, " in words:
+        pytest.importorskip("typer._coercion")  # where typer has no pydantic yet, its own words are plain
+    done = CliRunner().invoke(app, ["generate", "tiny:base", "a square", "--out", "out", *flags])
+    assert (done.exit_code, words in done.output) == (2, True), done.output
+
+
 @pytest.mark.parametrize("rate", ["0", "nan", "-5", "inf"])
 def test_a_rate_of_the_device_is_a_number_above_0_and_of_a_dry_run(rate):
     done = CliRunner().invoke(app, ["train", "recipe.yaml", "--dry-run", "--tflops", rate])

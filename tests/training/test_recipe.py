@@ -143,6 +143,16 @@ def test_a_change_that_does_not_fit_is_refused(recipe, override):
         load_recipe(recipe, [override])
 
 
+def test_of_keys_that_contradict_each_other_only_these_are_shown(recipe):
+    with pytest.raises(VideoJamError) as caught:
+        load_recipe(recipe, ["data.draw=posterior"])
+    assert caught.value.found == "draw: posterior, encode: once"
+    assert caught.value.where.endswith("recipe.yaml: data")
+    with pytest.raises(VideoJamError) as caught:
+        load_recipe(recipe, ["data.source={path: clips, num_frames: 25}"])
+    assert (caught.value.expected, caught.value.found) == ("a key 'kind'", "none")
+
+
 def test_changes_reach_into_keys(recipe):
     config = load_recipe(recipe, ["lora.rank=4", "optimizer.learning_rate=1e-5", "data.source.fps=8"])
     assert (config.lora.rank, config.optimizer.learning_rate, config.data.source.fps) == (4, 1e-5, 8)

@@ -17,6 +17,7 @@ from videojam.cli.bench import bench_app
 from videojam.cli.common import (
     EXIT_USER_ERROR,
     exit_code_of,
+    in_plain_words,
     print_error,
     say,
     stop_on_sigterm,
@@ -43,8 +44,11 @@ class Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; Ctrl-C and SIGTERM end it without a traceback."""
-        with stoppable(""):
-            return super().invoke(ctx)
+        try:
+            with stoppable(""):
+                return super().invoke(ctx)
+        except typer.BadParameter as error:
+            raise in_plain_words(error) from None
 
 
 app = typer.Typer(

@@ -77,6 +77,20 @@ def seed_number(text: str | int) -> int:
     return number
 
 
+def in_plain_words(error: typer.BadParameter) -> typer.BadParameter:
+    """Return the error of a flag whose value typer refused, in the words in which configs refuse theirs."""
+    from pydantic import ValidationError
+
+    from videojam.misfits import wanted
+
+    if isinstance(error.__cause__, ValidationError):
+        first = error.__cause__.errors()[0]
+        words = wanted(first)
+        is_whole = first["type"] == "value_error"  # typer's own words, which name the value
+        error.message = words if is_whole else f"expected {words}, found {first['input']}."
+    return error
+
+
 # --- what runs where ---
 
 

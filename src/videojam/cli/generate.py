@@ -156,13 +156,15 @@ def _prompts(words: list[str]) -> list[str]:
 def _open_image(path: Path) -> Any:
     from PIL import Image, UnidentifiedImageError
 
+    from videojam.misfits import reason
+
     try:
         image = Image.open(path)
         image.load()
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoJamError(
             expected="an image file",
-            found=getattr(error, "strerror", None) or "not a readable image",
+            found=reason(error) if getattr(error, "strerror", None) else "not a readable image",
             where=str(path),
             fix="Check the path; PNG and JPEG work.",
         ) from None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from videojam.errors import VideoJamError
-from videojam.misfits import reason
+from videojam.misfits import ContradictionError, reason
 from videojam.strict import FrameRate, Seed, Strict
 from videojam.world import WorldConfig
 
@@ -161,15 +161,23 @@ class DataConfig(Strict):
 
     @model_validator(mode="after")
     def _online_reads_pixels(self) -> DataConfig:
-        if self.encode == "online" and isinstance(self.source, PreparedSource):
-            raise ValueError("encode: online needs clips with their pixels; a prepared folder holds latents")
-        if self.draw == "posterior" and self.encode == "once" and not isinstance(self.source, PreparedSource):
-            raise ValueError(
-                "draw: posterior needs a prepared folder (data.source.kind: prepared) or encode: online; "
-                "the cache holds the means"
+        kind = self.source.kind
+        if self.encode == "online" and kind == "prepared":
+            raise ContradictionError(
+                "encode: online needs clips with their pixels; a prepared folder holds latents",
+                {"encode": self.encode, "source.kind": kind},
             )
-        if self.part == "random" and not (self.encode == "online" and isinstance(self.source, FolderSource)):
-            raise ValueError("part: random needs encode: online and data.source.kind: folder")
+        if self.draw == "posterior" and self.encode == "once" and kind != "prepared":
+            raise ContradictionError(
+                "draw: posterior needs a prepared folder (data.source.kind: prepared) or encode: online; "
+                "the cache holds the means",
+                {"draw": self.draw, "encode": self.encode},
+            )
+        if self.part == "random" and not (self.encode == "online" and kind == "folder"):
+            raise ContradictionError(
+                "part: random needs encode: online and data.source.kind: folder",
+                {"part": self.part, "encode": self.encode, "source.kind": kind},
+            )
         return self
 
     def num_heldout_of(self, num_clips: int) -> int:

@@ -12,6 +12,7 @@ from videojam.data.cuts import CutRule
 from videojam.data.layouts.listing import ListedClip
 from videojam.data.place import Place, WorldPlace
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 from videojam.motion.decode import Part, check_packets, open_video
 from videojam.motion.timing import read_timing
 from videojam.motion.video import probe_video
@@ -134,7 +135,7 @@ def content_hash(place: Place) -> str:
     except OSError as error:
         raise VideoJamError(
             expected="a video file that can be read",
-            found=error.strerror or str(error),
+            found=reason(error),
             where=str(place),
             fix="Change its permissions or its link, or remove it from the folder.",
         ) from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 
 MAX_HEADER_BYTES = 100_000_000
 """The format's own limit."""
@@ -114,7 +115,7 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise VideoJamError(
             expected="a safetensors file that can be read",
-            found=error.strerror or str(error),
+            found=reason(error),
             where=str(path),
             fix="Change its permissions or its link, or copy the model again.",
         ) from None

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 from videojam.tiny import PREFIX, tiny_folder
 
 
@@ -56,11 +57,7 @@ def resolve(base: str | Path, revision: str | None = None, *, configs_only: bool
     except Exception as error:  # the hub client raises many kinds: offline, not found, gated, bad name
         raise VideoJamError(
             expected="an existing folder, or a hub id that can be downloaded",
-            found=f"no such folder, and the hub says: {_first_line(error)}",
+            found=f"no such folder, and the hub says: {reason(error)}",
             where=str(base),
             fix="Check the spelling and the network, or give a folder that is on this machine.",
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

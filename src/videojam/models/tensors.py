@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 from videojam.models.check import COPY_AGAIN
 from videojam.models.header import Header
 
@@ -98,7 +99,7 @@ def shapes_of_config(config: dict[str, Any]) -> Shapes:
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ZeroDivisionError) as error:
         raise VideoJamError(
             expected=f"a config from which diffusers builds {config['_class_name']}",
-            found=(str(error).strip().splitlines() or [type(error).__name__])[0],
+            found=reason(error),
             where="config.json of the transformer",
             fix="Take config.json from an intact copy of the model, or update diffusers if the class is new.",
         ) from None

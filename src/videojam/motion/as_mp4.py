@@ -10,6 +10,7 @@ from torch import Tensor
 
 from videojam.errors import CannotWriteError
 from videojam.files import renamed
+from videojam.misfits import reason
 from videojam.motion.decode import decode_frames, open_video
 from videojam.motion.timing import read_timing
 from videojam.motion.upright import is_plain, shown
@@ -43,7 +44,7 @@ def copy_as_mp4(source: Path, target: Path, fps: float | None = None) -> VideoIn
         except OSError as error:
             raise CannotWriteError(
                 expected="to copy the clip",
-                found=error.strerror or str(error),
+                found=reason(error),
                 where=str(target),
                 fix="Check free space and permissions of the folder.",
             ) from error

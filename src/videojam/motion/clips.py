@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 from videojam.reading import read_text, same_form
 
 VIDEO_SUFFIXES = (
@@ -136,7 +137,7 @@ def _listed(place: Path) -> list[Path]:
     except OSError as error:
         raise VideoJamError(
             expected="a folder that can be listed",
-            found=error.strerror or str(error),
+            found=reason(error),
             where=str(place),
             fix="Change its permissions, or move it away from the clips.",
         ) from None

@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 
 # Demuxers of bare frames: the rate that they report is a default (25), not the file's.
 _RATELESS_FORMATS = frozenset(
@@ -130,7 +131,7 @@ def open_video(path: VideoPlace) -> Iterator[VideoSource]:
         _refuse_pointer(path)
         raise VideoJamError(
             expected="a video file that FFmpeg can open",
-            found=f"an unreadable or truncated one ({_reason(error)})",
+            found=f"an unreadable or truncated one ({reason(error)})",
             where=str(path),
             fix="Check that it plays; if its download or export was cut short, do it again.",
         ) from error
@@ -187,7 +188,7 @@ def check_packets(path: VideoPlace) -> int:
                     ends = (packet.pts, packet.pts + (packet.duration or 0))
                     times_s += [float(end * (packet.time_base or 0)) for end in ends]
         except (av.error.FFmpegError, OSError) as error:
-            raise _cut_short(source, num_packets, _reason(error)) from error
+            raise _cut_short(source, num_packets, reason(error)) from error
         _check_end(source, num_packets, num_packets, max(times_s, default=0.0) - min([0.0, *times_s]))
     return num_packets
 
@@ -218,7 +219,7 @@ def decode_frames(source: VideoSource, fallback_fps: float | None = None) -> Ite
                 num_frames, end_s = num_frames + 1, time_s - first_s + duration_s
                 yield TimedFrame(image, time_s - first_s, duration_s)
     except (av.error.FFmpegError, OSError) as error:
-        raise _cut_short(source, num_frames, _reason(error)) from error
+        raise _cut_short(source, num_frames, reason(error)) from error
     _check_end(source, num_frames, num_packets, end_s + max(0.0, first_s))
 
 
@@ -297,7 +298,3 @@ def _cut_short(source: VideoSource, num_frames: int, reason: str) -> VideoJamErr
         where=str(source.path),
         fix="Download or export it again, or ask for no more frames than it holds (num_frames).",
     )
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

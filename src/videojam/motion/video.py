@@ -20,6 +20,7 @@ from torch import Tensor
 from videojam.errors import CannotWriteError, VideoJamError
 from videojam.files import renamed
 from videojam.limits import MAX_FPS, MIN_FPS
+from videojam.misfits import reason
 from videojam.motion.decode import TimedFrame, VideoPlace, VideoSource, decode_frames, open_video, sample_at
 from videojam.motion.scaling import ROUNDED_SCALING
 from videojam.motion.timing import Timing, read_timing
@@ -157,7 +158,7 @@ def write_video(path: str | Path, frames: UInt8[Tensor, "t 3 h w"], fps: float |
     except (av.error.FFmpegError, OSError) as error:
         raise CannotWriteError(
             expected="to write the video",
-            found=getattr(error, "strerror", None) or str(error),
+            found=reason(error),
             where=str(path),
             fix="Check free space and permissions of the folder.",
         ) from error

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from videojam.families.training_times import TrainingTimes
+from videojam.misfits import ContradictionError
 from videojam.strict import Strict
 
 
@@ -47,9 +48,9 @@ class ObjectiveConfig(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> ObjectiveConfig:
         if self.t_sampling == "base" and self.t_shift != 1:
-            raise ValueError(
-                f"t_sampling: base has the base's own shift: leave t_shift {self.t_shift:g} out, or set t_sampling: "
-                "logit_normal"
+            raise ContradictionError(
+                "t_sampling: base has the base's own shift: leave t_shift out, or set t_sampling: logit_normal",
+                {"t_sampling": self.t_sampling, "t_shift": self.t_shift},
             )
         return self
 

@@ -11,7 +11,7 @@ from videojam.guidance.config import PRESETS, Guidance, Mode, MotionOn, Weight
 from videojam.guidance.lead import require_own_noise
 from videojam.guidance.rules import BASE_DEFAULT, JOINT_DEFAULT, rule_of
 from videojam.guidance.window import AsWindow, Window, parse_window
-from videojam.misfits import explained, fitted
+from videojam.misfits import ContradictionError, explained, fitted
 from videojam.models.load import LoadedModel
 from videojam.models.record import DEFAULTS_NAME
 from videojam.sampling.schedule import Schedule
@@ -81,8 +81,9 @@ class SampleSettings(Strict):
         for name, value in self.of_preset.items():
             given = getattr(self, name)
             if given is not None and given != value:
-                raise ValueError(
-                    f"either the preset {self.preset} or {name}, which the preset sets to {value}"
+                raise ContradictionError(
+                    f"either the preset {self.preset} or {name}, which the preset sets to {value}",
+                    {"preset": self.preset, name: given if isinstance(given, int) else str(given)},
                 )
         return self
 

@@ -12,6 +12,7 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.files import ELSEWHERE, FULL, refused
+from videojam.misfits import reason
 from videojam.motion.video import Clip, probe_video, read_video, write_video
 
 MIN_FRAMES = 6
@@ -107,7 +108,7 @@ def _remuxed(source: Path, target: Path) -> bool:
             raise refused(target, error, ELSEWHERE) from None
         raise VideoJamError(
             expected="a video file that can be read whole, and room to copy it",
-            found=getattr(error, "strerror", None) or str(error),
+            found=reason(error),
             where=str(source),
             fix="Make the clip again, or leave it out.",
         ) from None

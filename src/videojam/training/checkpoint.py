@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import WriteResult
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 
 FORMAT = 2
 PREFIX = "step_"
@@ -115,7 +116,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         else:
             found = "something else"
     except (OSError, ValueError) as error:
-        found = f"{type(error).__name__}: {error}"
+        found = reason(error)
     raise damaged(folder, f"{STATE_NAME}: {found}")
 
 
@@ -128,7 +129,7 @@ def check_file(folder: Path, name: str, expected: str) -> None:
     try:
         found = checksum(folder / name)
     except OSError as error:
-        raise damaged(folder, f"{name}: {error.strerror or error}") from None
+        raise damaged(folder, f"{name}: {reason(error)}") from None
     if found != expected:
         raise damaged(folder, f"other bytes in {name} than were written")
 
@@ -162,10 +163,9 @@ def failed(folder: Path, error: BaseException, previous: Path | None) -> VideoJa
     """
     causes = getattr(error, "failures", None)
     first = next(iter(causes.values()))[0] if causes else error
-    words = getattr(first, "strerror", None) or str(first).strip() or type(first).__name__
     return VideoJamError(
         expected="room and permission to write",
-        found=words,
+        found=reason(first),
         where=str(folder),
         fix=f"Free space and start again; the run goes on from {previous.name if previous else 'its start'}.",
     )

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from videojam.data.config import DataConfig
 from videojam.guidance.rules import rule_of
+from videojam.misfits import ContradictionError
 from videojam.motion.code import MotionCode
 from videojam.objective.config import ObjectiveConfig
 from videojam.sampling.settings import SampleSettings
@@ -81,7 +82,10 @@ class ParallelConfig(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> ParallelConfig:
         if self.cpu_offload and self.kind != "fsdp":
-            raise ValueError("parallel.cpu_offload belongs to parallel.kind: fsdp")
+            raise ContradictionError(
+                "parallel.cpu_offload belongs to parallel.kind: fsdp",
+                {"cpu_offload": True, "kind": self.kind},
+            )
         return self
 
 
@@ -106,14 +110,17 @@ class SamplesConfig(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> SamplesConfig:
         if len(self.images) not in (0, len(self.prompts)):
-            raise ValueError(
+            raise ContradictionError(
                 f"samples.images has {len(self.images)} files, and samples.prompts {len(self.prompts)} texts: "
-                "give one for each"
+                "give one for each",
+                {"images": len(self.images), "prompts": len(self.prompts)},
             )
         mode = self.settings.mode
         if self.settings.weaker is not None or (mode is not None and rule_of(mode).needs_weaker):
-            raise ValueError(
-                "samples.settings: guidance auto needs a second model in memory: sample it after training"
+            given = {"settings.mode": mode, "settings.weaker": self.settings.weaker}
+            raise ContradictionError(
+                "samples.settings: guidance auto needs a second model in memory: sample it after training",
+                {key: value for key, value in given.items() if value is not None},
             )
         return self
 

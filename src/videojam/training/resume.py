@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from videojam.data.encoded import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.files import write_text
+from videojam.misfits import reason
 from videojam.training.checkpoint import STATE_NAME, checkpoints, read_state
 from videojam.training.config import TrainConfig
 from videojam.training.facts import versions
@@ -173,7 +174,7 @@ def _read_clips(path: Path) -> dict[str, dict[str, str]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VideoJamError(
             expected="the list of this run's clips",
-            found=f"{type(error).__name__}: {error}",
+            found=reason(error),
             where=str(path),
             fix="Remove the file if the clips are those that the run began with.",
         ) from None

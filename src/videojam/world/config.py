@@ -6,6 +6,7 @@ from typing import Literal, TypedDict, get_args
 
 from pydantic import Field, model_validator
 
+from videojam.misfits import ContradictionError
 from videojam.strict import FrameRate, Strict
 
 Kind = Literal["bounce", "pillar", "exchange", "walker", "rotor"]
@@ -49,15 +50,16 @@ class WorldConfig(Strict):
     @model_validator(mode="after")
     def _fits(self) -> WorldConfig:
         if self.mover_px + max(self.speeds) > self.size_px:
-            raise ValueError(
+            raise ContradictionError(
                 f"a mover of {self.mover_px} px at {max(self.speeds)} px/frame needs a frame of at least "
-                f"{self.mover_px + max(self.speeds)} px, found size_px {self.size_px}"
+                f"{self.mover_px + max(self.speeds)} px",
+                {"size_px": self.size_px, "mover_px": self.mover_px, "speeds": self.speeds},
             )
         for name, values in (("kind", self.kinds), ("speed", self.speeds)):
             if len(set(values)) < len(values):
-                raise ValueError(f"expected each {name} once, found {', '.join(map(str, values))}")
+                raise ContradictionError(f"each {name} once", {f"{name}s": values})
         if len(self.speeds) > len(SPEED_WORDS):
-            raise ValueError(f"expected at most {len(SPEED_WORDS)} speeds, found {len(self.speeds)}")
+            raise ContradictionError(f"at most {len(SPEED_WORDS)} speeds", {"speeds": self.speeds})
         return self
 
     @property

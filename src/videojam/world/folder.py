@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from videojam.errors import VideoJamError
-from videojam.files import write_tensors, write_text
+from videojam.files import refused, write_tensors, write_text
 from videojam.misfits import reason
 from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import read_video, write_video
@@ -72,12 +72,7 @@ def render_folder(
             if on_clip is not None:
                 on_clip(i)
     except OSError as error:
-        raise VideoJamError(
-            expected="to write the clips",
-            found=error.strerror or str(error),
-            where=str(out),
-            fix=FIX,
-        ) from error
+        raise refused(out, error, FIX) from error
     return out
 
 

@@ -24,6 +24,7 @@ from videojam.data.layouts.tables import (
 from videojam.data.layouts.tars import read_webdataset, require_members, tar_files
 from videojam.data.layouts.world import read_world
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 from videojam.models.resolve import is_hub_id
 
 
@@ -108,7 +109,7 @@ def _downloaded(name: str) -> Path:
     except Exception as error:  # the hub client raises many kinds: offline, not found, gated, bad name
         raise VideoJamError(
             expected="a folder of clips, a table, a tar, or the hub id of a data set that can be downloaded",
-            found=f"no such folder, and the hub says: {(str(error).strip().splitlines() or ['nothing'])[0]}",
+            found=f"no such folder, and the hub says: {reason(error)}",
             where=name,
             fix="Check the spelling and the network, or give a folder that is on this machine.",
         ) from None

@@ -12,6 +12,7 @@ from videojam.data.manifest import Manifest
 from videojam.data.prepare.request import PrepareRequest
 from videojam.errors import VideoJamError
 from videojam.files import write_text
+from videojam.misfits import reason
 
 ORIGIN_NAME = "origin.json"
 
@@ -61,7 +62,7 @@ def read_origin(folder: Path) -> Origin:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VideoJamError(
             expected="the file that says where a prepared folder came from",
-            found=getattr(error, "strerror", None) or str(error),
+            found=reason(error),
             where=str(path),
             fix="Run the same `videojam data prepare` again: it writes the file and keeps the shards.",
         ) from None

@@ -16,6 +16,7 @@ from videojam import provenance
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
 from videojam.files import write_text
+from videojam.misfits import reason
 from videojam.models.load import LoadedModel
 from videojam.store import append_row, check_same, read_rows
 
@@ -126,7 +127,7 @@ def load_probe(path: str | Path) -> dict[str, Any]:
         unfinished = unfinished_of(Path(path)).exists()
         found = "an unfinished one: run the probe again to complete it" if unfinished else "no such file"
     except OSError as error:
-        found = error.strerror or str(error)
+        found = reason(error)
     except (ValueError, KeyError, TypeError):
         found = "something else"
     raise VideoJamError(

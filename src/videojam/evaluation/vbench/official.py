@@ -17,6 +17,7 @@ from videojam.errors import VideoJamError
 from videojam.evaluation.vbench import official_driver
 from videojam.evaluation.vbench.aggregate import DIMENSIONS
 from videojam.evaluation.vbench.official_results import OfficialResults, read_official
+from videojam.misfits import reason
 from videojam.motion.as_mp4 import copy_as_mp4
 from videojam.motion.timing import read_timing
 
@@ -221,7 +222,7 @@ def _run(command: list[str], what: str, log: Path | None = None) -> str:
     except OSError as error:
         raise VideoJamError(
             expected=f"{what} to start",
-            found=error.strerror or str(error),
+            found=reason(error),
             where=command[0],
             fix="Check the path of the interpreter.",
         ) from error

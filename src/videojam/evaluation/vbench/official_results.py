@@ -20,6 +20,7 @@ from videojam.evaluation.vbench.aggregate import (
     appearance,
     motion,
 )
+from videojam.misfits import reason
 
 LAYOUT = '{"<dimension>": [aggregate, [{"video_path": …, "video_results": …}, …]], …}'
 IMAGING_TOP = 100.0
@@ -84,7 +85,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise _error("a result file of VBench", error.strerror or str(error), str(path)) from error
+        raise _error("a result file of VBench", reason(error), str(path)) from error
     except ValueError as error:
         raise _error("JSON", f"{error}", str(path)) from error
     if not isinstance(content, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 
 
 def require_hub(repo: str) -> None:
@@ -69,10 +70,9 @@ def push(folder: Path, repo: str, *, private: bool) -> str:
 
 
 def _refused(repo: str, error: Exception, fix: str) -> VideoJamError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return VideoJamError(
         expected="the Hub to answer and to accept the token",
-        found=f"{type(error).__name__}: {reason}",
+        found=f"{type(error).__name__}: {reason(error)}",
         where=f"push to {repo}",
         fix=fix,
     )
