@@ -62,7 +62,9 @@ def require_replaceable(out: Path, record: str | None) -> None:
 
 
 @contextmanager
-def written_whole(out: Path, fix: str = ELSEWHERE, *, replaces: str | None = None) -> Iterator[Path]:
+def written_whole(
+    out: Path, fix: str = ELSEWHERE, *, replaces: str | None = None, file: str | None = None
+) -> Iterator[Path]:
     """Yield a temporary folder's name beside `out`; it takes the place of `out` when the block ends well.
 
     The older folder is renamed, not removed, until the new one stands, and is put back if that fails. The
@@ -72,6 +74,7 @@ def written_whole(out: Path, fix: str = ELSEWHERE, *, replaces: str | None = Non
         out: Folder to write.
         fix: What the user is asked to do when writing fails.
         replaces: File by which an older folder that may be replaced is known; None: no folder is replaced.
+        file: Name of a file in the temporary folder that takes the place of `out` by itself; None: the whole folder.
 
     Raises:
         VideoJamError: a folder that may not be replaced, no room or no permission; what was there before
@@ -85,7 +88,7 @@ def written_whole(out: Path, fix: str = ELSEWHERE, *, replaces: str | None = Non
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _follow_umask(temporary)
-        _put_in_place(temporary, target)
+        _put_in_place(temporary / file if file else temporary, target)
     except OSError as error:
         raise refused(out, error, fix) from error
     finally:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import videojam
 from videojam.cli import app, common, run
-from videojam.cli.common import named_path, seed_number
+from videojam.cli.common import named_folder, named_path, seed_number
 from videojam.cli.progress import ProgressDisplay, duration
 from videojam.errors import VideoJamError
 from videojam.out_of_memory import memory_explained
@@ -137,6 +137,31 @@ def test_a_path_by_default_is_taken_and_an_empty_one_is_not():
         named_path("")
     missing = CliRunner().invoke(app, ["demo", "--models", "nowhere"])
     assert "nowhere" in str(missing.exception)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["generate", "tiny:base", "a square", "--out", "clip.mp4"],
+        ["convert", "tiny:base", "joint.safetensors"],
+        ["data", "prepare", "world:3", "Clips.Parquet", "--base", "tiny:base"],
+        ["world", "render", "world.tar", "--clips", "1"],
+        ["bench", "run", "tiny:base", "--out", "bench.html"],
+    ],
+    ids=lambda verb: verb[0],
+)
+def test_a_files_name_for_a_folder_to_write_is_refused(verb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, verb)
+    assert done.exit_code == 2, done.output
+    assert "expected the name of a folder, found that of a file" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_there_and_one_with_a_version_are_no_files(tmp_path):
+    (tmp_path / "old.mp4").mkdir()
+    assert named_folder(tmp_path / "old.mp4").is_dir()
+    assert named_folder("models/wan2.1") == Path("models/wan2.1")
 
 
 def test_seeds_are_those_that_torch_takes():

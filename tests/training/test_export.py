@@ -222,6 +222,44 @@ def test_experts_become_a_file_each(tmp_path):
     assert files == {"moe-transformer.safetensors", "moe-transformer_2.safetensors"}
 
 
+def test_a_single_file_gets_the_name_that_was_asked_for(tiny_joints, tmp_path):
+    out = tmp_path / "new" / "mover.safetensors"
+    done = CliRunner().invoke(
+        app, ["export", str(tiny_joints["t2v"]), "--single-file", "--out", str(out), "--device", "cpu"]
+    )
+    assert (done.exit_code, done.stdout.strip()) == (0, str(out)), done.output
+    assert out.is_file()
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    export(tiny_joints["t2v"], tmp_path / "mover", ExportSettings(single_file=True))
+    assert out.read_bytes() == (tmp_path / "mover/mover.safetensors").read_bytes()
+    assert out.stat().st_mode == (tmp_path / "mover/mover.safetensors").stat().st_mode
+    again = error_of(tiny_joints["t2v"], out, single_file=True)
+    assert again.found == "a file of that name"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], "as a whole pipeline is written"),
+        (["--single-file", "--prompt", "a ball"], "in which the card"),
+        (["--single-file", "--license", "mit"], "in which the card"),
+        (["--single-file", "--push", "me/mine"], "in which the card"),
+    ],
+)
+def test_a_files_name_for_what_needs_a_folder_is_refused_before_anything_is_read(tmp_path, flags, expected):
+    out = tmp_path / "a.SafeTensors"
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "no-such-model"), "--out", str(out), *flags])
+    assert expected in done.exception.expected
+    assert done.exception.found == "that of a file, a.SafeTensors"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_experts_need_a_folder(tiny_joints, tmp_path):
+    error = error_of(tiny_joints["experts"], tmp_path / "a.safetensors", single_file=True)
+    assert "transformer and transformer_2" in error.expected
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- the command, and the Hub ---
 
 

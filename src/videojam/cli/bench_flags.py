@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from videojam.cli.common import named_path, start, torch_dtype_of
+from videojam.cli.common import named_folder, start, torch_dtype_of
 from videojam.evaluation.table import DEFAULTS, JUDGES
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Policy = Literal["fail", "warn"]
 Out = Annotated[
     Path,
     typer.Option(
-        help="Folder of the bench; what is in it is kept and completed.", parser=named_path, metavar="DIR"
+        help="Folder of the bench; what is in it is kept and completed.", parser=named_folder, metavar="DIR"
     ),
 ]
 Seeds = Annotated[int, typer.Option(metavar="N", min=1, help="Clips of each prompt.")]

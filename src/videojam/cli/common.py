@@ -27,6 +27,11 @@ EXIT_TIME_IS_UP = 75
 """EX_TEMPFAIL of sysexits.h: what was done is saved, and the same command goes on."""
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 """Where none of these is, Linux has no CUDA or ROCm device, which is known before torch is imported."""
+FILE_SUFFIXES = (
+    ".mp4", ".webm", ".gif", ".webp", ".png", ".html", ".json", ".jsonl", ".csv", ".yaml", ".safetensors", ".parquet",
+    ".tar", ".zip",
+)  # fmt: skip
+"""Names that end so are those of files: a folder of that name would be a surprise."""
 
 Config = TypeVar("Config")
 
@@ -64,6 +69,17 @@ def named_path(text: str | Path) -> Path:
     if not str(text).strip():  # a default comes as the path that it is
         raise typer.BadParameter("expected the name of a folder or file, found an empty one.")
     return Path(text)
+
+
+def named_folder(text: str | Path) -> Path:
+    """Parse the path of a folder to write, and refuse an empty one and the name of a file, as clip.mp4.
+
+    Use as `Annotated[Path, typer.Option(parser=named_folder, metavar="DIR")]`.
+    """
+    folder = named_path(text)
+    if folder.suffix.lower() in FILE_SUFFIXES and not folder.is_dir():
+        raise typer.BadParameter(f"expected the name of a folder, found that of a file, {folder.name}.")
+    return folder
 
 
 def seed_number(text: str | int) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, named_path, say, start, stoppable
+from videojam.cli.common import MODEL_HELP, build, named_folder, named_path, say, start, stoppable
 from videojam.cli.flags import grouped
 from videojam.out_of_memory import memory_explained
 
@@ -268,7 +268,7 @@ def _num_cores() -> int:
 @grouped
 def data_prepare(
     source: SourceArgument,
-    out: Annotated[Path, typer.Argument(parser=named_path, metavar="OUT", help="Folder of the shards.")],
+    out: Annotated[Path, typer.Argument(parser=named_folder, metavar="OUT", help="Folder of the shards.")],
     base: Annotated[str, typer.Option(metavar="MODEL", help=f"Whose encoders are used. {MODEL_HELP}")],
     clips: ClipFlags,
     encoding: EncodeFlags,

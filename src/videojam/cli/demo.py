@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from videojam.cli.bench import follow, show, where_it_stands
-from videojam.cli.common import named_path, say, seed_number, start, stoppable
+from videojam.cli.common import named_folder, say, seed_number, start, stoppable
 
 demo_app = typer.Typer()
 
@@ -16,7 +16,7 @@ demo_app = typer.Typer()
 @demo_app.command()
 def demo(
     out: Annotated[
-        Path, typer.Option(help="Folder for the page and the clips.", parser=named_path, metavar="DIR")
+        Path, typer.Option(help="Folder for the page and the clips.", parser=named_folder, metavar="DIR")
     ] = Path("out/demo"),
     clips_per_kind: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Clips of each caption of the world. (default: 13)")

@@ -97,7 +97,12 @@ def export(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(parser=named_path, metavar="DIR", help="Folder to write; must not exist.")
+        Path,
+        typer.Option(
+            parser=named_path,
+            metavar="DIR",
+            help="Folder to write; must not exist. With --single-file also NAME.safetensors, the file alone.",
+        ),
     ],
     merge: MergeFlags,
     card: CardFlags,
@@ -120,17 +125,19 @@ def export(
     where = start(f"export {source}", device, "float32")
     from videojam.models.load import quiet_loading
     from videojam.training.outcome.export import export as export_model
+    from videojam.training.outcome.export import names_file, require_fitting_name
     from videojam.training.outcome.push import push, require_hub
     from videojam.training.outcome.settings import ExportSettings
 
     quiet_loading()
     settings = build(ExportSettings, "the flags", **_fields(merge, card), device=where)
+    require_fitting_name(out, settings, uploads=hub.push is not None)
     fix = "Leave --prompt out, use --device cpu, or end other programs."
     with stoppable("Nothing was written."), memory_explained("the model in float32", fix):
         if hub.push is not None:
             require_hub(hub.push)
         folder = export_model(source, out, settings, say=say)
-    say(f"Wrote {folder}; its card is {folder / 'README.md'}")
+    say(f"Wrote {folder}" + ("" if names_file(out) else f"; its card is {folder / 'README.md'}"))
     if hub.push is not None:
         with stoppable(f"{folder} is whole; upload it with: hf upload {hub.push} {folder}"):
             say(f"uploading to {hub.push}")

@@ -10,7 +10,7 @@ import typer
 
 from videojam.cli.common import (
     MODEL_HELP,
-    named_path,
+    named_folder,
     say,
     seed_number,
     start,
@@ -61,7 +61,7 @@ def generate(
     out: Annotated[
         Path,
         typer.Option(
-            parser=named_path, metavar="DIR", help="Folder for clips, motion, flow and manifest.json."
+            parser=named_folder, metavar="DIR", help="Folder for clips, motion, flow and manifest.json."
         ),
     ],
     clips: ClipFlags,

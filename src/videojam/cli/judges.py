@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import named_path, say, stoppable
+from videojam.cli.common import named_folder, say, stoppable
 from videojam.evaluation.external.table import EXTERNAL
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def judges_export(
     ],
     out: Annotated[
         Path,
-        typer.Argument(parser=named_path, metavar="OUT", help="Folder to write; it must not exist yet."),
+        typer.Argument(parser=named_folder, metavar="OUT", help="Folder to write; it must not exist yet."),
     ],
     table: Annotated[
         Path | None,

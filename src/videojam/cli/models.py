@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, named_path, say, seed_number
+from videojam.cli.common import MODEL_HELP, build, named_folder, say, seed_number
 from videojam.cli.flags import grouped
 from videojam.errors import VideoJamError
 from videojam.motion.choices import Curve, Estimator, Noise, Padding, Style
@@ -54,7 +54,8 @@ def convert(
         str, typer.Argument(metavar="BASE", help="Pipeline folder, bare transformer folder or hub id.")
     ],
     out: Annotated[
-        Path, typer.Argument(parser=named_path, metavar="OUT", help="Joint folder to write; must not exist.")
+        Path,
+        typer.Argument(parser=named_folder, metavar="OUT", help="Joint folder to write; must not exist."),
     ],
     motion: MotionFlags,
     output_init: Annotated[
@@ -143,7 +144,7 @@ def init(
     ],
     out: Annotated[
         Path,
-        typer.Argument(parser=named_path, metavar="OUT", help="Pipeline folder to write; must not exist."),
+        typer.Argument(parser=named_folder, metavar="OUT", help="Pipeline folder to write; must not exist."),
     ],
     vae: Annotated[
         str,

@@ -15,6 +15,7 @@ import typer
 from videojam.cli.common import (
     MODEL_HELP,
     build,
+    named_folder,
     named_path,
     say,
     seed_number,
@@ -46,7 +47,7 @@ Data = Annotated[
 Clips = Annotated[
     Path | None,
     typer.Option(
-        parser=named_path, metavar="DIR", help="Write the clips there, for looking. (default: nowhere)"
+        parser=named_folder, metavar="DIR", help="Write the clips there, for looking. (default: nowhere)"
     ),
 ]
 

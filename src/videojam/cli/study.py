@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import named_path, say, seed_number, stoppable
+from videojam.cli.common import named_folder, named_path, say, seed_number, stoppable
 from videojam.cli.flags import grouped
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def study_new(
         list[str], typer.Argument(metavar="BENCH|NAME=FOLDER...", help="Where the clips are.")
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder to write; it must not exist yet.", parser=named_path, metavar="DIR")
+        Path, typer.Option(help="Folder to write; it must not exist yet.", parser=named_folder, metavar="DIR")
     ],
     pairs: Pairs,
     rating: Rating,
@@ -201,7 +201,7 @@ def study_import(
         typer.Argument(metavar="VOTES...", help="Label Studio's JSON, or CSV; see docs/human-study.md."),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder to write; it must not exist yet.", parser=named_path, metavar="DIR")
+        Path, typer.Option(help="Folder to write; it must not exist yet.", parser=named_folder, metavar="DIR")
     ],
     arm: Annotated[
         str | None,

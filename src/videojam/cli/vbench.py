@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import named_path, say, stoppable
+from videojam.cli.common import named_folder, say, stoppable
 
 if TYPE_CHECKING:
     from videojam.evaluation.vbench.official_results import OfficialResults
@@ -20,7 +20,7 @@ vbench_app = typer.Typer(help="The official VBench, and its result files.", no_a
 @vbench_app.command("prepare")
 def vbench_prepare(
     env: Annotated[
-        Path, typer.Argument(parser=named_path, metavar="DIR", help="Folder of the environment to make.")
+        Path, typer.Argument(parser=named_folder, metavar="DIR", help="Folder of the environment to make.")
     ],
     python: Annotated[
         str | None,
@@ -46,7 +46,7 @@ def vbench_official(
     env: Annotated[Path, typer.Argument(metavar="ENV", help="Environment made by prepare.")],
     clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of mp4 files.")],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", parser=named_path, help="Folder for result, manifest and log.")
+        Path, typer.Argument(metavar="OUT", parser=named_folder, help="Folder for result, manifest and log.")
     ],
     dimension: Annotated[
         list[str] | None,

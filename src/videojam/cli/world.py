@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from videojam.cli.common import build, named_path, say, seed_number, stoppable
+from videojam.cli.common import build, named_folder, say, seed_number, stoppable
 
 world_app = typer.Typer(help="The procedural benchmark: render clips, score coherence.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ def world_render(
     out: Annotated[
         Path,
         typer.Argument(
-            parser=named_path, metavar="DIR", help="Folder for mp4, caption (.txt) and exact flow."
+            parser=named_folder, metavar="DIR", help="Folder for mp4, caption (.txt) and exact flow."
         ),
     ],
     clips: Annotated[int, typer.Option(metavar="N", min=1, help="How many clips.")],

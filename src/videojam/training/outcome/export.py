@@ -28,6 +28,7 @@ from videojam.training.outcome.settings import ExportSettings
 
 NOT_COPIED = (".git", ".cache", NAME)
 PARTS = ".parts"
+FILE_SUFFIX = ".safetensors"
 Say = Callable[[str], None]
 
 
@@ -45,23 +46,25 @@ def export(
 
     Args:
         source: Run folder, pipeline folder, hub id or shipped model.
-        out: Folder to write; must not exist.
+        out: Folder to write; must not exist. Of a single file, a name that ends in .safetensors is that file.
         settings: What is merged, and what the card shows.
         say: Hears what is done.
 
     Returns:
-        The folder.
+        The folder, or the file.
 
     Raises:
         VideoJamError: a source that can't be used, settings that don't fit it, no room, or a failed proof; nothing is
             left behind then.
     """
     settings, out = settings or ExportSettings(), Path(out)
+    require_fitting_name(out, settings)
     require_new(out)
     folder = resolve(source)
     require_outside(out, folder)
     run = read_run(folder) if is_run(folder) else None
-    with written_whole(out) as temporary:
+    file = f"{out.stem}{FILE_SUFFIX}" if names_file(out) else None
+    with written_whole(out, file=file) as temporary:
         parts = temporary / PARTS
         parts.mkdir(parents=True)
         model = whole_model(source, run, settings, parts)
@@ -69,6 +72,10 @@ def export(
         facts = _facts(out.name, opened, run, settings)
         if facts.takes_image and settings.prompts:
             raise _no_image(model)
+        if file is not None:
+            _require_one_transformer(opened, out)
+            _write_single_files(opened, temporary, out.stem, say)
+            return out  # a file has no card
         if settings.single_file:
             facts = replace(facts, single_files=_write_single_files(opened, temporary, out.name, say))
         else:
@@ -96,6 +103,45 @@ def export(
         (temporary / NAME).write_text(card_text(facts), encoding="utf-8")
         shutil.rmtree(parts)
     return out
+
+
+def names_file(out: Path) -> bool:
+    """Whether the name of an export is that of a file, and not of a folder."""
+    return out.suffix.lower() == FILE_SUFFIX
+
+
+def require_fitting_name(out: Path, settings: ExportSettings, *, uploads: bool = False) -> None:
+    """Refuse a file's name for what is written as a folder, before anything is read.
+
+    Args:
+        out: What is to be written.
+        settings: Whether it is a single file, and what its card would show.
+        uploads: Whether it is uploaded, with its card.
+
+    Raises:
+        VideoJamError: a name that ends in .safetensors for a stock folder, or for a file that needs a card.
+    """
+    if not names_file(out) or (
+        settings.single_file and not (settings.prompts or settings.license or uploads)
+    ):
+        return
+    if settings.single_file:
+        expected = "the name of a folder, in which the card with samples and licence stands"
+        fix = "Name a folder, or leave out prompts, licence and upload: a file has no card."
+    else:
+        expected = "the name of a folder, as a whole pipeline is written"
+        fix = f"Leave out {FILE_SUFFIX}, or ask for a single file (--single-file)."
+    raise VideoJamError(expected=expected, found=f"that of a file, {out.name}", where=f"--out {out}", fix=fix)
+
+
+def _require_one_transformer(model: ModelFolder, out: Path) -> None:
+    if len(model.transformers) > 1:
+        raise VideoJamError(
+            expected=f"the name of a folder for the files of {' and '.join(model.transformers)}",
+            found=f"that of one file, {out.name}",
+            where=f"--out {out}",
+            fix=f"Leave out {FILE_SUFFIX}: the folder gets a file for each.",
+        )
 
 
 def _no_image(model: Path) -> VideoJamError:
