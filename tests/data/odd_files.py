@@ -257,7 +257,7 @@ FILES = [
         "time stamps",
         partial(encode, times_s=[*TIMES_S[:-1], 2.6e6]),
     ),
-    Odd("absent.mp4", "a link to nothing", "No such file", lambda path: path.symlink_to("nowhere.mp4")),
+    Odd("absent.mp4", "a link to nothing", "no such file", lambda path: path.symlink_to("nowhere.mp4")),
     Odd("pipe.mp4", "a named pipe", "no plain file", lambda path: os.mkfifo(path)),
 ]
 

@@ -52,6 +52,16 @@ def test_a_file_that_went_away_while_training_is_named(cached, spoil):
         read_encoded(cached)
 
 
+def test_a_file_that_is_gone_says_what_it_held_and_what_to_do(cached):
+    cached.unlink()
+    with pytest.raises(VideoJamError) as caught:
+        read_encoded(cached, what="the cached latents of dog.mp4")
+    error = caught.value
+    assert error.expected == "the cached latents of dog.mp4, which were there when the run began"
+    assert (error.found, error.where) == ("no such file", str(cached))
+    assert error.fix == "Start again: the clip is encoded again, and a run goes on from its last checkpoint."
+
+
 def test_a_cache_that_is_a_file(tmp_path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(VideoJamError, match=r"data\.cache") as caught:

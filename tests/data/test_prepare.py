@@ -18,7 +18,7 @@ from videojam.data.encode import prepare
 from videojam.errors import VideoJamError
 from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
-from videojam.motion.estimators import RaftFlow
+from videojam.motion.estimators import DisFlow, RaftFlow
 from videojam.motion.flow import motion_video
 from videojam.motion.video import write_video
 from videojam.world import KINDS, WorldConfig, sample_clip
@@ -205,6 +205,32 @@ def test_a_folder_that_is_missing_or_empty(tmp_path):
 def test_exact_flow_of_real_files_is_refused(model, clips, tmp_path):
     with pytest.raises(VideoJamError, match="exact"):
         prepare(model, config(clips, tmp_path), EXACT)
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_clip_that_vanishes_while_others_are_encoded(model, clips, tmp_path, on_error):
+    class Losing:
+        """DIS, with which the last clip vanishes as the first is measured."""
+
+        name = "dis"
+
+        def __call__(self, video):
+            (clips / "portrait.mp4").unlink(missing_ok=True)
+            return DisFlow()(video)
+
+    def encoded():
+        return prepare(model, config(clips, tmp_path, on_error=on_error), DIS, estimator=Losing())
+
+    words = (
+        "the file of the clip portrait.mp4, which was there when the clips were listed, found no such file"
+    )
+    if on_error == "stop":
+        with pytest.raises(VideoJamError, match=words):
+            encoded()
+        return
+    data = encoded()
+    assert len(data.clips) == 3
+    assert words in data.left_out[str(clips / "portrait.mp4")]
 
 
 def test_too_few_clips_says_why_the_others_are_missing(model, clips, tmp_path):

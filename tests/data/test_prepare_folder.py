@@ -6,8 +6,10 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -271,8 +273,44 @@ def test_a_damaged_shard_is_refused_by_its_name_and_made_again_once_deleted(requ
     with pytest.raises(VideoJamError, match="Delete the file"):
         prepare_folder(request, **QUIET)
     shard.unlink()
+    with pytest.raises(VideoJamError, match=r"found no such file\. Prepare again"):
+        read_tensors(shard, 0)
     prepare_folder(request, **QUIET)
     assert shard.read_bytes() == whole
+
+
+def test_a_clip_that_vanishes_is_left_out_with_what_to_do_and_that_brings_it_back(
+    request_of, clips, tmp_path
+):
+    source = shutil.copytree(clips, tmp_path / "source")
+    request = request_of(source=source)
+    (source / "bad.mp4").unlink()
+    clip, aside = source / "1.mp4", tmp_path / "1.mp4"
+
+    def lose(line):
+        if "layout" in line:
+            clip.rename(aside)
+
+    report = prepare_folder(request, say=lose)
+    reason = report.left_out["1.mp4"]
+    assert "the file of the clip 1.mp4, which was there when the clips were listed" in reason
+    assert "Put it back, delete the shard that was made without it, and prepare again." in reason
+    aside.rename(clip)
+    (shard,) = request.out.glob("*.parquet")
+    shard.unlink()
+    report = prepare_folder(request, **QUIET)
+    assert (report.num_clips, "1.mp4" in report.left_out) == (5, False)
+
+
+def test_missing_weights_of_raft_are_refused_before_the_texts_are_encoded(request_of, clips):
+    request = request_of(motion=MotionCode(estimator="raft", scale=0.1))
+    request = replace(
+        request, settings=request.settings.model_copy(update={"raft_weights": "none.safetensors"})
+    )
+    with pytest.raises(VideoJamError, match="a weights file") as caught:
+        prepare_folder(request, **QUIET)
+    assert caught.value.where == "none.safetensors"
+    assert list(request.out.rglob("*.safetensors")) == []
 
 
 def test_a_full_disk_leaves_no_half_file_and_the_next_run_ends_with_the_same_bytes(request_of):

@@ -55,10 +55,16 @@ def test_an_index_that_names_no_pipeline(base, tmp_path):
     assert refused(base, tmp_path).expected.startswith("_class_name")
 
 
-@pytest.mark.parametrize(("num_layers", "first"), [(-1, "blocks.0"), (0, "blocks.0"), (1, "blocks.1")])
-def test_a_config_that_leaves_out_blocks_of_the_weights_is_refused(base, tmp_path, num_layers, first):
+def test_a_config_that_leaves_out_blocks_of_the_weights_is_refused(base, tmp_path):
+    edit_json(base / "transformer" / "config.json", num_layers=1)
+    assert refused(base, tmp_path).found.endswith("of which the first is blocks.1")
+
+
+@pytest.mark.parametrize("num_layers", [-1, 0, True, None, 2.0])
+def test_a_number_of_layers_is_a_whole_number_from_1_on(base, tmp_path, num_layers):
     edit_json(base / "transformer" / "config.json", num_layers=num_layers)
-    assert refused(base, tmp_path).found.endswith(f"of which the first is {first}")
+    error = refused(base, tmp_path)
+    assert (error.expected, error.found) == ("num_layers as a whole number from 1 on", repr(num_layers))
 
 
 def test_missing_shard_is_named(tmp_path):

@@ -157,6 +157,7 @@ def test_a_clip_that_is_lost_mid_run_stops_it_and_what_was_done_is_saved(
     with pytest.raises(VideoJamError, match="cached latents") as caught:
         train(config, listen=lose)
     assert str(cache) in caught.value.where
+    assert caught.value.expected.startswith("the cached latents of world seed ")
     assert [folder.name for folder in checkpoints(config.out)] == [f"step_{num_done:08d}"]
     for path, content in kept.items():
         path.write_bytes(content)

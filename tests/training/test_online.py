@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from videojam.data.encode import prepare
 from videojam.data.encoded import read_latents
 from videojam.data.loader import LoaderConfig, Order, read_ahead
 from videojam.data.online import OnlineReader
+from videojam.errors import VideoJamError
 from videojam.models.load import load_model
 from videojam.motion.code import MotionCode
 from videojam.motion.estimators import OnFirstUse
@@ -115,6 +117,63 @@ def test_two_runs_that_start_with_one_cache_both_end(tiny_wan, folder, tmp_path,
     assert len(clips) == 3
     assert facts_of(clips[0].path)["caption"] == "clip 0"
     assert not list(tmp_path.glob("*/texts"))
+
+
+def test_a_clip_that_vanishes_is_named_with_what_to_do(tiny_wan, folder, tmp_path):
+    read, clips = reader(tiny_wan, shutil.copytree(folder, tmp_path / "clips"), tmp_path / "cache")
+    (tmp_path / "clips/1.mp4").unlink()
+    with pytest.raises(VideoJamError) as caught:
+        next(read_ahead(clips, [Order(0, (0,), (1,))], LoaderConfig(1, read=read), "cpu"))
+    error = caught.value
+    assert error.expected == "the file of the clip 1.mp4, which was there when the clips were listed"
+    assert (error.found, error.where) == ("no such file", str(tmp_path / "clips/1.mp4"))
+    assert error.fix.startswith("Put it back and start again: a run goes on from its last checkpoint.")
+    clips[2].path.unlink()  # the words of another one
+    with pytest.raises(VideoJamError) as caught:
+        read(clips[2], Order(0, (0,), (2,)), 0)
+    assert caught.value.expected.startswith(f"the encoded words of {clips[2].name}, which were there")
+
+
+def test_uneven_rates_of_all_clips_are_counted_also_of_those_read_in_the_steps(tiny_wan, folder, tmp_path):
+    place = shutil.copytree(folder, tmp_path / "clips")
+    for i, fps in ((1, 12), (2, 24)):  # 12 fps do not give 8 in even steps; 24 do
+        write_video(place / f"{i}.mp4", torch.full((25, 3, 32, 32), i, dtype=torch.uint8), fps)
+    source = FolderSource(path=place, **CLIP)
+    data = DataConfig(source=source, cache=tmp_path / "cache", encode="online", max_sequence_length=16)
+    model = load_model(tiny_wan)
+    for _ in range(2):  # the second time with the held-out clip from the cache
+        (note,) = [
+            note for note in prepare(model, data, DIS, stored=lambda num: [0]).notes if "steps" in note
+        ]
+        assert note.startswith("1 of 3 clips")
+        assert "1.mp4 (12 fps)" in note
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_file_that_cannot_be_opened_is_found_before_the_first_step(tiny_wan, folder, tmp_path, on_error):
+    place = shutil.copytree(folder, tmp_path / "clips")
+    (place / "2.mp4").write_bytes(b"no video" * 99)
+    source = FolderSource(path=place, on_error=on_error, **CLIP)
+    data = DataConfig(source=source, cache=tmp_path / "cache", encode="online", max_sequence_length=16)
+    if on_error == "stop":
+        with pytest.raises(VideoJamError, match=r"2\.mp4"):
+            prepare(load_model(tiny_wan), data, DIS, stored=lambda num: [0])
+        return
+    found = prepare(load_model(tiny_wan), data, DIS, stored=lambda num: [num - 1])
+    assert [Path(clip.name).name for clip in found.clips] == ["0.mp4", "1.mp4"]
+    assert [Path(name).name for name in found.left_out] == ["2.mp4"]
+
+
+def test_missing_weights_of_raft_are_refused_before_the_texts_are_encoded(tiny_wan, folder, tmp_path):
+    model, code = load_model(tiny_wan), MotionCode(estimator="raft", scale=0.1)
+    for encode, stored in (("once", None), ("online", lambda num: [0])):
+        cache = tmp_path / encode
+        data = DataConfig(source=FolderSource(path=folder, **CLIP), cache=cache, encode=encode)
+        raft = OnFirstUse("raft", tmp_path / "none.safetensors")
+        with pytest.raises(VideoJamError, match="a weights file") as caught:
+            prepare(model, data, code, estimator=raft, stored=stored)
+        assert caught.value.where == str(tmp_path / "none.safetensors")
+        assert list(cache.rglob("*.safetensors")) == []
 
 
 def test_a_run_trains_on_other_parts_in_each_step(short_recipe, folder, tmp_path):

@@ -11,9 +11,12 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.files import refused, write_tensors, write_text
+from videojam.misfits import reason
 
 CHECKSUM = "crc32."
 """Prefix of a tensor's checksum in the header of its file."""
+
+ANEW = "the clip is encoded again, and a run goes on from its last checkpoint"
 
 FIX = "Free space, change its permissions, or set data.cache to another folder; clips that were encoded are kept."
 
@@ -55,12 +58,15 @@ def write_encoded(path: Path, tensors: dict[str, Tensor], facts: dict[str, str])
     write_tensors(path, tensors, {**facts, **sums}, FIX)
 
 
-def read_encoded(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+def read_encoded(
+    path: Path, keys: tuple[str, ...] | None = None, what: str = "the cached latents of a clip"
+) -> dict[str, Tensor]:
     """Read a clip's tensors: `x`, `d`, and the keywords `text.*` and `image.*`.
 
     Args:
         path: Its file.
         keys: Which of them; all if None.
+        what: What the file holds, with the clip's name, for the error.
 
     Raises:
         VideoJamError: the file is gone, or its bytes are not those that were written.
@@ -69,11 +75,13 @@ def read_encoded(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, T
         with safe_open(path, framework="pt") as file:
             sums = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in (keys or file.keys())}
+    except FileNotFoundError:
+        raise gone(path, what) from None
     except (OSError, SafetensorError) as error:
-        raise _damaged(path, str(error)) from None
+        raise _damaged(path, what, reason(error)) from None
     for key, tensor in tensors.items():
         if sums.get(CHECKSUM + key) != _checksum(tensor):
-            raise _damaged(path, f"other bytes in {key}")
+            raise _damaged(path, what, f"other bytes in {key}")
     return tensors
 
 
@@ -86,14 +94,29 @@ def facts_of(path: Path) -> dict[str, str] | None:
         return None
 
 
+def gone(path: Path, what: str) -> VideoJamError:
+    """Return the error of a file that was there when the run began.
+
+    Args:
+        path: The file.
+        what: What it held, with the clip's name.
+    """
+    return VideoJamError(
+        expected=f"{what}, which were there when the run began",
+        found="no such file",
+        where=str(path),
+        fix=f"Start again: {ANEW}.",
+    )
+
+
 def _checksum(tensor: Tensor) -> str:
     return f"{zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data):08x}"
 
 
-def _damaged(path: Path, found: str) -> VideoJamError:
+def _damaged(path: Path, what: str, found: str) -> VideoJamError:
     return VideoJamError(
-        expected="the cached latents of a clip as they were written",
+        expected=f"{what} as they were written",
         found=found,
         where=str(path),
-        fix="Delete the file and start again: the clip is then encoded again. If it happens again, check the disk.",
+        fix=f"Delete the file and start again: {ANEW}. If it happens again, check the disk.",
     )

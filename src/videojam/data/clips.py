@@ -14,13 +14,18 @@ from videojam.data.config import FolderSource, PreparedSource, WorldSource
 from videojam.data.facts import content_hash
 from videojam.data.layouts.detect import list_source
 from videojam.data.layouts.listing import ListedClip
-from videojam.data.place import WorldPlace
+from videojam.data.place import WorldPlace, require_there
 from videojam.data.plan import num_frames_in
 from videojam.data.rates import is_even
 from videojam.errors import VideoJamError
 from videojam.motion.decode import Part
-from videojam.motion.timing import read_timing
+from videojam.motion.timing import Timing, read_timing
 from videojam.motion.video import read_video
+
+GONE_FIX = (
+    "Put it back and start again: a run goes on from its last checkpoint. A run that has begun needs all its clips; to "
+    "leave this one out, start a run with another out folder."
+)
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,14 @@ class ClipEntry:
         caption: Its text.
         read: Reads it; raises VideoJamError. Of a file longer than the clip, its argument says where the clip begins:
             0 (default) as early, 1 as late as it can.
+        own_fps: Reads the frame rate of its file, and decodes nothing; raises VideoJamError. None where it has none.
     """
 
     name: str
     fingerprint: str
     caption: str
     read: Callable[..., ClipContent]
+    own_fps: Callable[[], float | None] = lambda: None
 
     @property
     def key(self) -> str:
@@ -76,6 +83,30 @@ def list_clips(source: FolderSource | WorldSource | PreparedSource) -> tuple[lis
             fix="Give the folder of clips that was prepared.",
         )
     return _world_clips(source) if isinstance(source, WorldSource) else _folder_clips(source)
+
+
+def rates_of_files(
+    entries: list[ClipEntry], source: FolderSource | WorldSource, left_out: dict[str, str]
+) -> dict[str, float | None]:
+    """Return the frame rate of each clip's file, of clips that are read in the steps; nothing is decoded.
+
+    Args:
+        entries: All clips.
+        source: Whether a clip whose file can't be opened stops the run.
+        left_out: Gets the clips that are left out, with the reason.
+
+    Raises:
+        VideoJamError: a file can't be opened or is of a refused rate, and the source says to stop.
+    """
+    rates = {}
+    for entry in entries:
+        try:
+            rates[entry.name] = entry.own_fps()
+        except VideoJamError as error:
+            if not isinstance(source, FolderSource) or source.on_error == "stop":
+                raise
+            left_out[entry.name] = str(error)
+    return rates
 
 
 def _world_clips(source: WorldSource) -> tuple[list[ClipEntry], dict[str, str]]:
@@ -129,25 +160,31 @@ def _file_clip(name: str, clip: ListedClip, source: FolderSource) -> ClipEntry:
     start_s, place = source.start_s + clip.start_s, clip.place
     assert not isinstance(place, WorldPlace)  # a folder lists none
 
-    def read(where: float = 0.0) -> ClipContent:
+    def timed() -> tuple[Timing, float | None, float]:
+        """Return the file's times, the rate at which it is read (None: as stored), and the rate of the clip."""
+        require_there(place, clip.clip_id, GONE_FIX)
         timing = read_timing(place)
-        own_fps = timing.fps
-        fps = _rate_of(place, own_fps, source)
-        rate = fps or own_fps or source.fps
+        fps = _rate_of(place, timing.fps, source)
+        rate = fps or timing.fps or source.fps
         _check_end(clip, start_s, rate, source.num_frames)
+        return timing, fps, rate
+
+    def read(where: float = 0.0) -> ClipContent:
+        timing, fps, rate = timed()
         size = (source.height, source.width)
         begin_s = start_s
         if where:
-            file_s = timing.num_frames / (own_fps or rate)
+            file_s = timing.num_frames / (timing.fps or rate)
             end_s = file_s if clip.end_s is None else min(clip.end_s, file_s)  # a table may say a later one
             begin_s += where * max(0.0, end_s - start_s - source.num_frames / rate)
         frames = read_video(place, source.num_frames, fps, *size, start_s=begin_s).frames
-        return ClipContent(frames, None, own_fps)
+        return ClipContent(frames, None, timing.fps)
 
     how = source.model_dump_json(exclude={"path", "on_error"})
     if (clip.start_s, clip.end_s) != (0.0, None):
         how += f" {clip.start_s}-{clip.end_s}"
-    return ClipEntry(name, fingerprints.of_text(f"{content_hash(place)} {how}"), clip.caption, read)
+    fingerprint = fingerprints.of_text(f"{content_hash(place)} {how}")
+    return ClipEntry(name, fingerprint, clip.caption, read, lambda: timed()[0].fps)
 
 
 def _check_end(clip: ListedClip, start_s: float, fps: float, num_frames: int) -> None:

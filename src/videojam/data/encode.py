@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from videojam import fingerprints
-from videojam.data.cache import facts_of, make_cache, write_encoded
-from videojam.data.clips import ClipEntry, list_clips
+from videojam.data.cache import facts_of, gone, make_cache, write_encoded
+from videojam.data.clips import ClipEntry, list_clips, rates_of_files
 from videojam.data.config import DataConfig, FolderSource, PreparedSource, prepared_facts
 from videojam.data.encoded import EncodedClip, EncodedData
 from videojam.data.latents import DrawnClip, encode_pixels, flow_of
@@ -71,6 +71,8 @@ def prepare(
     )  # refuses odd sizes
     entries, left_out = list_clips(source)
     num_found = len(entries) + len(left_out)
+    rates = None if stored is None else rates_of_files(entries, source, left_out)
+    entries = [entry for entry in entries if entry.name not in left_out]
     check_enough(len(entries), num_found, data, left_out)
     estimator = estimator or OnFirstUse(code.estimator)
     length = data.max_sequence_length or outline.defaults.max_sequence_length
@@ -80,6 +82,9 @@ def prepare(
     is_new = {key: facts_of(path) is None for key, path in paths.items()}  # or broken: encoded anew
     texts = Texts(folder / (WAITING if stored is None else KEPT))
     wanted = [entry for entry in entries if is_new.get(entry.key, True)]
+    measures = isinstance(source, FolderSource) and (stored is not None or any(is_new.values()))
+    if measures and isinstance(estimator, OnFirstUse):
+        estimator.build()  # before the texts, as RAFT's weights may be missing
     null_text = encode_texts(encoders, wanted, texts, length)
     magnitudes: list[Tensor] = []
     if any(is_new.values()):
@@ -99,7 +104,8 @@ def prepare(
         if entry.name not in left_out
     ]
     check_enough(len(encoded), num_found, data, left_out)
-    notes = [*_magnitude_notes(magnitudes, data, code), *rate_notes(_own_rates(encoded), source)]
+    rates = _rates_in_cache(encoded) if rates is None else rates
+    notes = [*_magnitude_notes(magnitudes, data, code), *rate_notes(rates, source)]
     return EncodedData(encoded, null_text, left_out, notes)
 
 
@@ -126,7 +132,7 @@ def _encode_all(
     return left_out
 
 
-def _own_rates(clips: list[EncodedClip]) -> dict[str, float | None]:
+def _rates_in_cache(clips: list[EncodedClip]) -> dict[str, float | None]:
     """Return the frame rate of each clip's file, as its header in the cache says; None where it has none."""
     facts = {clip.name: facts_of(clip.path) or {} for clip in clips}
     return {name: float(found["own_fps"]) if "own_fps" in found else None for name, found in facts.items()}
@@ -213,7 +219,7 @@ class _Pixels:
                 text = self.texts.of(new.entry)
             except FileNotFoundError:
                 if facts_of(path) is None:
-                    raise
+                    raise gone(self.texts.path(new.entry), f"the encoded words of {new.entry.name}") from None
                 continue  # another run with this cache has encoded the clip meanwhile, and removed the text
             tensors = {"x": made.x[row].cpu().half(), "d": made.d[row].cpu().half(), **text}
             tensors |= {f"image.{name}": tensor[row].cpu() for name, tensor in made.image.items()}

@@ -87,7 +87,7 @@ def read_latents(
             fix="Prepare the clips (videojam data prepare) and train with data.source.kind: prepared, set "
             "data.encode: online, or set data.draw: mean.",
         )
-    return read_encoded(clip.path, keys)
+    return read_encoded(clip.path, keys, f"the cached latents of {clip.name}")
 
 
 def stacked(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

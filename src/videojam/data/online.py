@@ -70,4 +70,4 @@ class OnlineReader:
             name: drawn(mean, std, self.seed, order, row, name) if is_drawn else mean
             for name, (mean, std) in latents.items()
         }
-        return tensors | read_encoded(clip.path) | image
+        return tensors | read_encoded(clip.path, what=f"the encoded words of {clip.name}") | image

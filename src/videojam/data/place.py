@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videojam import fingerprints
+from videojam.errors import VideoJamError
 from videojam.motion.decode import Part
 from videojam.world import WORLD_VERSION, WorldClip, WorldConfig, sample_caption, sample_clip
 
@@ -43,3 +44,23 @@ class WorldPlace:
 
 Place = Path | Part | WorldPlace
 """Where a clip is."""
+
+
+def require_there(place: Path | Part, name: str, fix: str) -> None:
+    """Refuse a clip whose file has gone since the clips were listed.
+
+    Args:
+        place: Where it was.
+        name: How the user knows the clip.
+        fix: What to do.
+
+    Raises:
+        VideoJamError: no such file.
+    """
+    if not (place.path if isinstance(place, Part) else place).is_file():
+        raise VideoJamError(
+            expected=f"the file of the clip {name}, which was there when the clips were listed",
+            found="no such file",
+            where=str(place),
+            fix=fix,
+        )

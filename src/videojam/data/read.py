@@ -10,11 +10,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.data.clips import ClipContent
-from videojam.data.place import Place, WorldPlace
+from videojam.data.place import Place, WorldPlace, require_there
 from videojam.motion.code import MotionCode
 from videojam.motion.estimators import DisFlow
 from videojam.motion.upright import Fit
 from videojam.motion.video import read_video
+
+GONE_FIX = "Put it back, delete the shard that was made without it, and prepare again."
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def read_clip(task: ReadTask) -> ClipContent:
     if isinstance(task.place, WorldPlace):
         drawn = task.place.draw()
         return ClipContent(drawn.video, drawn.flow)
+    require_there(task.place, task.clip_id, GONE_FIX)
     clip = read_video(
         task.place, task.num_frames, task.fps, task.height, task.width, start_s=task.start_s, fit=task.fit
     )

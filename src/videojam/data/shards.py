@@ -25,6 +25,7 @@ from torch import Tensor
 from videojam.data.manifest import ManifestRow
 from videojam.errors import VideoJamError
 from videojam.files import refused, renamed
+from videojam.misfits import reason
 
 SCHEMA_VERSION = 1
 KEY = b"videojam"
@@ -178,13 +179,17 @@ def tensor_names(path: Path) -> tuple[str, ...]:
     return tuple(name for name in names if f"{name}.shape" in names)
 
 
-def damaged(path: Path, found: str) -> VideoJamError:
+def damaged(
+    path: Path,
+    found: str,
+    fix: str = "Delete the file and prepare again: only it is made anew. If it happens again, check the disk.",
+) -> VideoJamError:
     """Return the error of a file that isn't the shard that was written."""
     return VideoJamError(
         expected="a shard as `videojam data prepare` wrote it",
         found=found,
         where=str(path),
-        fix="Delete the file and prepare again: only it is made anew. If it happens again, check the disk.",
+        fix=fix,
     )
 
 
@@ -192,8 +197,10 @@ def damaged(path: Path, found: str) -> VideoJamError:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError as error:
+        raise damaged(path, reason(error), "Prepare again: only what is missing is made.") from None
     except (OSError, pa.ArrowException) as error:
-        raise damaged(path, str(error).splitlines()[0]) from None
+        raise damaged(path, reason(error)) from None
 
 
 @lru_cache(maxsize=OPEN_FILES)

@@ -186,7 +186,7 @@ def _check_config(config: dict[str, Any], family: Projections, path: Path) -> No
         family.out_key: [1 if config.get(family.out_key) is None else config[family.out_key]],
         "patch_size": sizes,
         "patch_size_t": [config.get("patch_size_t") or 1],
-        "num_layers": [1 if isinstance(config.get("num_layers", 1), int) else None],
+        "num_layers": [config.get("num_layers", 1)],
     }
     _require_numbers(config, keys, path)
 

@@ -154,11 +154,19 @@ class OnFirstUse:
         self._kind, self._weights, self._device, self._half = name, weights, device, half
         self._built: FlowEstimator | None = None
 
-    def __call__(self, video: UInt8[Tensor, "num_frames 3 h w"]) -> Float[Tensor, "num_flows 2 h w"]:
-        """Measure flow; see `FlowEstimator`."""
+    def build(self) -> FlowEstimator:
+        """Build it now, where weights that are missing or can't be downloaded should stop a run at its start.
+
+        Raises:
+            VideoJamError: as `build_estimator`.
+        """
         if self._built is None:
             self._built = build_estimator(self._kind, self._weights, self._device, half=self._half)
-        return self._built(video)
+        return self._built
+
+    def __call__(self, video: UInt8[Tensor, "num_frames 3 h w"]) -> Float[Tensor, "num_flows 2 h w"]:
+        """Measure flow; see `FlowEstimator`."""
+        return self.build()(video)
 
 
 def _name_of(name: str, weights: str | Path | None, *, half: bool = False) -> str:

@@ -160,7 +160,7 @@ def test_unsuitable_pythons_and_packages_are_told(tmp_path):
     too_new.chmod(0o755)
     with pytest.raises(VideoJamError, match=r"found 3\.13"):
         prepare(tmp_path / "env", str(too_new))
-    with pytest.raises(VideoJamError, match="No such file"):
+    with pytest.raises(VideoJamError, match="no such file"):
         prepare(tmp_path / "env", str(tmp_path / "gone"))
     assert not (tmp_path / "env").exists()
     with pytest.raises(VideoJamError, match="found none"):

@@ -100,7 +100,7 @@ def test_other_layouts_are_told(tmp_path, content, told):
 
 
 def test_missing_and_broken_files_are_told(tmp_path):
-    with pytest.raises(VideoJamError, match="No such file"):
+    with pytest.raises(VideoJamError, match="no such file"):
         read_official(tmp_path / "r.json")
     (tmp_path / "r.json").write_text('{"motion_smoothness": [0.9')
     with pytest.raises(VideoJamError, match="expected JSON"):

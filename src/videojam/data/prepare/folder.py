@@ -71,6 +71,9 @@ def prepare_folder(
         report.num_kept = len(mine) - len(wanted)
         if report.num_kept:
             say(f"{report.num_kept} of {len(mine)} shards are there already")
+        if wanted and not isinstance(request.source, WorldSource):
+            motion, weights = settings.motion, settings.raft_weights
+            build_estimator(motion.estimator, weights)  # before the texts, as RAFT's weights may be missing
         if wanted or not (request.out / NULL_NAME).is_file():
             _encode(PrepareJob(request, wanted, manifest.places, facts, progress, say))
         for shard in mine:
