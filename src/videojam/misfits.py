@@ -150,6 +150,8 @@ def misfit(error: ValidationError) -> str:
     key = key_of(first)
     if first["type"] in ("missing", "extra_forbidden"):
         return f"no key {key}" if first["type"] == "missing" else f"the unknown key {key}"
+    if first["type"] in ("model_type", "dict_type") and not key:
+        return f"a {type(first['input']).__name__}, where keys with values were expected"
     if not key:
         return f"values that contradict each other: {wanted(first)} was expected"
     return f"{key} = {_found(first)}, where {wanted(first)} was expected"

@@ -103,3 +103,18 @@ def test_render_refuses_no_clips_and_a_folder_that_is_a_file(tmp_path: Path) -> 
     taken.write_text("")
     with pytest.raises(VideoJamError, match="taken"):
         render_folder(taken, 1)
+
+
+def test_render_loses_no_files_of_others_and_mixes_no_two_worlds(tmp_path: Path) -> None:
+    mine, before = tmp_path / "00001.mp4", b"my holiday"
+    mine.write_bytes(before)
+    with pytest.raises(VideoJamError, match=r"00001\.mp4, which would be lost"):
+        render_folder(tmp_path, 2)
+    assert mine.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["00001.mp4"]
+    render_folder(tmp_path, 1)  # 00001 is not written
+    first = (tmp_path / "00000.mp4").read_bytes()
+    with pytest.raises(VideoJamError, match=r"kinds = \('bounce',\).*found kinds = \('walker',\)"):
+        render_folder(tmp_path, 1, config=WorldConfig(kinds=("walker",)))
+    render_folder(tmp_path, 1)
+    assert (tmp_path / "00000.mp4").read_bytes() == first

@@ -37,6 +37,7 @@ probe_app = typer.Typer(
 )
 
 READ = "How clips are read"
+PLOT_SUFFIX = ".png"
 GO_ON = "Clips that were measured are kept; the same command goes on."
 LOWER = "Lower --batch-size, --frames, --height or --width."
 
@@ -139,7 +140,7 @@ def probe_permutation(model: Model, data: Data, probe: ProbeFlags, read: ReadFla
     from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe
 
     config = build(PermutationConfig, "the probe", **_config(probe))
-    path = probe.out or _default_out("permutation", model)
+    path = _out(probe, "permutation", model)
     with _running(probe) as progress:
         loaded = load.load(model, device)
         result = permutation_probe(loaded, _source(loaded, data, read), path, config, progress=progress)
@@ -165,12 +166,12 @@ def probe_noising(
     Goes on from an unfinished run. Prints the agreement with its interval and the file's path.
     """
     device = start(f"Noising probe of {model} on {data}", load.device, load.dtype)
-    from videojam.evaluation.probes.noising import NoisingConfig, noising_probe
+    from videojam.evaluation.probes.noising import NoisingConfig, noising_probe, not_written
     from videojam.sampling.settings import read_settings, resolve
 
     config = build(NoisingConfig, "the probe", num_steps=resample.steps, **_config(probe))
     asked = read_settings(resample.content(), "the flags")
-    path = probe.out or _default_out("noising", model)
+    path = _out(probe, "noising", model)
     with _running(probe) as progress:
         loaded = load.load(model, device)
         result = noising_probe(
@@ -184,6 +185,11 @@ def probe_noising(
         )
     for line in result["summary"]:
         typer.echo(f"{line['measure']:<15}  from t {line['t']:.2f}  agreement {_interval(line['agreement'])}")
+    if clips is not None and (earlier := not_written(clips, result)):
+        say(
+            f"not written to {clips}: {len(earlier)} clips that an earlier run measured; "
+            "another --out measures them anew"
+        )
     _finish(path, result, probe.plot)
 
 
@@ -206,7 +212,7 @@ def probe_guidance(
     own_folder = folder_to_keep(model) if write.write_defaults else None
 
     config = build(GuidanceProbeConfig, "the probe", **_config(probe))
-    path = probe.out or _default_out("guidance", model)
+    path = _out(probe, "guidance", model)
     with _running(probe) as progress:
         loaded = load.load(model, device)
         result = guidance_probe(loaded, _source(loaded, data, read), path, config, progress=progress)
@@ -272,6 +278,15 @@ def _running(probe: ProbeFlags) -> Iterator[ProgressDisplay]:
 def _source(model: LoadedModel, data: str, read: ReadFlags) -> FolderSource | WorldSource:
     from videojam.evaluation.probes.clips import WORLD_SEED, ReadSize, source_of
 
+    of_world = {"--texture": read.texture, "--world-seed": read.world_seed}
+    given = [name for name, value in of_world.items() if value is not None]
+    if given and not data.startswith("world:"):
+        raise VideoJamError(
+            expected="world:N as DATA, whose clips these flags describe",
+            found=f"{', '.join(given)} with {data}",
+            where="DATA",
+            fix=f"Leave {' and '.join(given)} out, or give world:N.",
+        )
     return build(
         source_of,
         "DATA",
@@ -284,9 +299,18 @@ def _source(model: LoadedModel, data: str, read: ReadFlags) -> FolderSource | Wo
     )
 
 
-def _default_out(probe: str, model: str) -> Path:
+def _out(flags: ProbeFlags, probe: str, model: str) -> Path:
+    """Return the JSON file, which the plot beside it must not replace."""
     name = re.sub(r"[^\w.-]+", "-", model.strip("/")).strip("-.")
-    return Path("out/probes") / f"{probe}-{name or 'model'}.json"
+    path = flags.out or Path("out/probes") / f"{probe}-{name or 'model'}.json"
+    if path.suffix.lower() == PLOT_SUFFIX:
+        raise VideoJamError(
+            expected="the name of the JSON file; the plot is written beside it",
+            found=f"a name that ends in {path.suffix}",
+            where=f"--out {path}",
+            fix=f"Write --out {path.with_suffix('.json')}.",
+        )
+    return path
 
 
 def _interval(interval: dict[str, Any]) -> str:
@@ -304,7 +328,7 @@ def _finish(path: Path, result: dict[str, Any], plot: bool) -> None:
     if plot and find_spec("matplotlib") is None:
         say('not drawn: matplotlib is not installed; pip install "videojam[plots]"')
     elif plot:
-        say(str(plot_probes([path], path.with_suffix(".png"))))
+        say(str(plot_probes([path], path.with_suffix(PLOT_SUFFIX))))
     typer.echo(str(path))
     say(f"Next, to compare models: videojam probe plot {path} OTHER.json --out compared.png")
     for name, reason in result["left_out"].items():

@@ -42,7 +42,7 @@ def render_folder(
     Each file is written under a temporary name first, so a file that is there is whole.
 
     Args:
-        out: folder, made when missing; files of the same names are replaced.
+        out: folder, made when missing; clips of the same names are replaced, if they are of the same world.
         num_clips: how many.
         seed: first seed.
         config: the world; the default one when None.
@@ -52,8 +52,8 @@ def render_folder(
         The folder.
 
     Raises:
-        VideoJamError: num_clips or seed is out of range, the world has no lawful clip of a kind, or the folder
-            can't be written.
+        VideoJamError: num_clips or seed is out of range, the world has no lawful clip of a kind, the folder holds
+            clips of another world or others' files of these names, or it can't be written.
     """
     config, out = config or WorldConfig(), Path(out)
     if num_clips < 1 or seed < 0:
@@ -64,6 +64,7 @@ def render_folder(
             fix="Pass --clips 1 or more and --seed 0 or more.",
         )
     lawful_scenes(config)  # before a folder is made
+    _require_own(out, num_clips, config)
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / CONFIG_NAME, config.model_dump_json(indent=1) + "\n")
@@ -74,6 +75,33 @@ def render_folder(
     except OSError as error:
         raise refused(out, error, FIX) from error
     return out
+
+
+def _require_own(out: Path, num_clips: int, config: WorldConfig) -> None:
+    """Refuse a folder of which a file would be lost, or whose clips would be of two worlds."""
+    stems = [out / f"{i:05d}" for i in range(num_clips)]
+    suffixes = (".mp4", ".txt", FLOW_SUFFIX)
+    taken = [path for stem in stems for suffix in suffixes if (path := Path(f"{stem}{suffix}")).exists()]
+    if not (out / CONFIG_NAME).exists():
+        if taken:
+            raise VideoJamError(
+                expected=f"a folder without files of these names, or one with {CONFIG_NAME} that was rendered before",
+                found=f"{taken[0].name}, which would be lost",
+                where=str(out),
+                fix="Choose another folder.",
+            )
+        return
+    own = _config_of(out).model_dump()
+    differs = [f"{name} = {own[name]}" for name, value in config.model_dump().items() if own[name] != value]
+    if differs and next(out.glob("*.mp4"), None) is not None:
+        raise VideoJamError(
+            expected=f"the world of the clips that are there: {', '.join(differs)}",
+            found=", ".join(
+                f"{name} = {getattr(config, name)}" for name in own if own[name] != getattr(config, name)
+            ),
+            where=str(out / CONFIG_NAME),
+            fix="Choose another folder, or remove this one to render its clips anew.",
+        )
 
 
 def _write_clip(stem: Path, clip: WorldClip, fps: float) -> None:

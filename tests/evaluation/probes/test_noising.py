@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from videojam.evaluation.probes.noising import (
     NoisingConfig,
     noise_seed,
     noising_probe,
+    not_written,
     start_steps,
     summarise,
 )
@@ -25,6 +27,7 @@ from videojam.families.wan import WanFamily
 from videojam.guidance.config import Guidance
 from videojam.guidance.window import Window
 from videojam.joint.latents import join
+from videojam.locks import locked
 from videojam.models.load import load_model
 from videojam.motion.video import read_video
 from videojam.sampling.sample import sample
@@ -130,9 +133,26 @@ def test_clips_are_written_for_looking_and_a_run_goes_on(tiny_wan, tmp_path):
     assert names == sorted([f"{key}.reference.mp4", *(f"{key}.from_t{t:.2f}.mp4" for t in times)])
     reference, last = (read_video(tmp_path / "clips" / f"{key}.{n}.mp4") for n in ("reference", "from_t1.00"))
     assert torch.equal(reference.frames, last.frames)
+    assert not_written(tmp_path / "clips", first) == []
     both = noising_probe(model, world(2), tmp_path / "a.json", config)
+    assert not_written(tmp_path / "clips", both) == [both["clips"][1]["name"]]  # made without a folder for it
     assert both["clips"][0] == first["clips"][0]
     assert both == noising_probe(model, world(2), tmp_path / "b.json", config)
+
+
+def test_a_file_in_the_place_of_the_clips_is_refused_before_anything_is_measured(tiny_wan, tmp_path):
+    (tmp_path / "clips").write_text("mine")
+    with pytest.raises(VideoJamError, match="a file"):
+        noising_probe(
+            load_model(tiny_wan), world(1), tmp_path / "a.json", FOUR, clips_folder=tmp_path / "clips"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
+
+
+def test_two_probes_into_one_file_are_refused(tiny_wan, tmp_path):
+    model = load_model(tiny_wan)
+    with locked(tmp_path, "probe-a"), pytest.raises(VideoJamError, match=f"process {os.getpid()} on host"):
+        noising_probe(model, world(1), tmp_path / "a.json", FOUR)
 
 
 def test_other_guidance_is_refused(trained_joint, tmp_path):

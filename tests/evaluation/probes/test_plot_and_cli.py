@@ -95,6 +95,9 @@ def test_several_models_on_one_plot(probed):
         (lambda probe: {**probe, "complete": False}, "unfinished"),
         (lambda probe: {**probe, "probe": "noising"}, "one of noising"),
         (lambda probe: {"clips": 3}, "something else"),
+        (lambda probe: {**probe, "clips": [{"key": [1]}]}, "a damaged one"),
+        (lambda probe: {**probe, "summary": [{"t": 0.5}]}, "lacks lines or names"),
+        (lambda probe: {**probe, "model": {}}, "something else"),
     ],
 )
 def test_what_cannot_be_drawn_together_is_named(probed, tmp_path, change, fault):
@@ -140,6 +143,8 @@ def test_without_matplotlib_the_numbers_are_there_and_the_extra_is_named(
         (["MODEL", "world:1", "--texture=-1"], "texture"),
         (["MODEL", "world:1", "--height", "40"], "multiple of 8"),
         (["tiny:none", "world:1"], "tiny:base"),
+        (["MODEL", "no-such-folder", "--texture", "2"], "--texture"),
+        (["MODEL", "world:1", "--out", "a.PNG"], "a.json"),
     ],
 )
 def test_what_users_get_wrong_is_told(tiny_wan, tmp_path, monkeypatch, capsys, words, named):
@@ -157,7 +162,8 @@ def test_what_users_get_wrong_is_told(tiny_wan, tmp_path, monkeypatch, capsys, w
     ]
     command += [] if "--height" in words else ["--height", "32"]
     command = [str(tiny_wan) if word == "MODEL" else word for word in command]
-    monkeypatch.setattr(sys, "argv", [*command, "--out", str(tmp_path / "a.json")])
+    command += [] if "--out" in words else ["--out", str(tmp_path / "a.json")]
+    monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stopped:
         cli.run()
     assert stopped.value.code == 2

@@ -18,6 +18,7 @@ from videojam.evaluation.probes.clips import Estimator, ProbeClip, encode, estim
 from videojam.evaluation.probes.measures import appearance_agreement, flow_agreement, motion_agreement
 from videojam.evaluation.probes.record import Row, check_finite, mean_interval
 from videojam.evaluation.probes.run import Measuring, Probe, Progress
+from videojam.files import ELSEWHERE, refused
 from videojam.guidance.config import Guidance
 from videojam.joint.latents import join
 from videojam.models.load import LoadedModel
@@ -101,6 +102,8 @@ def noising_probe(
             where=model.source,
             fix="Probe the text-to-video model of the family, or use the permutation probe.",
         )
+    if clips_folder is not None:
+        _require_folder(Path(clips_folder))
     starts = start_steps(model, source, config)
     reads = estimator_of(model, source, config.estimator)
     measures = build_estimator(config.estimator or MEASURED_WITH)  # the same for every model
@@ -217,11 +220,36 @@ def noise_seed(clip: ProbeClip, seed: int) -> int:
 def _write_clips(
     folder: Path, clips: list[ProbeClip], videos: list[list[Tensor]], times: list[float], fps: float
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(folder, error, ELSEWHERE) from error
     names = ["reference", *(f"from_t{t:.2f}" for t in times)]
     for clip, of_clip in zip(clips, videos, strict=True):
         for name, video in zip(names, of_clip, strict=True):
             write_video(folder / f"{clip.key[:12]}.{name}.mp4", video, fps)
+
+
+def not_written(folder: Path, result: dict[str, Any]) -> list[str]:
+    """Return the names of clips that an earlier run measured without writing them into the folder.
+
+    Args:
+        folder: `clips_folder` of the probe.
+        result: What the probe returned.
+    """
+    rows = [row for row in result["clips"] if not (folder / f"{row['key'][:12]}.reference.mp4").exists()]
+    return [row["name"] for row in rows]
+
+
+def _require_folder(folder: Path) -> None:
+    """Refuse a place for clips that is a file, before anything is measured."""
+    if folder.exists() and not folder.is_dir():
+        raise VideoJamError(
+            expected="a folder to write clips into, or a new name",
+            found="a file",
+            where=str(folder),
+            fix="Choose another folder for the clips.",
+        )
 
 
 def summarise(rows: list[Row], starts: dict[int, float]) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ MEASURES = {
     "flow": "flow",
     "predicted_flow": "predicted flow",
 }
+NAMED = {"permutation": "loss", "noising": "measure", "guidance": "condition"}
+"""What each line of a probe's summary is of."""
 PUSHES = {"text": "w* of guidance by text", "motion": "w* of guidance by motion"}
 DPI = 150
 
@@ -83,6 +85,8 @@ def _check_alike(probes: list[dict[str, Any]], files: Sequence[str | Path]) -> N
             found, fix = f"one of {probe['probe']}", "Plot each kind of probe by itself."
         elif not probe["complete"]:
             found, fix = "an unfinished one", "Run the probe again: it goes on from there."
+        elif not all(NAMED[probe["probe"]] in line for line in probe["summary"] or [{}]):
+            found, fix = "one whose summary lacks lines or names", "Run the probe again with another --out."
         else:
             continue
         raise VideoJamError(

@@ -54,7 +54,7 @@ class ProbeFile:
             stored = load_probe(path)
             self._check(stored["settings"], path)
             self.rows = {row["key"]: row for row in stored["clips"]}
-        begun = read_rows(self.unfinished)
+        begun = read_rows(self.unfinished, fits=_is_line)
         first = next(begun, None)
         if first is not None:
             self._check(first.get("settings", {}), self.unfinished)
@@ -117,9 +117,7 @@ def load_probe(path: str | Path) -> dict[str, Any]:
         stored = json.loads(Path(path).read_bytes())
         if stored["probe"] not in get_args(ProbeName):
             found = f"a file of {stored['probe']!r}"
-        elif all(isinstance(stored[key], kind) for key, kind in LAYOUT.items()) and all(
-            isinstance(row, dict) and "key" in row for row in stored["clips"]
-        ):
+        elif _is_whole(stored):
             return stored
         else:
             found = "a damaged one"
@@ -136,6 +134,20 @@ def load_probe(path: str | Path) -> dict[str, Any]:
         where=str(path),
         fix="Check the path, or choose another --out.",
     )
+
+
+def _is_line(row: dict[str, Any]) -> bool:
+    """Whether this is the row of a clip, or the settings that go before all rows."""
+    return isinstance(row.get("key", ""), str) and isinstance(row.get("settings", {}), dict)
+
+
+def _is_whole(stored: dict[str, Any]) -> bool:
+    """Whether the values of a probe's file are of the kinds that were written."""
+    if not all(isinstance(stored[key], kind) for key, kind in LAYOUT.items()):
+        return False
+    rows = all(isinstance(row, dict) and isinstance(row["key"], str) for row in stored["clips"])
+    lines = all(isinstance(line, dict) for line in stored["summary"] or [])
+    return rows and lines and isinstance(stored["model"]["source"], str)
 
 
 def model_facts(model: LoadedModel) -> dict[str, Any]:

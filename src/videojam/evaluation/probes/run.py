@@ -12,6 +12,7 @@ from videojam.data.config import FolderSource, WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.probes.clips import ProbeClip, probe_clips
 from videojam.evaluation.probes.record import ProbeFile, ProbeName, Row, model_facts, model_settings
+from videojam.locks import locked
 from videojam.models.load import LoadedModel
 
 Progress = Callable[[int, int], None]
@@ -65,8 +66,12 @@ class Probe(Generic[Content]):
         """Measure what is not kept yet, keeping each batch, and return what the file holds at the end.
 
         Raises:
-            VideoJamError: clips or an existing file that don't fit; no room.
+            VideoJamError: clips or an existing file that don't fit; another process that measures into it; no room.
         """
+        with locked(out.parent, f"probe-{out.stem}"):
+            return self._run(out, progress)
+
+    def _run(self, out: Path, progress: Progress) -> dict[str, Any]:
         clips, left_out = probe_clips(self.source)
         file = ProbeFile(out, self.name, self.settings, self.facts)
         asked = [clip.key for clip in clips]
