@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file
 from tiny_pipelines import write_tiny_wan
 
+from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
 from videojam.joint.widen import widen_transformer
 from videojam.models.header import read_header
@@ -61,6 +63,29 @@ def test_bare_transformer_folder_gives_a_bare_joint_folder(tiny_wan, tmp_path):
         "videojam.json",
     ]
     assert WanTransformer3DModel.from_pretrained(out).config.out_channels == 8
+
+
+@pytest.mark.parametrize("name", ["videojam.json", "transformer"])
+def test_the_transformer_inside_of_a_joint_pipeline_is_not_widened_again(tiny_joints, tmp_path, name):
+    """With the record, or without it, by the channels of the autoencoder beside it."""
+    joint = shutil.copytree(tiny_joints["t2v"], tmp_path / "joint")
+    if name == "transformer":
+        (joint / "videojam.json").unlink()
+    with pytest.raises(VideoJamError, match="expected a base model"):
+        convert(joint / "transformer", tmp_path / "twice")
+    assert not (tmp_path / "twice").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "found"), [("nowhere", "a link to nothing"), ("odd", "a link to nothing")]
+)
+def test_what_cannot_be_copied_is_named(tiny_wan, tmp_path, target, found):
+    """A link that leads nowhere, or to itself."""
+    base = shutil.copytree(tiny_wan, tmp_path / "base")
+    (base / "odd").symlink_to(target)
+    with pytest.raises(VideoJamError, match=rf"base/odd: .*found {found}"):
+        convert(base, tmp_path / "joint")
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
 def test_shards_and_their_index_are_kept(tmp_path):

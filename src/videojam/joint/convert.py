@@ -90,13 +90,27 @@ def require_outside(out: Path, folder: Path) -> None:
 
 
 def copy_rest(folder: Path, target: Path, skip: list[Path]) -> None:
-    """Copy everything but the transformers; links of the hub's cache are followed."""
-    skipped = {path.resolve() for path in skip}
+    """Copy everything but the transformers; links of the hub's cache are followed.
+
+    Raises:
+        VideoJamError: a link to nothing, or what is neither a file nor a folder.
+    """
+    skipped = {os.path.realpath(path) for path in skip}
 
     def ignore(directory: str, names: list[str]) -> list[str]:
-        return [name for name in names if name in NOT_COPIED or (Path(directory) / name).resolve() in skipped]
+        paths = [Path(directory, name) for name in names]
+        left_out = [path for path in paths if path.name in NOT_COPIED or os.path.realpath(path) in skipped]
+        for path in paths:
+            if path not in left_out and not (path.is_file() or path.is_dir()):
+                raise VideoJamError(
+                    expected="files and folders, which can be copied",
+                    found="something else" if path.exists() else "a link to nothing",
+                    where=str(path),
+                    fix="Remove it, or copy the model again.",
+                )
+        return [path.name for path in left_out]
 
-    if folder.resolve() in skipped:
+    if os.path.realpath(folder) in skipped:
         target.mkdir(parents=True)
     else:
         shutil.copytree(folder, target, ignore=ignore)

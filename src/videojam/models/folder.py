@@ -61,7 +61,8 @@ class ModelFolder:
         pipeline_class: Class of the pipeline; None for a bare transformer.
         transformers: By component name; a bare one under "".
         others: Headers of the other components' weights, by component name.
-        vae_config: The autoencoder's config; None where there is none.
+        vae_config: The autoencoder's config, of a transformer in a pipeline that of the pipeline; None where there is
+            none.
         record: Its motion record; None where there is none.
     """
 
@@ -135,9 +136,14 @@ def open_folder(folder: Path, *, configs_only: bool = False) -> ModelFolder:
             where=str(folder),
             fix="Give the folder in diffusers' layout that holds one of the two, or copy it again.",
         )
-    headers, record = () if configs_only else read_headers(folder), load_record(folder)
+    headers = () if configs_only else read_headers(folder)
+    inside = (
+        folder.parent / "model_index.json"
+    ).is_file()  # the pipeline says whether its transformer is joint
+    record = load_record(folder) or (load_record(folder.parent) if inside else None)
+    vae = _vae_config(folder.parent / "vae" / "config.json") if inside else None
     transformer = _transformer(folder, headers, configs_only, record)
-    return ModelFolder(folder, None, {"": transformer}, {}, None, record)
+    return ModelFolder(folder, None, {"": transformer}, {}, vae, record)
 
 
 def _open_pipeline(folder: Path, configs_only: bool) -> ModelFolder:
