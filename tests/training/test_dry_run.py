@@ -13,7 +13,7 @@ from videojam.joint.widen import widen_transformer
 from videojam.models.load import load_model
 from videojam.sampling.sample import sample
 from videojam.training.config import LoraConfig, TrainConfig
-from videojam.training.dry_run import dry_run
+from videojam.training.dry_run import dry_run, duration
 from videojam.training.trainable import build_state, mark_trainable, set_up_steps
 
 
@@ -57,6 +57,21 @@ def test_the_verb_prints_it_and_writes_nothing(recipe, tmp_path):
     assert "activations and gradients" in done.stdout
     assert "hours at the least" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "under 0.1 hours"),
+        (56_160, "15.6 hours"),
+        (48 * 3600, "48.0 hours"),
+        (72 * 3600, "3 days"),
+        (1000 * 86400, "1,000 days"),
+        (1e20, "over ten years"),
+    ],
+)
+def test_a_time_is_said_in_a_unit_that_can_be_read(seconds, words):
+    assert duration(seconds) == words
 
 
 def test_an_expert_must_be_named(recipe, tiny_wan_experts):

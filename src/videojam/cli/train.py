@@ -102,6 +102,7 @@ def train(
     if dry_run:
         from videojam.training import dry_run as estimated
 
+        say("counting on tensors without data; a large base takes minutes on a CPU")
         typer.echo("\n".join(estimated.dry_run_lines(config, estimated.dry_run(config, tflops))))
         return
     started = time.monotonic()

@@ -155,13 +155,23 @@ def dry_run_lines(config: TrainConfig, run: DryRun) -> list[str]:
     if config.optimizer.name == "muon":
         lines.append("  Moments are counted as AdamW's; Muon holds one of the blocks' matrices, not two.")
     origin = "a matrix product's here" if run.is_measured else "as given"
-    fastest, usual = (run.total_s(config) * factor / 3600 for factor in (1, 2.5))
+    fastest, usual = (duration(run.total_s(config) * factor) for factor in (1, 2.5))
     clips = f", {found.samples_flops / 1e12:,.2f} for all validation clips" if found.samples else ""
     return [
         *lines,
-        f"time: {found.flops / 1e12:,.2f} TFLOP a step{clips}; at {run.rate / 1e12:,.2f} TFLOP/s ({origin}) "
-        f"{fastest:,.1f} hours at the least, {usual:,.1f} at 40 % of it, the clips' encoding not counted",
+        f"time: {found.flops / 1e12:,.2f} TFLOP a step{clips}; at {run.rate / 1e12:.3g} TFLOP/s ({origin}) "
+        f"{fastest} at the least, {usual} at 40 % of that rate; encoding the clips comes on top",
     ]
+
+
+def duration(seconds: float) -> str:
+    """Write how long a run takes: in hours up to two days, in days up to ten years."""
+    hours = seconds / 3600
+    if hours < 0.05:
+        return "under 0.1 hours"
+    if hours <= 48:
+        return f"{hours:.1f} hours"
+    return f"{hours / 24:,.0f} days" if hours < 3650 * 24 else "over ten years"
 
 
 def _cards(found: Estimate, config: TrainConfig) -> str:
