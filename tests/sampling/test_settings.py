@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -195,6 +197,16 @@ def test_an_image_is_turned_as_it_is_seen():
     assert seen.size == (2, 4)
     assert seen.getpixel((1, 0)) == (255, 0, 0)
     assert upright("not an image") == "not an image"
+
+
+def test_a_first_frame_of_16_bits_keeps_its_greys_and_one_of_32_is_refused():
+    """65,535 is white: half of it is mid-grey, and not white, as Pillow's own conversion makes it."""
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 257], [32_896, 65_535]], np.uint16)).save(file, format="PNG")
+    assert np.asarray(upright(Image.open(file)))[..., 0].tolist() == [[0, 1], [128, 255]]
+    for kind in (np.float32, np.int32):
+        with pytest.raises(VideoJamError, match="32 bits"):
+            upright(Image.fromarray(np.zeros((2, 2), kind)))
 
 
 def test_weights_that_are_not_finite_are_named(tiny_wan):

@@ -127,6 +127,12 @@ def test_a_study_that_was_edited_or_is_of_another_version_is_refused(study_folde
 
 def test_a_config_that_does_not_fit_is_refused_by_key(tmp_path):
     path = tmp_path / "study.yaml"
+    for no_keys in ("[]", "0", "''"):
+        path.write_text(no_keys)
+        with pytest.raises(VideoJamError, match="keys with values"):
+            load_config(path)
+    path.write_text("")
+    assert load_config(path) == StudyConfig()
     path.write_text("title: T\nraters_per_pair: 0\n")
     with pytest.raises(VideoJamError, match="raters_per_pair"):
         load_config(path)

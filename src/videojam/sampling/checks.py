@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,12 +76,27 @@ def require_texts(texts: Sequence[Any]) -> None:
 
 
 def upright(image: Any) -> Any:
-    """Return an image as it is seen: turned as its EXIF orientation says, in RGB. Other inputs stay as they are."""
+    """Return an image as it is seen: turned as its EXIF orientation says, in RGB. Other inputs stay as they are.
+
+    Raises:
+        VideoJamError: pixels whose white is not known, as those of 32 bits.
+    """
     from PIL import Image, ImageOps
 
     if not isinstance(image, Image.Image):
         return image
-    return ImageOps.exif_transpose(image).convert("RGB")
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode.startswith("I;16"):  # Pillow cuts 16 bits at 255, which makes them white
+        grey = (np.asarray(turned).astype(np.float64) / 257).round().astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if turned.mode in ("I", "F"):
+        raise VideoJamError(
+            expected="an image of 8 or 16 bits a channel",
+            found=f"one of 32 bits (mode {turned.mode}), whose white is not known",
+            where="the first frame",
+            fix="Save it as a PNG of 8 bits.",
+        )
+    return turned.convert("RGB")
 
 
 def reject_non_finite_sample(model: LoadedModel, latents: Tensor) -> None:

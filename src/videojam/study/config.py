@@ -185,7 +185,8 @@ def load_config(path: Path | None, **flags: Any) -> StudyConfig:
     content: Any = {}
     if path is not None:
         try:
-            content = yaml.safe_load(read_text(path, "a YAML file with keys of a study")) or {}
+            read = yaml.safe_load(read_text(path, "a YAML file with keys of a study"))
+            content = {} if read is None else read  # an empty file
         except yaml.YAMLError as error:
             raise _unfit(path, "a YAML file", str(error).splitlines()[0]) from None
         if not isinstance(content, dict):
