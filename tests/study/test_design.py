@@ -207,6 +207,45 @@ def test_votes_of_label_studio(tmp_path):
     assert study.questions == ("quality", "motion")
 
 
+SIDES = {"prompt": "a ball", "left_arm": "base", "right_arm": "ours"}
+VOTE = {"from_name": "motion", "value": {"selected": "right"}}
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ({"data": 3}, "its data has no prompt, left_arm, right_arm"),
+        ({"data": SIDES | {"prompt": ["a"]}}, "its data has no prompt"),
+        ({"data": SIDES, "annotations": 3}, "no annotation"),
+        ({"data": SIDES, "annotations": [3]}, "cancelled or empty"),
+        ({"data": SIDES, "annotations": [{"completed_by": 1, "result": {"a": 1}}]}, "cancelled or empty"),
+        ({"data": SIDES, "annotations": [{"completed_by": 1, "result": [3]}]}, "an empty cell"),
+        (
+            {"data": SIDES, "annotations": [{"completed_by": 1, "result": [VOTE | {"value": 1}]}]},
+            "neither a side",
+        ),
+        (
+            {
+                "data": SIDES,
+                "annotations": [{"completed_by": 1, "result": [VOTE | {"value": {"choices": 1}}]}],
+            },
+            "neither",
+        ),
+        ({"data": SIDES, "annotations": [{"result": [VOTE]}]}, "an empty cell"),  # by nobody
+    ],
+)
+def test_what_of_label_studio_is_no_vote_is_listed(tmp_path, task, why):
+    (tmp_path / "export.json").write_text(json.dumps([{"id": 1, **task}]))
+    with pytest.raises(VideoJamError, match=why):
+        import_votes([tmp_path / "export.json"], tmp_path / "study")
+
+
+def test_votes_from_elsewhere_have_no_links(tmp_path):
+    (tmp_path / "votes.csv").write_text("prompt,rater,question,left,right,choice\na,b,quality,x,y,left\n")
+    import_votes([tmp_path / "votes.csv"], tmp_path / "study")
+    assert "without clips" in str(cli("links", tmp_path / "study").exception)
+
+
 def test_files_without_votes_leave_nothing_behind(tmp_path):
     (tmp_path / "votes.csv").write_text("prompt,rater,question,left,right,choice\n,,,,,\n")
     with pytest.raises(VideoJamError, match="empty cell"):

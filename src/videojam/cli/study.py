@@ -147,11 +147,13 @@ def study_links(
     ] = "http://127.0.0.1:8000",
 ) -> None:
     """Make links, one for each rater; they are shown now and never again, since only their hash is kept."""
-    from videojam.study.config import load_study
+    from videojam.study.config import load_study, require_clips
     from videojam.study.database import Database
     from videojam.study.raters import invite
 
-    database = Database.open(folder, load_study(folder))
+    study = load_study(folder)
+    require_clips(folder, study)
+    database = Database.open(folder, study)
     with database.write() as connection:
         before = connection.execute("SELECT COUNT(*) FROM raters").fetchone()[0]
         tokens = [invite(connection, f"rater {before + i + 1}") for i in range(count)]

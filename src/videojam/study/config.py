@@ -220,6 +220,25 @@ def load_study(folder: Path) -> Study:
         ) from None
 
 
+def require_clips(folder: Path, study: Study) -> None:
+    """Refuse a study that nobody can rate.
+
+    Args:
+        folder: Of the study.
+        study: The study.
+
+    Raises:
+        VideoJamError: its votes were imported, without clips.
+    """
+    if any(pair.clips is None for pair in study.pairs):
+        raise VideoJamError(
+            expected="a study with clips",
+            found="votes that were imported, without clips",
+            where=str(folder),
+            fix="Make a study of the clips with `videojam study new`.",
+        )
+
+
 def _unfit(path: Path | None, expected: str, found: str) -> VideoJamError:
     fix = (
         "Correct the key; docs/human-study.md lists them."

@@ -123,39 +123,48 @@ def _label_studio(path: Path, left_out: dict[str, str]) -> Iterator[Row]:
         ) from None  # fmt: skip
     for task in tasks:
         where = f"{path.name}, task {task.get('id')}"
-        data = task.get("data")
-        missing = [
-            key
-            for key in ("prompt", "left_arm", "right_arm")
-            if not isinstance(data, dict) or not data.get(key)
-        ]
-        if missing or not isinstance(data, dict):
+        data = _keys(task.get("data"))
+        missing = [key for key in TASK_KEYS if not isinstance(data.get(key), str | int) or not data[key]]
+        if missing:
             left_out[where] = f"its data has no {', '.join(missing)}"
             continue
         arms, category = (str(data["left_arm"]), str(data["right_arm"])), str(data.get("category") or "")
-        annotations = task.get("annotations") or []
+        annotations = _list(task.get("annotations"))
         if not annotations:
             left_out[where] = "no annotation"
-        for number, annotation in enumerate(annotations, start=1):
+        for number, annotation in enumerate(map(_keys, annotations), start=1):
             here = f"{where}, annotation {number}"
-            if annotation.get("was_cancelled") or not annotation.get("result"):
+            results = _list(annotation.get("result"))
+            if annotation.get("was_cancelled") or not results:
                 left_out[here] = "cancelled or empty"
                 continue
-            for result in annotation["result"]:
-                question, choice = str(result.get("from_name", "")), _choice(result.get("value") or {})
+            for result in map(_keys, results):
+                question, choice = str(result.get("from_name", "")), _choice(_keys(result.get("value")))
                 place = f"{here}, {question}"
                 yield Row(place, str(data["prompt"]), _who(annotation), question, arms, choice, category)
 
 
 def _choice(value: dict[str, Any]) -> str:
     """Return what was chosen, of a Pairwise or a Choices tag."""
-    choices = value.get("choices") or []
+    choices = _list(value.get("choices"))
     return str(value.get("selected") or (choices[0] if len(choices) == 1 else ""))
 
 
 def _who(annotation: dict[str, Any]) -> str:
+    """Return who voted; empty where that is not said, as raters that are not known apart are no raters."""
     by = annotation.get("completed_by")
-    return str(by.get("id", by.get("email")) if isinstance(by, dict) else by)
+    who = by.get("id", by.get("email")) if isinstance(by, dict) else by
+    return "" if who is None else str(who)
+
+
+def _keys(value: Any) -> dict[str, Any]:
+    """Return a mapping of the export; empty where something else is in its place."""
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    """Return a list of the export; empty where something else is in its place."""
+    return value if isinstance(value, list) else []
 
 
 def _sound(rows: list[Row], left_out: dict[str, str]) -> Iterator[Row]:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import videojam.locks
 from videojam.addresses import LOOPBACK, not_free
-from videojam.errors import VideoJamError
 from videojam.optional import from_extra
-from videojam.study.config import Study, load_study
+from videojam.study.config import Study, load_study, require_clips
 from videojam.study.database import Database
 
 BACKLOG = 2048
@@ -53,13 +52,7 @@ def serve(folder: Path, where: Listening, say: Callable[[str], None]) -> None:
         from videojam.study.limit import JoinLimit
         from videojam.study.server import Service, build_app
     study = load_study(folder)
-    if any(pair.clips is None for pair in study.pairs):
-        raise VideoJamError(
-            expected="a study with clips",
-            found="votes that were imported, without clips",
-            where=str(folder),
-            fix="Make a study of the clips with `videojam study new`.",
-        )
+    require_clips(folder, study)
     with videojam.locks.locked(folder, "serve"):
         database = Database.open(folder, study)
         listener = _listen(where)
