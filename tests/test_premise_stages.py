@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,18 +10,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from studies.premise import faint
 from studies.premise.arm import Arm
 from studies.premise.config import ArmConfig, ModelConfig, StudyConfig, TrainConfig
 from studies.premise.heldout import heldout_losses, make_heldout
 from studies.premise.model import make_base, predict
 from studies.premise.muon import StackedMuon
 from studies.premise.rules import Rule, Velocity
+from studies.premise.run import Run
 from studies.premise.sample import coherence, sample
 from studies.premise.testbed import Bed, make_testbed
 from studies.premise.train import Plan, _passes, rate_at, train_arms
 from videojam.joint.widen import widen_transformer
-from videojam.world import WorldConfig
+from videojam.world import WorldConfig, draw_clips, to_levels
 
 CONFIG = StudyConfig(
     world=WorldConfig(size_px=4, num_frames=3, speeds=(1,)),
@@ -209,6 +213,23 @@ def test_heldout_losses_of_a_model_that_predicts_zero_are_the_target_s_power(bed
 def test_true_motion_counts_as_lawful(bed: Bed) -> None:
     model = trained_a_little(bed, "joint").average
     assert coherence(bed, sample(bed, model, Rule(oracle=True), 8, 0))["motion_lawful"].all()
+
+
+def test_kept_clips_are_judged_again_however_faint_their_mover_is(tmp_path: Path, monkeypatch) -> None:
+    run = Run(tmp_path, StudyConfig())
+    world = run.config.world
+    pale = world.model_copy(update={"offset": 0.7, "mover_texture": 0.0})
+    drawn = draw_clips(pale, run.bed.scenes, 8, torch.Generator().manual_seed(3))
+    kept = {"plain/video": to_levels(drawn.x), "plain/caption": drawn.caption}
+    save_file(kept, tmp_path / "control.clips.safetensors")
+    to = tmp_path / "faint.json"
+    words = ["--out", str(tmp_path), "--files", "control.clips.safetensors", "--to", str(to)]
+    monkeypatch.setattr(sys, "argv", ["faint", *words])
+    faint.main()
+    still, line = json.loads(to.read_text())
+    assert (still["clips"], still["coherent"]["mean"]) == ("still", 0)
+    assert line["clips"] == "control plain"
+    assert (line["coherent"]["mean"], line["however_faint"]["mean"]) == (0, 100)
 
 
 def test_every_stage_runs_and_says_what_it_did(tmp_path: Path) -> None:

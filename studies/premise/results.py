@@ -232,11 +232,41 @@ def followed_table() -> str:
     return "\n".join(lines)
 
 
+FAINT = "large-16-2"
+"""The run of which some clips were judged again, however faint their mover is."""
+
+
+def faint_table() -> str:
+    """Return the shares of coherent clips beside those with a fainter mover allowed, in Markdown; `faint.json`."""
+    file = FOLDER / FAINT / "faint.json"
+    lines: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    rows = ["| clips | number | coherent | the same, however faint the mover |", "|---" * 4 + "|"]
+    for line in lines:
+        cells = [line["clips"], str(line["num_clips"]), _cell(line["coherent"]), _cell(line["however_faint"])]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def last_row(run: str, arm: str) -> dict[str, list[float]]:
     """Return the last measurement of a run's base or arm."""
     file = FOLDER / run / f"{arm}.curve.jsonl"
     row: dict[str, list[float]] = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
     return row
+
+
+def short_table(results: dict[str, dict]) -> str:
+    """Return a line for each run: how VideoJAM compares with its control at equal and at best scales, in Markdown."""
+    lines = [
+        "| run | control | VideoJAM, w2 = 2 | difference, w1 = 0 | each at its best scale "
+        "| best minus the control's best autoguidance |",
+        "|---" * 6 + "|",
+    ]
+    for run, what in RUNS.items():
+        shares, contrasts, noise = (results[run][key] for key in ("coherent", "contrasts", "noise"))
+        cells = [f"{shares[arm]['mean']:.0f} %" for arm in ("control plain", "joint w2=2")]
+        cells += [_cell(contrasts[name], "+", noise) for name in (PRIMARY_NAME, BEST_NAME, AUTO_NAME)]
+        lines.append(f"| `{run}`: {what} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def page_tables(results: dict[str, dict]) -> dict[str, str]:
@@ -254,11 +284,13 @@ def page_tables(results: dict[str, dict]) -> dict[str, str]:
             arms = f"{row['arms'][0]} − {row['arms'][1]}"
             contrasts.append(f"| {name} | {run} | {arms} | {_cell(row, '+', result['noise'])} |")
     return {
+        "short": short_table(results),
         "coherent": "\n".join(shares),
         "contrasts": "\n".join(contrasts),
         "curves": curves_table("long"),
         **{name: curves_table(run, seed) for name, (run, seed) in LARGE.items()},
         "followed": followed_table(),
+        "faint": faint_table(),
         "texture": texture_table(results),
         "noising": noising_table("long"),
     }

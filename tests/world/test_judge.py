@@ -36,6 +36,16 @@ def test_a_clip_of_another_caption_is_coherent_but_not_as_asked(clips: Clips) ->
     assert not verdict.as_asked.any()
 
 
+def test_a_faint_mover_is_absent_unless_it_is_asked_for() -> None:
+    faint = WorldConfig(offset=0.7, mover_texture=0)  # the judge asks for half of 2
+    clips = draw_clips(faint, SCENES, 16, torch.Generator().manual_seed(7))
+    strict = judge(WORLD, DISTINCT, to_levels(clips.x), clips.caption)
+    assert not strict.coherent.any()
+    lenient = judge(WORLD, DISTINCT, to_levels(clips.x), clips.caption, faintest=0.35)
+    assert lenient.coherent.all()
+    assert torch.equal(DISTINCT.place[lenient.scene], SCENES.place[clips.scene])
+
+
 def test_faint_noise_is_borne_and_every_damage_of_motion_is_rejected() -> None:
     table = validation_table(WORLD, torch.Generator().manual_seed(6), num_clips=32)
     assert table["truth"]["coherent"] == table["faint_noise"]["coherent"] == 1
