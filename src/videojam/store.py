@@ -85,7 +85,7 @@ def check_same(
         )
 
 
-def _first_difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
+def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """Return the first name whose values differ, dotted where both are groups, and its values."""
     for name in [*before, *(name for name in now if name not in before)]:
         one, other = before.get(name), now.get(name)

@@ -237,7 +237,7 @@ def test_training_refuses_another_motion_code_or_model_by_name(request_of, tiny_
     prepare_folder(request, **QUIET)
     config = DataConfig(source=PreparedSource(path=request.out), num_heldout=1, max_sequence_length=16)
     model = load_model(tiny_wan)
-    with pytest.raises(VideoJamError, match="motion.curve = "):
+    with pytest.raises(VideoJamError, match=r"motion\.curve = "):
         prepare(model, config, DIS.model_copy(update={"curve": "sqrt"}))
     with torch.no_grad():
         next(iter(model.pipeline.vae.parameters())).add_(1)
