@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from videojam.errors import VideoJamError
@@ -197,6 +198,25 @@ def test_an_image_is_turned_as_it_is_seen():
     assert seen.size == (2, 4)
     assert seen.getpixel((1, 0)) == (255, 0, 0)
     assert upright("not an image") == "not an image"
+
+
+def test_text_that_is_no_utf_8_is_refused_before_it_is_measured(models):
+    for texts, more in (
+        (["a cat that is longer than the encoder reads \udcff"], {}),
+        (["a"], {"negative_prompt": "\udcff"}),
+    ):
+        with pytest.raises(VideoJamError, match="whole characters"):
+            sample(models["base"], texts, **SIZE, **more)
+
+
+def test_one_step_of_a_schedule_that_is_stretched_is_refused(models, monkeypatch):
+    """Stock divides 1 − σ by (1 − σ_last) / (1 − terminal): 0 by 0 where the only level is σ = 1."""
+    model = models["base"]
+    scheduler = FlowMatchEulerDiscreteScheduler(shift_terminal=0.1)
+    assert np.isnan(scheduler.stretch_shift_to_terminal(np.ones(1))).all()
+    monkeypatch.setattr(model.pipeline, "scheduler", scheduler)
+    with pytest.raises(VideoJamError, match=r"at 0\.1 \(shift_terminal\)"):
+        sample(model, ["a"], **SIZE)
 
 
 def test_a_first_frame_of_16_bits_keeps_its_greys_and_one_of_32_is_refused():

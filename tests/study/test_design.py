@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from videojam.bench.folder import Bench
 from videojam.cli import app
-from videojam.errors import VideoJamError
+from videojam.errors import CannotWriteError, VideoJamError
 from videojam.motion.video import read_video
 from videojam.study.config import Study, StudyConfig, budget, load_config, load_study
 from videojam.study.create import Asked, new_study
@@ -123,6 +124,15 @@ def test_a_study_that_was_edited_or_is_of_another_version_is_refused(study_folde
     path.write_text(json.dumps(content | {"format": 2}))
     with pytest.raises(VideoJamError, match="format 2"):
         load_study(study_folder)
+
+
+def test_votes_that_can_only_be_read_are_not_called_another_studys(study_folder, monkeypatch):
+    def connect(path, mode):
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr("videojam.study.database._connect", connect)
+    with pytest.raises(CannotWriteError, match="Change the permissions"):
+        write_report(study_folder)
 
 
 def test_a_config_that_does_not_fit_is_refused_by_key(tmp_path):

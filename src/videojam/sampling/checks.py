@@ -149,6 +149,26 @@ def require_motion(model: LoadedModel, settings: ResolvedSettings) -> None:
         )
 
 
+def require_steps(model: LoadedModel, settings: ResolvedSettings) -> None:
+    """Refuse one step of a scheduler that stretches its schedule to a last level above 0, which one step hasn't.
+
+    Args:
+        model: Base or joint model.
+        settings: With the number of steps.
+
+    Raises:
+        VideoJamError: one step.
+    """
+    terminal = model.pipeline.scheduler.config.get("shift_terminal")
+    if terminal and settings.num_steps < 2:
+        raise VideoJamError(
+            expected=f"two steps or more, as the scheduler ends its schedule at {terminal:.3g} (shift_terminal)",
+            found=f"{settings.num_steps}",
+            where="num_steps",
+            fix="Take 2 steps or more.",
+        )
+
+
 def require_memory(model: LoadedModel, settings: ResolvedSettings, num_clips: int) -> None:
     """Refuse clips that are larger than the memory that is free, before the machine is brought to its knees.
 

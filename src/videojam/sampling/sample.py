@@ -22,6 +22,7 @@ from videojam.sampling.checks import (
     reject_non_finite_sample,
     require_memory,
     require_motion,
+    require_steps,
     upright,
     warn_of_cut_texts,
 )
@@ -92,10 +93,11 @@ def sample(
     resolved = resolve(model, settings_of(settings, changes))
     if decode:
         require_motion(model, resolved)
-    cut = warn_of_cut_texts(model, prompts, resolved)
+    require_steps(model, resolved)
     require_memory(model, resolved, len(prompts))
     with memory_explained_of(resolved, len(prompts)):
         request = build_request(model, prompts, seeds, resolved)
+        cut = warn_of_cut_texts(model, prompts, resolved)
         latents, trace = _run_pipeline(model, request, image, on_step)
         reject_non_finite_sample(model, latents)
         decoded = decode_halves(model, latents, resolved.num_frames) if decode else (None, None, None)

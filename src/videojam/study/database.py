@@ -9,10 +9,13 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from videojam.errors import VideoJamError
-from videojam.files import renamed
+from videojam.files import refused, renamed
 from videojam.study.config import FORMAT, Study
 
 DATABASE_FILE = "votes.sqlite"
+PERMIT = (
+    "Change the permissions of the folder and its files: SQLite writes beside a database that it reads, too."
+)
 SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE raters (
@@ -71,7 +74,7 @@ class Database:
         """Open the database of a study.
 
         Raises:
-            VideoJamError: no database, one of another study or version, or one that is damaged.
+            VideoJamError: no database, one of another study or version, one that is damaged, or no permission.
         """
         path = folder / DATABASE_FILE
         if not path.is_file():
@@ -80,6 +83,8 @@ class Database:
             connection = _connect(path, "ro" if read_only else "rw")
             about = dict(connection.execute("SELECT key, value FROM about").fetchall())
         except sqlite3.Error as error:
+            if "readonly" in str(error):
+                raise refused(path, PermissionError(str(error)), PERMIT) from None
             raise _unfit(path, study, str(error)) from None
         if about.get("format") != str(FORMAT):
             raise _unfit(path, study, f"format {about.get('format')}")

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from videojam import cli
 from videojam.data.config import WorldSource
+from videojam.errors import VideoJamError
 from videojam.evaluation.probes.direction import Advice, advice, advised, best_scale, window_of
 from videojam.evaluation.probes.forward import ForwardConfig
 from videojam.evaluation.probes.guidance import GuidanceProbeConfig, guidance_probe
+from videojam.evaluation.probes.keep_advice import folder_to_keep
 from videojam.evaluation.probes.plot import plot_probes
 from videojam.families.wan import WanFamily
 from videojam.joint.batch import Batch
@@ -186,6 +188,12 @@ def test_defaults_of_a_model_that_is_not_the_users_are_not_written(model):
     command = ["probe", "guidance", model, "world:2", "--write-defaults", "--device", "cpu"]
     refused = CliRunner().invoke(cli.app, command).exception
     assert refused.fix == f"Copy it first: videojam export {model} --out DIR"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(VideoJamError, match=r"videojam_sampling\.json: .*Permission denied"):
+        folder_to_keep(str(tmp_path))
 
 
 def test_one_clip_has_a_scale_and_no_interval():

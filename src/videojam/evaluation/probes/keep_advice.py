@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,8 @@ from videojam.models.record import DEFAULTS_NAME, load_defaults, save_defaults
 from videojam.models.resolve import is_hub_id, resolve
 from videojam.tiny import PREFIX
 
+PERMIT = "Change the folder's permissions."
+
 
 def folder_to_keep(model: str) -> Path:
     """Return the folder of a model, of which the defaults can be changed.
@@ -22,7 +26,7 @@ def folder_to_keep(model: str) -> Path:
         model: As the user named it.
 
     Raises:
-        VideoJamError: a hub id or a shipped model.
+        VideoJamError: a hub id or a shipped model; no permission to write into the folder.
     """
     if is_hub_id(model) or model.startswith(PREFIX):
         raise VideoJamError(
@@ -31,7 +35,12 @@ def folder_to_keep(model: str) -> Path:
             where=model,
             fix=f"Copy it first: videojam export {model} --out DIR",
         )
-    return resolve(model)
+    folder = resolve(model)
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise refused(
+            folder / DEFAULTS_NAME, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), PERMIT
+        )
+    return folder
 
 
 def keep_advice(folder: Path, summary: Sequence[dict[str, Any]], data: str) -> str:
@@ -60,7 +69,7 @@ def keep_advice(folder: Path, summary: Sequence[dict[str, Any]], data: str) -> s
     try:
         path = save_defaults(defaults, folder)
     except OSError as error:
-        raise refused(folder / DEFAULTS_NAME, error, "Change the folder's permissions.") from error
+        raise refused(folder / DEFAULTS_NAME, error, PERMIT) from error
     return f"wrote {path}: {_words(found)}; videojam generate takes them from there"
 
 
