@@ -73,4 +73,4 @@ def test_weights_that_cannot_be_opened_are_not_called_broken(tmp_path):
     with pytest.raises(VideoJamError) as refused:
         read_header(tmp_path / "model.safetensors")
     assert refused.value.expected == "a safetensors file that can be read"
-    assert refused.value.found == "Is a directory"
+    assert refused.value.found == "a folder"

@@ -131,7 +131,7 @@ def test_why_a_file_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     calls = {
         "no such file": lambda: (tmp_path / "none").read_text(),
-        "Is a directory": lambda: tmp_path.read_text(),
+        "a folder": lambda: tmp_path.read_text(),
         "bytes that are not UTF-8 text": lambda: (tmp_path / "bytes").read_text(encoding="utf-8"),
         "no key 'a'": lambda: {}["a"],
         "text that is not JSON (expected value at line 1 column 1)": lambda: Recipe.model_validate_json("x"),

@@ -204,7 +204,7 @@ def refused(path: Path, error: OSError, fix: str) -> CannotWriteError:
     found = reason(error)
     if isinstance(error, FileNotFoundError):
         found = "no such folder"
-    if isinstance(error, (FileExistsError, NotADirectoryError)):
+    if isinstance(error, FileExistsError):
         found = "a file in the place of a folder"
     if isinstance(error, shutil.Error):  # of a folder's copy: (from, to, why) of each file
         first = str(error.args[0][0][2]) if error.args and error.args[0] else found

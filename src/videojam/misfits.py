@@ -35,6 +35,12 @@ WANTED = {
     "extra_forbidden": "a known key",
 }
 """What a value should have been, by pydantic's type of error."""
+SYSTEM = {
+    FileNotFoundError: "no such file",
+    IsADirectoryError: "a folder",
+    NotADirectoryError: "a file in the place of a folder",
+}
+"""What a path was found to be, by the system's type of error."""
 MAX_SHOWN = 100
 """Letters of a value that are shown."""
 
@@ -132,14 +138,15 @@ def reason(error: BaseException) -> str:
     """Return what is wrong with a file that can't be read or written, or what the system said, in one line."""
     if isinstance(error, ValidationError):
         return misfit(error)
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
+    for kind, words in SYSTEM.items():
+        if isinstance(error, kind):
+            return words
     if isinstance(error, UnicodeDecodeError):
         return "bytes that are not UTF-8 text"
     if isinstance(error, KeyError):
         return f"no key {error}"
-    words = getattr(error, "strerror", None)  # of OSError, and of FFmpeg's errors that are none
-    return words or (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = getattr(error, "strerror", None)  # of OSError, and of FFmpeg's errors that are none
+    return said or (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def misfit(error: ValidationError) -> str:

@@ -173,7 +173,10 @@ def test_missing_weights_of_raft_are_refused_before_the_texts_are_encoded(tiny_w
         with pytest.raises(VideoJamError, match="a weights file") as caught:
             prepare(model, data, code, estimator=raft, stored=stored)
         assert caught.value.where == str(tmp_path / "none.safetensors")
-        assert list(cache.rglob("*.safetensors")) == []
+        assert not cache.exists()
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(VideoJamError, match="found a file of another kind"):
+        prepare(model, data, code, estimator=OnFirstUse("raft", tmp_path / "text.pth"), stored=stored)
 
 
 def test_a_run_trains_on_other_parts_in_each_step(short_recipe, folder, tmp_path):

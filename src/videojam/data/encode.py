@@ -76,7 +76,7 @@ def prepare(
     check_enough(len(entries), num_found, data, left_out)
     estimator = estimator or OnFirstUse(code.estimator)
     length = data.max_sequence_length or outline.defaults.max_sequence_length
-    folder = _cache_folder(encoders, data, code, estimator.name)
+    folder, words = _cache_folder(encoders, data, code, estimator.name)
     now = entries if stored is None else [entries[number] for number in stored(len(entries))]
     paths = {entry.key: folder / f"{entry.key}.safetensors" for entry in now}
     is_new = {key: facts_of(path) is None for key, path in paths.items()}  # or broken: encoded anew
@@ -84,7 +84,8 @@ def prepare(
     wanted = [entry for entry in entries if is_new.get(entry.key, True)]
     measures = isinstance(source, FolderSource) and (stored is not None or any(is_new.values()))
     if measures and isinstance(estimator, OnFirstUse):
-        estimator.build()  # before the texts, as RAFT's weights may be missing
+        estimator.build()  # before anything is written, as RAFT's weights may be missing
+    make_cache(folder, words)
     null_text = encode_texts(encoders, wanted, texts, length)
     magnitudes: list[Tensor] = []
     if any(is_new.values()):
@@ -228,8 +229,8 @@ class _Pixels:
         self.waiting.clear()
 
 
-def _cache_folder(encoders: Encoders, data: DataConfig, code: MotionCode, estimator: str) -> Path:
-    """Make the folder named by a hash of all, besides the clip, that decides its latents, which it holds in words."""
+def _cache_folder(encoders: Encoders, data: DataConfig, code: MotionCode, estimator: str) -> tuple[Path, str]:
+    """Return the folder named by a hash of all, besides the clip, that decides its latents, and all this in words."""
     facts = {
         "cache_version": CACHE_VERSION,
         "motion": code.of_latents(),
@@ -242,7 +243,7 @@ def _cache_folder(encoders: Encoders, data: DataConfig, code: MotionCode, estima
     if image is not None:
         facts["image"] = {**image, "encoder": encoders.fingerprint("image_encoder")}
     key = fingerprints.of_data(facts)[:16]
-    return make_cache(data.cache / key, json.dumps(facts, indent=2) + "\n")
+    return data.cache / key, json.dumps(facts, indent=2) + "\n"
 
 
 def _magnitude_notes(magnitudes: list[Tensor], data: DataConfig, code: MotionCode) -> list[str]:

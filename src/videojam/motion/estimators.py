@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from videojam import fingerprints
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 
 # RAFT's encoder divides the size by 8, and its correlation pyramid then halves it three times more.
 RAFT_STRIDE_PX = 8
@@ -269,7 +270,7 @@ def _read(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:
         raise VideoJamError(
             expected="a .safetensors or .pth state dict that holds only tensors",
-            found=f"{type(error).__name__}",
+            found=reason(error) if isinstance(error, OSError) else "a file of another kind, or a damaged one",
             where=str(path),
             fix="Save the state dict with safetensors.torch.save_file.",
         ) from error

@@ -11,6 +11,7 @@ from pydantic import Field
 from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
+from videojam.misfits import reason
 from videojam.strict import Strict
 
 
@@ -70,7 +71,7 @@ def load_state(path: str | Path, what: str) -> dict[str, Any]:
     except Exception as error:
         raise VideoJamError(
             expected=f"{what}: a file that holds only tensors",
-            found=type(error).__name__,
+            found=reason(error) if isinstance(error, OSError) else "a file of another kind, or a damaged one",
             where=str(path),
             fix="Download it again, or save its state dict with safetensors.",
         ) from error
