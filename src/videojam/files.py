@@ -30,7 +30,7 @@ def require_new(out: Path) -> None:
     """
     if os.path.lexists(out):
         raise VideoJamError(
-            expected="the name of a folder that doesn't exist yet",
+            expected="a name that doesn't exist yet",
             found="it exists" if out.is_dir() else "a file of that name",
             where=str(out),
             fix="Choose another name; nothing that exists is overwritten.",

@@ -158,6 +158,20 @@ def test_a_files_name_for_a_folder_to_write_is_refused(verb, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["data", "check", "none", "--manifest"],
+        ["data", "look", "none", "--page"],
+        ["probe", "plot", "none", "--out"],
+    ],
+)
+def test_a_folders_name_for_a_file_to_write_is_refused_before_anything_is_read(verb, tmp_path):
+    done = CliRunner().invoke(app, [*verb, str(tmp_path)])
+    assert done.exit_code == 2, done.output
+    assert "expected the name of a file, found that of a folder" in " ".join(done.output.split())
+
+
 def test_a_folder_that_is_there_and_one_with_a_version_are_no_files(tmp_path):
     (tmp_path / "old.mp4").mkdir()
     assert named_folder(tmp_path / "old.mp4").is_dir()

@@ -51,6 +51,35 @@ def test_check_of_a_missing_source_is_a_mistake(tmp_path):
     assert "no such folder" in str(result.exception)
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected", "found"),
+    [
+        (["--motion", "estimator"], "key=value", "'estimator'"),
+        (
+            ["--min-motion", "2", "--max-motion", "1"],
+            "a min_motion below max_motion",
+            "min_motion: 2.0, max_motion: 1.0",
+        ),
+        (["--bucket", "5x32x32"], "each bucket once", "buckets: 5x32x32, 5x32x32"),
+    ],
+)
+def test_flags_of_prepare_that_do_not_fit_are_named(clips, tmp_path, flags, expected, found):
+    words = [
+        "data",
+        "prepare",
+        str(clips),
+        str(tmp_path / "out"),
+        "--base",
+        "tiny:base",
+        "--bucket",
+        "5x32x32",
+    ]
+    error = runner.invoke(app, [*words, "--fps", "8", "--device", "cpu", *flags]).exception
+    assert (error.expected, error.found) == (expected, found)
+    assert error.where in ("--motion", "the clips")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("fps", ["0", "-1", "nan"])
 def test_a_rate_of_zero_is_no_rate_left_out(tmp_path, fps):
     found = runner.invoke(app, ["data", "check", str(tmp_path), "--bucket", "5x32x32", "--fps", fps])

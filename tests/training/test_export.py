@@ -57,6 +57,13 @@ def test_a_run_becomes_a_stock_folder_that_is_the_model_of_its_end(exported, lor
     assert load_record(exported).num_train_steps == 4
 
 
+def test_a_runs_folder_in_place_of_its_model_is_named(lora_run):
+    for call in (verify, load_model):
+        with pytest.raises(VideoJamError) as caught:
+            call(lora_run)
+        assert caught.value.fix == f"It is a training run: give its model, {lora_run / 'model'}."
+
+
 def test_the_card_has_recipe_data_curve_samples_and_licence(exported):
     front, text = front_and_text(exported)
     assert front["pipeline_tag"] == "text-to-video"
@@ -185,6 +192,7 @@ def test_settings_that_do_not_fit_a_model_are_refused(tiny_wan, tmp_path, monkey
         ({"lora": "x", "weights": "last"}, "not both"),
         ({"seed": -1}, "seed"),
         ({"license": ""}, "license"),
+        ({"prompts": ("a ball", " ")}, "prompts with words"),
         ({"prompt": "x"}, "prompt"),
     ],
 )

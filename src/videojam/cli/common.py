@@ -71,6 +71,17 @@ def named_path(text: str | Path) -> Path:
     return Path(text)
 
 
+def named_file(text: str | Path) -> Path:
+    """Parse the path of a file to write, and refuse an empty one and that of a folder.
+
+    Use as `Annotated[Path, typer.Option(parser=named_file, metavar="FILE")]`.
+    """
+    file = named_path(text)
+    if file.is_dir():
+        raise typer.BadParameter(f"expected the name of a file, found that of a folder, {file.name}.")
+    return file
+
+
 def named_folder(text: str | Path) -> Path:
     """Parse the path of a folder to write, and refuse an empty one and the name of a file, as clip.mp4.
 

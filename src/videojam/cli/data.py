@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, build, named_folder, named_path, say, start, stoppable
+from videojam.cli.common import MODEL_HELP, build, named_file, named_folder, named_path, say, start, stoppable
 from videojam.cli.flags import grouped
 from videojam.out_of_memory import memory_explained
 
@@ -194,7 +194,7 @@ class EncodeFlags:
         from videojam.motion.code import MotionCode
 
         code: dict[str, object] = {"estimator": "exact"} if isinstance(source, WorldSource) else {}
-        apply_pairs(code, self.motion or [], read=lambda text, where: text)
+        apply_pairs(code, self.motion or [], "--motion", read=lambda text, where: text)
         return PrepareSettings(
             clips=clips,
             motion=build(MotionCode, "the motion code", **code),
@@ -216,7 +216,7 @@ def data_check(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            parser=named_path,
+            parser=named_file,
             metavar="FILE",
             help="Write one line a usable clip (JSONL). (default: not written)",
         ),
@@ -321,7 +321,7 @@ def data_look(
     num_clips: Annotated[int, typer.Option(metavar="N", min=1, help="Clips that are shown.")] = 12,
     page: Annotated[
         Path | None,
-        typer.Option(parser=named_path, metavar="FILE", help="Page to write. (default: OUT/look.html)"),
+        typer.Option(parser=named_file, metavar="FILE", help="Page to write. (default: OUT/look.html)"),
     ] = None,
     source: Annotated[
         Path | None, typer.Option(metavar="SRC", help="Where the clips are now. (default: where they were)")

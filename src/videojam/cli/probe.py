@@ -15,8 +15,8 @@ import typer
 from videojam.cli.common import (
     MODEL_HELP,
     build,
+    named_file,
     named_folder,
-    named_path,
     say,
     seed_number,
     start,
@@ -60,7 +60,7 @@ class ProbeFlags:
     out: Annotated[
         Path | None,
         typer.Option(
-            parser=named_path,
+            parser=named_file,
             metavar="FILE",
             help="JSON file. (default: out/probes/<probe>-<model>.json)",
         ),
@@ -227,7 +227,7 @@ def probe_guidance(
 @probe_app.command("plot")
 def probe_plot(
     files: Annotated[list[Path], typer.Argument(metavar="JSON...", help="Files of one kind of probe.")],
-    out: Annotated[Path, typer.Option(parser=named_path, metavar="FILE", help="PNG, SVG or PDF file.")],
+    out: Annotated[Path, typer.Option(parser=named_file, metavar="FILE", help="PNG, SVG or PDF file.")],
     label: Annotated[
         list[str] | None,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videojam.cli.common import named_folder, named_path, say, seed_number, stoppable
+from videojam.cli.common import named_file, named_folder, named_path, say, seed_number, stoppable
 from videojam.cli.flags import grouped
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def study_import(
 def study_backup(
     folder: Folder,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.", parser=named_path)
+        Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.", parser=named_file)
     ],
 ) -> None:
     """Copy the votes, also while the server runs."""

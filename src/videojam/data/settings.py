@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from videojam.data.cuts import THRESHOLD
 from videojam.errors import VideoJamError
+from videojam.misfits import ContradictionError
 from videojam.motion.code import MotionCode
 from videojam.strict import FrameRate, Strict
 
@@ -86,9 +87,12 @@ class ClipSettings(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> ClipSettings:
         if len(set(self.buckets)) < len(self.buckets):
-            raise ValueError("buckets: one stands there twice")
+            raise ContradictionError("each bucket once", {"buckets": ", ".join(map(str, self.buckets))})
         if None not in (self.min_motion, self.max_motion) and not self.min_motion < self.max_motion:  # type: ignore[operator]
-            raise ValueError("min_motion is not below max_motion")
+            raise ContradictionError(
+                "a min_motion below max_motion",
+                {"min_motion": self.min_motion, "max_motion": self.max_motion},
+            )
         return self
 
 

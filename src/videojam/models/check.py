@@ -65,8 +65,17 @@ def require_pipeline(folder: Path) -> None:
             expected="a diffusers pipeline folder with model_index.json",
             found="a folder without it",
             where=str(folder),
-            fix="Give the pipeline's own folder, of which the transformer's is a part; if it is that, copy it again.",
+            fix=model_of_run(folder)
+            or "Give the pipeline's own folder, of which the transformer's is a part; if it is that, copy it again.",
         )
+
+
+def model_of_run(folder: Path) -> str | None:
+    """Return what to do where a run's folder was given in place of its model; None if it is no such folder."""
+    model = folder / "model"
+    return (
+        f"It is a training run: give its model, {model}." if (model / "model_index.json").is_file() else None
+    )
 
 
 def not_loadable(folder: Path, error: Exception) -> VideoJamError:

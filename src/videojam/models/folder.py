@@ -11,7 +11,7 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.families import FAMILIES, Projections, projections_of
-from videojam.models.check import pipeline_components, read_headers, read_json, require_folder
+from videojam.models.check import model_of_run, pipeline_components, read_headers, read_json, require_folder
 from videojam.models.header import Header
 from videojam.models.record import RECORD_NAME, MotionRecord, load_record
 from videojam.models.tensors import check_weights, quantised
@@ -134,7 +134,8 @@ def open_folder(folder: Path, *, configs_only: bool = False) -> ModelFolder:
             expected="model_index.json (a pipeline) or config.json (a bare transformer)",
             found="neither",
             where=str(folder),
-            fix="Give the folder in diffusers' layout that holds one of the two, or copy it again.",
+            fix=model_of_run(folder)
+            or "Give the folder in diffusers' layout that holds one of the two, or copy it again.",
         )
     headers = () if configs_only else read_headers(folder)
     inside = (

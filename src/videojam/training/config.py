@@ -83,7 +83,7 @@ class ParallelConfig(Strict):
     def _consistent(self) -> ParallelConfig:
         if self.cpu_offload and self.kind != "fsdp":
             raise ContradictionError(
-                "parallel.cpu_offload belongs to parallel.kind: fsdp",
+                "parallel.kind: fsdp where parallel.cpu_offload is true",
                 {"cpu_offload": True, "kind": self.kind},
             )
         return self

@@ -63,17 +63,16 @@ def prepare_folder(
         say(f"{manifest.root}: layout {manifest.layout}, {len(manifest.rows)} clips can be used")
         _check_rows(manifest)
         shards = plan_shards(request.out, manifest.rows, settings.clips_per_shard)
+        mine = [shard for shard in shards if shard.number % count == index]
+        if not (isinstance(request.source, WorldSource) or all(shard.path.is_file() for shard in mine)):
+            build_estimator(settings.motion.estimator, settings.raft_weights)  # RAFT's weights may be missing
         record_folder(request.out, {**facts, "num_shards": len(shards)}, manifest)
         write_origin(request, manifest)
-        mine = [shard for shard in shards if shard.number % count == index]
         report = PrepareReport(len(mine), left_out={k: str(v) for k, v in manifest.problems.items()})
         wanted = [shard for shard in mine if not is_finished(shard, facts)]
         report.num_kept = len(mine) - len(wanted)
         if report.num_kept:
             say(f"{report.num_kept} of {len(mine)} shards are there already")
-        if wanted and not isinstance(request.source, WorldSource):
-            motion, weights = settings.motion, settings.raft_weights
-            build_estimator(motion.estimator, weights)  # before the texts, as RAFT's weights may be missing
         if wanted or not (request.out / NULL_NAME).is_file():
             _encode(PrepareJob(request, wanted, manifest.places, facts, progress, say))
         for shard in mine:

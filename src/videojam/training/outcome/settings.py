@@ -47,6 +47,8 @@ class ExportSettings(Strict):
             raise ValueError("expert only with lora; a run's recipe names its own expert")
         if self.save_dtype is not None and self.lora is None:
             raise ValueError("save_dtype only with lora; a run's recipe has its own")
+        if not all(prompt.strip() for prompt in self.prompts):
+            raise ValueError("prompts with words in them")
         if self.num_steps is not None and not self.prompts:
             raise ValueError("num_steps only with prompts, as it is of the samples")
         return self
