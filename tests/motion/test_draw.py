@@ -63,7 +63,7 @@ def test_colours_over_a_clip_are_screened_or_multiplied():
 
 
 @pytest.mark.parametrize(("u", "colour"), [(2.0, RED), (-2.0, CYAN)])
-@pytest.mark.parametrize("code", [None, MotionCode(style="saturation", curve="sqrt", scale=0.02)])
+@pytest.mark.parametrize("code", [MotionCode(), MotionCode(style="saturation", curve="sqrt", scale=0.02)])
 def test_an_arrow_reaches_from_its_point_to_where_the_flow_takes_it(u, colour, code):
     drawn = arrows(clip(), uniform(u), code, spacing_px=32, frames_ahead=5.0)
     row = (HEIGHT - 1) % 32 // 2 + 32
@@ -81,7 +81,7 @@ def test_an_arrow_reaches_from_its_point_to_where_the_flow_takes_it(u, colour, c
 def test_arrows_have_one_length_over_the_clip_and_grow_with_speed():
     flow = uniform(1.0)
     flow[3:] *= 2
-    drawn = arrows(clip(), flow, spacing_px=32).int()
+    drawn = arrows(clip(), flow, MotionCode(), spacing_px=32).int()
     red = (drawn[:, 0] - drawn[:, 1] > 150).sum((1, 2))
     assert red[0] == red[2] > 0
     assert red[3] == red[5] > 1.3 * red[0]  # the last frame has the last flow
@@ -118,7 +118,7 @@ def test_a_point_that_leaves_ends_and_another_takes_its_cell():
 
 
 def test_a_trail_shows_where_its_point_came_from():
-    drawn = trails(clip(), uniform(4.0), spacing_px=48, num_frames=3)
+    drawn = trails(clip(), uniform(4.0), MotionCode(), spacing_px=48, num_frames=3)
     row, start = 24, 24
     reds = [(frame[0, row] == 255) & (frame[1, row] == 0) for frame in drawn]
     assert not reds[0].any()

@@ -71,7 +71,7 @@ def over(
     """Draw the colours of Eq. 5 over the clip, blended so that what is still looks as it is.
 
     Static is black in the style `value`, so colours are screened on: 1 - (1-a)(1-b); it is white in the style
-    `saturation`, so they are multiplied: ab. Pages do the same by CSS (`STYLES[style].blend`).
+    `saturation`, so they are multiplied: ab. Pages do the same by CSS (`MotionCode.blend`).
 
     Args:
         frames: Of the clip.
@@ -86,7 +86,7 @@ def over(
 def arrows(
     frames: UInt8[Tensor, "t 3 h w"],
     flow: Float[Tensor, "flows 2 h w"],
-    code: MotionCode | None = None,
+    code: MotionCode,
     *,
     spacing_px: int | None = None,
     frames_ahead: float | None = None,
@@ -120,7 +120,7 @@ def arrows(
 def trails(
     frames: UInt8[Tensor, "t 3 h w"],
     flow: Float[Tensor, "flows 2 h w"],
-    code: MotionCode | None = None,
+    code: MotionCode,
     *,
     spacing_px: int | None = None,
     num_frames: int = TRAIL_FRAMES,
@@ -210,14 +210,14 @@ def _check(frames: Tensor, flow: Tensor) -> None:
             expected=f"{len(frames) - 1} flows of {size}, one between every two frames",
             found=f"{len(flow)} of {flow.shape[-1]}×{flow.shape[-2]} px",
             where="drawing motion",
-            fix="Give the flow of this clip, from decode_motion_video or a flow estimator.",
+            fix="Give the flow of this clip, from MotionCode.read or a flow estimator.",
         )
     if not bool(torch.isfinite(flow).all()):
         raise VideoJamError(
             expected="finite flow",
             found="NaN or infinity",
             where="drawing motion",
-            fix="Make the flow again with a flow estimator, or by decode_motion_video of the motion video.",
+            fix="Make the flow again with a flow estimator, or by MotionCode.read of the motion video.",
         )
 
 
@@ -236,9 +236,8 @@ def _frames_ahead(flow: Tensor, spacing: int) -> float:
     return LONGEST * spacing / fast if fast > 0.01 else 1.0
 
 
-def _tints(vectors: Tensor, code: MotionCode | None) -> np.ndarray:
+def _tints(vectors: Tensor, code: MotionCode) -> np.ndarray:
     """Return the fully saturated colours of directions: [n, points, 2] to uint8 [n, points, 3]."""
-    code = code or MotionCode()
     directions = torch.nn.functional.normalize(vectors.double(), dim=-1).float()
     field = directions.movedim(-1, 0)[None]  # [1, 2, n, points]
     fastest = 1.001 * code.full_scale_px(*field.shape[-2:])  # drawn as m = 1, whatever the curve

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.motion.choices import Padding
 from videojam.motion.code import MotionCode
 from videojam.motion.rgb import flow_to_rgb8, rgb_to_flow
 
 
-def pad_flow(
-    flow: Float[Tensor, "num_flows 2 h w"], padding: Literal["first", "last"]
-) -> Float[Tensor, "num_frames 2 h w"]:
+def pad_flow(flow: Shaped[Tensor, "num_flows c h w"], padding: Padding) -> Shaped[Tensor, "num_frames c h w"]:
     """Duplicate the first or the last flow so that there is one for each frame.
 
     `first` puts the flow from frame i-1 to i beside frame i; `last` keeps flow i beside frame i.
 
     Args:
-        flow: T-1 flows in px/frame.
+        flow: T-1 flows, as vectors or drawn.
         padding: Which flow is duplicated.
 
     Returns:
@@ -31,7 +28,7 @@ def pad_flow(
         VideoJamError: If there is no flow.
     """
     _check_some(flow, "flow", fewest=1)
-    return _pad(flow, padding)
+    return torch.cat((flow[:1], flow) if padding == "first" else (flow, flow[-1:]))
 
 
 def motion_video(
@@ -46,8 +43,7 @@ def motion_video(
     Raises:
         VideoJamError: If there is no flow, or NaN or infinity in it.
     """
-    _check_some(flow, "flow", fewest=1)
-    return _pad(flow_to_rgb8(flow, code), code.padding)
+    return pad_flow(flow_to_rgb8(flow, code), code.padding)
 
 
 def decode_motion_video(
@@ -69,11 +65,6 @@ def decode_motion_video(
     kept = video[1:] if code.padding == "first" else video[:-1]
     rgb = kept.float().div(255) if kept.dtype == torch.uint8 else kept
     return rgb_to_flow(rgb, code)
-
-
-def _pad(frames: Tensor, padding: Literal["first", "last"]) -> Tensor:
-    parts = (frames[:1], frames) if padding == "first" else (frames, frames[-1:])
-    return torch.cat(parts)
 
 
 def _check_some(frames: Tensor, what: str, fewest: int) -> None:

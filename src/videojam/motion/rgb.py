@@ -112,8 +112,15 @@ def magnitude_report(
     Raises:
         VideoJamError: If the flow is empty or holds NaN or infinity.
     """
-    if flow.numel() == 0 or not bool(torch.isfinite(flow).all()):
-        raise _not_finite("flow") if flow.numel() else _empty("flow")
+    if flow.numel() == 0:
+        raise VideoJamError(
+            expected="at least one flow field",
+            found="none",
+            where="flow",
+            fix="Use a clip of two frames or more.",
+        )
+    if not bool(torch.isfinite(flow).all()):
+        raise _not_finite("flow")
     full_scale = code.full_scale_px(*(size_px or flow.shape[-2:]))
     u, v = flow.float().unbind(-3)
     drawn = CURVES[code.curve].apply((torch.hypot(u, v) / full_scale).clamp_max_(1)).flatten()
@@ -211,13 +218,4 @@ def _not_finite(what: str) -> VideoJamError:
         found="NaN or infinity",
         where=what,
         fix="Remove the clip, or look for the fault in what produced it; it would spread to every output.",
-    )
-
-
-def _empty(what: str) -> VideoJamError:
-    return VideoJamError(
-        expected="at least one flow field",
-        found="none",
-        where=what,
-        fix="Use a clip of two frames or more.",
     )

@@ -11,7 +11,6 @@ from videojam.errors import VideoJamError
 from videojam.misfits import reason
 from videojam.models.record import MotionRecord
 from videojam.motion.code import MotionCode
-from videojam.motion.flow import decode_motion_video
 from videojam.motion.video import read_video
 from videojam.sampling.manifest import MANIFEST_NAME, read_manifest
 
@@ -32,7 +31,7 @@ def read_motion(path: str | Path, code: MotionCode | None = None) -> Float[Tenso
         VideoJamError: the file is no video or has a single frame; or no manifest says how it was drawn.
     """
     frames = read_video(path).frames
-    return decode_motion_video(frames, code or _recorded_code(Path(path)))
+    return (code or _recorded_code(Path(path))).read(frames)
 
 
 def _recorded_code(path: Path) -> MotionCode:

@@ -18,7 +18,6 @@ from videojam.evaluation.judge import Measure
 from videojam.evaluation.world_judge import WorldJudge, what_moves
 from videojam.motion import draw
 from videojam.motion.code import MotionCode
-from videojam.motion.flow import decode_motion_video
 from videojam.motion.video import VideoInfo, probe_video, read_video
 
 MAX_BYTES = 300_000
@@ -91,7 +90,7 @@ def _lines(path: Path, motion: Path, code: MotionCode | None, label: str) -> str
         return ""
     try:
         clip, drawn = read_video(path), read_video(motion)
-        pictures = draw.lines(clip.frames, decode_motion_video(drawn.frames, code), code)
+        pictures = draw.lines(clip.frames, code.read(drawn.frames), code)
     except VideoJamError:  # what is wrong with the files stands among the problems
         return ""
     tags = []
