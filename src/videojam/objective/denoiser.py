@@ -52,14 +52,13 @@ class Denoiser:
         text = self.replace_text(batch.text, draws.drop_text)
         num_given = family.num_given_frames(text)
         target = family.target(batch.x, draws.eps_x, draws.sigma)
-        if not self.is_joint:
-            prediction = family.denoise(self.transformer, self.noised(batch, draws), draws.sigma, text)
-            weight = None if self.moving is None else self.moving.of(batch.d)[:, :, num_given:]
-            halves = half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 1, weight=weight)
-            return self._weighted(halves, draws)
-        target = join(target, family.target(batch.d, draws.eps_d, self._sigma_d(draws)))
+        if self.is_joint:
+            target = join(target, family.target(batch.d, draws.eps_d, self._sigma_d(draws)))
         prediction = family.denoise(self.transformer, self.noised(batch, draws), draws.sigma, text)
-        return self._weighted(half_losses(prediction[:, :, num_given:], target[:, :, num_given:], 2), draws)
+        weight = None if self.moving is None else self.moving.of(batch.d)[:, :, num_given:]
+        num_halves = 2 if self.is_joint else 1
+        halves = half_losses(prediction[:, :, num_given:], target[:, :, num_given:], num_halves, weight)
+        return self._weighted(halves, draws)
 
     def _weighted(self, halves: list[Tensor], draws: Draws) -> list[Tensor]:
         """Weight each clip's errors by min-SNR, where the recipe says so."""

@@ -93,9 +93,7 @@ def sample_t(config: ObjectiveConfig, num: int, generator: torch.Generator) -> F
         t = torch.rand(num, generator=generator)
     else:
         t = torch.sigmoid(config.t_mean + config.t_std * torch.randn(num, generator=generator))
-    sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
-    sigma = config.t_shift * sigma / (1 + (config.t_shift - 1) * sigma)
-    return 1 - sigma
+    return _shifted(t, config.t_shift)
 
 
 def sample_t_within(
@@ -121,8 +119,13 @@ def sample_t_within(
         below, above = torch.special.ndtr(ends)
         normal = torch.special.ndtri(below + uniform * (above - below))
         t = torch.sigmoid(config.t_mean + config.t_std * normal)
+    return _shifted(t, shift).float()
+
+
+def _shifted(t: Tensor, shift: float) -> Tensor:
+    """Return times, kept off both ends, after σ ← shift·σ / (1 + (shift−1)·σ)."""
     sigma = 1 - t.clamp(1e-4, 1 - 1e-4)
-    return (1 - shift * sigma / (1 + (shift - 1) * sigma)).float()
+    return 1 - shift * sigma / (1 + (shift - 1) * sigma)
 
 
 def fixed_draws(first: int, num: int, t: float, shape: tuple[int, ...]) -> Draws:

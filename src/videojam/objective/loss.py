@@ -42,7 +42,6 @@ def half_losses(
     prediction: Float[Tensor, " b *shape"],
     target: Float[Tensor, " b *shape"],
     num_halves: int,
-    dim: int = 1,
     weight: Tensor | None = None,
 ) -> list[Float[Tensor, " b"]]:
     """Return the mean squared error of each clip, for each half separately.
@@ -51,10 +50,9 @@ def half_losses(
         prediction: `[B, C or 2C, F, H, W]`.
         target: The same shape.
         num_halves: 2 for a joint model, 1 for a plain one.
-        dim: Axis of the channels.
         weight: Of each place's error, broadcast over the channels; None is 1.
     """
     error = (prediction.float() - target.float()).square()
     if weight is not None:
         error = error * weight
-    return [half.flatten(1).mean(dim=1) for half in error.chunk(num_halves, dim=dim)]
+    return [half.flatten(1).mean(dim=1) for half in error.chunk(num_halves, dim=1)]
