@@ -41,6 +41,11 @@ class Scheduler(Part, Protocol):
     """A scheduler: `timesteps`, `sigmas`, `set_timesteps` and `step`."""
 
 
+def is_of_flow(scheduler: Scheduler) -> bool:
+    """Whether a scheduler is that of a flow model."""
+    return scheduler.config.get("prediction_type", "flow") in ("flow", "flow_prediction")
+
+
 @runtime_checkable
 class Pipeline(Part, Protocol):
     """A text- or image-to-video pipeline: its components by name, and the stock call."""

@@ -99,15 +99,16 @@ class GuidedCall:
         else:
             assert self._seen is not None  # the conditional pass comes first
             self._seen = self._seen._replace(null_text=u)
-        out = u
         if name == self.rule.acts_on:
-            plain = self.rule.returned(self._seen, self._weights, self._scale)
-            out = self._returned = plain
-            if branch is not None:
-                full = self._seen._replace(branch=branch)
-                guided = self.rule.returned(full, self._weights, self._scale)
-                on_x = self.config.motion_on == "appearance"
-                out = self._returned = halves.join(guided, plain) if halves and on_x else guided
+            u = self._returned = self._acted(self._seen, branch, halves)
         if self.reuse.every > 1:
             self.reuse.keep(*self.rule.added(self._seen, self._returned, self._weights, self._scale))
-        return out
+        return u
+
+    def _acted(self, seen: Predictions, branch: Tensor | None, halves: Halves | None) -> Tensor:
+        """Return what the rule makes of the pass that it acts on."""
+        plain = self.rule.returned(seen, self._weights, self._scale)
+        if branch is None:
+            return plain
+        guided = self.rule.returned(seen._replace(branch=branch), self._weights, self._scale)
+        return halves.join(guided, plain) if halves and self.config.motion_on == "appearance" else guided

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from videojam.errors import VideoJamError
 from videojam.guidance.rules import JOINT_DEFAULT, RULES, rule_of
 from videojam.guidance.window import AsWindow, Window
 from videojam.strict import Strict
@@ -101,23 +100,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"window": Window(), "reuse_every": 1},
     "two-forwards": {"window": Window(end=1.0), "reuse_every": 2},
 }
-"""Named schedules of Inner-Guidance; the weights stay the model's.
+"""Named schedules of Inner-Guidance, as fields of `Guidance`; the weights stay the model's.
 
 `two-forwards` guides by motion all the way and costs 3, 1, 3, 1, … forwards: two a step, as plain CFG.
 """
-
-
-def preset_fields(name: str) -> dict[str, Any]:
-    """Return the fields of `Guidance` that a preset sets.
-
-    Raises:
-        VideoJamError: no preset of that name.
-    """
-    if name not in PRESETS:
-        raise VideoJamError(
-            expected=f"one of {', '.join(PRESETS)}",
-            found=repr(name),
-            where="the preset of guidance",
-            fix="Correct the name.",
-        )
-    return dict(PRESETS[name])

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.families import Family
-
-FLOW = ("flow", "flow_prediction")
+from videojam.families.stock import is_of_flow
 
 
 def motion_time(t: float, lead: float) -> float:
@@ -52,7 +51,7 @@ def _require_flow(scheduler: Any, lead: float) -> None:
     Raises:
         VideoJamError: it has no noise levels σ.
     """
-    if scheduler.config.get("prediction_type", FLOW[0]) not in FLOW or not hasattr(scheduler, "sigmas"):
+    if not is_of_flow(scheduler) or not hasattr(scheduler, "sigmas"):
         raise VideoJamError(
             expected="lead = 1, as the base is not a flow model, whose steps have noise levels σ",
             found=f"lead = {lead:g} with {type(scheduler).__name__}",

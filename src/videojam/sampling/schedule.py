@@ -5,27 +5,29 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from videojam.errors import VideoJamError
+from videojam.families.stock import is_of_flow
 
 Schedule = Literal["base", "linear_quadratic"]
+THRESHOLD = 0.025
+"""t at the middle step of the linear-quadratic schedule."""
 
 
-def linear_quadratic_sigmas(num_steps: int, threshold: float = 0.025) -> list[float]:
+def linear_quadratic_sigmas(num_steps: int) -> list[float]:
     """Return σ at the start of each step: t rises linearly to a threshold, then quadratically to 1.
 
-    The first half of the steps covers t in 0..threshold, in equal parts; the second continues with the same
-    slope and ends at t = 1 (Movie Gen, arXiv 2410.13720; open code of Mochi and LTX).
+    The first half of the steps covers t in 0..0.025, in equal parts; the second continues with the same slope
+    and ends at t = 1 (Movie Gen, arXiv 2410.13720; open code of Mochi and LTX).
 
     Args:
-        num_steps: Number of steps, at least 2.
-        threshold: t at the middle step, in 0..1.
+        num_steps: Number of steps.
     """
     if num_steps < 2:
         return [1.0] * num_steps
     half = num_steps // 2
     rest = num_steps - half
-    slope = threshold / half
-    curvature = (1 - threshold - slope * rest) / rest**2
-    quadratic = (threshold + slope * i + curvature * i**2 for i in range(rest))
+    slope = THRESHOLD / half
+    curvature = (1 - THRESHOLD - slope * rest) / rest**2
+    quadratic = (THRESHOLD + slope * i + curvature * i**2 for i in range(rest))
     return [1 - t for t in (*(slope * i for i in range(half)), *quadratic)]
 
 
@@ -41,10 +43,7 @@ def build_scheduler(scheduler: Any, schedule: Schedule = "base", shift: float | 
         VideoJamError: the schedule has no shift to change.
     """
     config = scheduler.config
-    if schedule == "linear_quadratic" and config.get("prediction_type", "flow") not in (
-        "flow",
-        "flow_prediction",
-    ):
+    if schedule == "linear_quadratic" and not is_of_flow(scheduler):
         raise VideoJamError(
             expected="the base's own schedule, as the base is not a flow model",
             found="linear_quadratic",
@@ -65,4 +64,4 @@ def build_scheduler(scheduler: Any, schedule: Schedule = "base", shift: float | 
 
         return LinearQuadraticEuler(shift=1.0, invert_sigmas=config.get("invert_sigmas", False))
     changed = {} if shift is None else {str(shift_key): shift}
-    return type(scheduler).from_config(scheduler.config, **changed)
+    return type(scheduler).from_config(config, **changed)

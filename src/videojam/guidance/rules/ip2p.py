@@ -9,7 +9,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.guidance.rules.rule import Branch, Predictions, Rule, Weights, only_scale
+from videojam.errors import VideoJamError
+from videojam.guidance.rules.rule import Branch, Predictions, Rule, Weights
 
 
 def ip2p(
@@ -60,7 +61,13 @@ class Ip2p(Rule):
 
     def weights_at(self, weights: Weights, scale: float) -> Weights:
         """Return the weights as they are, and refuse another scale than 2."""
-        only_scale(self.scale(weights), scale, "ip2p")
+        if scale != self.scale(weights):
+            raise VideoJamError(
+                expected="guidance_scale = 2 in the pipeline's call, as the rule ip2p needs",
+                found=f"{scale:g}",
+                where="the pipeline under the guidance hook",
+                fix="Call it with guidance_scale=pipeline_scale(config), and leave guidance_scale_2 out.",
+            )
         return weights
 
     def added(

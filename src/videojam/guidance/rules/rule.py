@@ -8,8 +8,6 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from videojam.errors import VideoJamError
-
 Pass = Literal["cond", "uncond"]
 """The two passes of stock CFG: with the prompt, and with the null text."""
 
@@ -119,14 +117,3 @@ class Rule(ABC):
         """
         text = None if seen.null_text is None else weights.text * (seen.u - seen.null_text)
         return text, None if returned is None else scale * (returned - seen.u)
-
-
-def only_scale(asked: float, scale: float, name: str) -> None:
-    """Refuse another scale of the pipeline than the one that a rule is built on."""
-    if scale != asked:
-        raise VideoJamError(
-            expected=f"guidance_scale = {asked:g} in the pipeline's call, as the rule {name} needs",
-            found=f"{scale:g}",
-            where="the pipeline under the guidance hook",
-            fix="Call it with guidance_scale=pipeline_scale(config), and leave guidance_scale_2 out.",
-        )
