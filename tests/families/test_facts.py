@@ -11,7 +11,7 @@ from videojam.families import FAMILIES, family_of
 from videojam.guidance.config import Guidance
 from videojam.models.load import load_model
 from videojam.sampling.sample import sample
-from videojam.sampling.settings import default_guidance
+from videojam.sampling.settings import resolve
 
 SIZE = {"num_frames": 9, "height": 32, "width": 32, "max_sequence_length": 8}
 
@@ -75,7 +75,7 @@ def test_hunyuan_video_is_told_scale_1_in_training_and_6_in_sampling(hunyuan):
     sample(hunyuan, ["a red ball"], num_steps=1, decode=False, **SIZE)
     handle.remove()
     assert seen == [[1000.0], [6000.0]]  # and one pass alone: w1 = 0
-    assert default_guidance(hunyuan).w_text == 0
+    assert resolve(hunyuan).guidance.w_text == 0
 
 
 def test_a_flow_schedule_is_refused_for_a_diffusion_model(padded):

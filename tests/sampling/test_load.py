@@ -13,7 +13,7 @@ from videojam.guidance.config import Guidance
 from videojam.models.load import load_model
 from videojam.models.record import RECORD_NAME, SamplingDefaults, load_defaults, save_defaults
 from videojam.sampling.sample import sample
-from videojam.sampling.settings import default_guidance
+from videojam.sampling.settings import resolve
 
 SIZE = {"num_frames": 5, "height": 32, "width": 32, "max_sequence_length": 8, "num_steps": 1}
 
@@ -93,7 +93,7 @@ def test_images_go_with_image_to_video_bases_alone(joint, tiny_joints):
 def test_defaults_come_from_the_folder_then_from_the_base(joint, monkeypatch):
     save_defaults(SamplingDefaults(num_frames=5, height=32, width=48, num_steps=2, w_motion=1.0), joint)
     model = load_model(joint)
-    assert default_guidance(model) == Guidance(w_motion=1.0)
+    assert resolve(model).guidance == Guidance(w_motion=1.0)
     seen = {}
     own = WanPipeline.__call__
 

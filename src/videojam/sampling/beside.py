@@ -36,9 +36,8 @@ class Beside:
         """Call the network; return its prediction for the latents, and keep that for those beside them."""
         seen = {**cond, **self.latents} if self.latents else cond
         u, also = self.family.denoise_beside(transformer, latents, sigma, seen)
-        self._seen.setdefault(
-            id(cond), also
-        )  # the rule's own branch, of other latents, comes after both texts
+        # the first is kept: the rule's own branch, of other latents, comes after both texts
+        self._seen.setdefault(id(cond), also)
         return u
 
     def step(self, text: Conditioning, null_text: Conditioning, timestep: Tensor) -> None:

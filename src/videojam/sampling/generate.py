@@ -158,10 +158,10 @@ class ClipFiles:
         return line if prompt not in output.cut else {**line, "cut_from_prompt": output.cut[prompt]}
 
 
-def slug(prompt: str, max_length: int = 40) -> str:
-    """Return a prompt as a part of a file name: lower case, words joined by hyphens."""
+def slug(prompt: str) -> str:
+    """Return a prompt as a part of a file name: lower case, words joined by hyphens, at most 40 characters."""
     words = re.findall(r"[a-z0-9]+", prompt.lower())
-    return "-".join(words)[:max_length].strip("-") or "clip"
+    return "-".join(words)[:40].strip("-") or "clip"
 
 
 def _stem(index: int, prompt: str) -> str:

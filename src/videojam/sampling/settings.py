@@ -180,11 +180,6 @@ def resolve(model: LoadedModel, settings: SampleSettings | None = None) -> Resol
     )
 
 
-def default_guidance(model: LoadedModel) -> Guidance:
-    """Return Inner-Guidance for a joint model and CFG for a base, with the weights of the model folder."""
-    return resolve(model).guidance
-
-
 def guidance_of_folder(model: LoadedModel, settings: SampleSettings) -> str | None:
     """Say which of w1, w2 and the window come from the model's folder, and what they were chosen by; None if none do.
 

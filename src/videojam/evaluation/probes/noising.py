@@ -25,7 +25,7 @@ from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator, build_estimator
 from videojam.motion.video import write_video
 from videojam.sampling.sample import decode_halves, scheduled
-from videojam.sampling.settings import default_guidance
+from videojam.sampling.settings import resolve
 from videojam.sampling.twin import Start, sample_twin
 from videojam.strict import Seed, Strict
 
@@ -94,7 +94,7 @@ def noising_probe(
     Raises:
         VideoJamError: clips, model or an existing file that don't fit; NaN in a sampled clip.
     """
-    config, guidance = config or NoisingConfig(), guidance or default_guidance(model)
+    config, guidance = config or NoisingConfig(), guidance or resolve(model).guidance
     if model.family.takes_image(model.pipeline):
         raise VideoJamError(
             expected="a text-to-video pipeline",
