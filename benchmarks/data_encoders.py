@@ -29,8 +29,9 @@ from videojam.data.prepare.folder import prepare_folder
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.files import write_text
-from videojam.models.encoders import loaded_encoders, outline, pixel_hashes
+from videojam.models.encoders import pixel_hashes
 from videojam.models.load import load_model, quiet_loading
+from videojam.models.outline import loaded_encoders, outline
 
 BUCKET = "5x128x128"
 PARTS = ("text_encoder", "vae", "transformer")

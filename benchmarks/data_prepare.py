@@ -50,8 +50,8 @@ from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.data.shards import read_columns, read_tensors
 from videojam.data.workers import WorkerConfig, in_workers
 from videojam.files import write_text
-from videojam.models.encoders import loaded_encoders
 from videojam.models.load import load_model, quiet_loading
+from videojam.models.outline import loaded_encoders
 from videojam.motion.code import MotionCode
 from videojam.motion.estimators import DisFlow, RaftFlow
 from videojam.motion.video import read_video, write_video

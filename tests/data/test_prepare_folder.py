@@ -25,8 +25,8 @@ from videojam.data.request import clip_fields, share_of
 from videojam.data.settings import ClipSettings, PrepareSettings, parse_bucket
 from videojam.data.shards import read_columns, read_facts_of, read_tensors, tensor_names
 from videojam.errors import VideoJamError
-from videojam.models.encoders import loaded_encoders
 from videojam.models.load import load_model, quiet_loading
+from videojam.models.outline import loaded_encoders
 from videojam.motion.code import MotionCode
 from videojam.motion.video import write_video
 from videojam.training.batches import batch_sizes, clips_of_step

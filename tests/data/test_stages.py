@@ -10,8 +10,9 @@ import torch
 from videojam.data.cache import read_encoded
 from videojam.data.config import DataConfig, WorldSource
 from videojam.data.encode import prepare
-from videojam.models.encoders import StoredEncoders, loaded_encoders, outline
+from videojam.models.encoders import StoredEncoders
 from videojam.models.load import load_model
+from videojam.models.outline import loaded_encoders, outline
 from videojam.motion.code import MotionCode
 from videojam.world import WorldConfig
 

@@ -18,8 +18,9 @@ from videojam.guidance.hook import guided, pipeline_scale
 from videojam.joint.convert import convert
 from videojam.joint.widen import widen_transformer
 from videojam.models.describe import describe_model
-from videojam.models.encoders import StoredEncoders, loaded_encoders
+from videojam.models.encoders import StoredEncoders
 from videojam.models.memory import training_memory
+from videojam.models.outline import loaded_encoders
 from videojam.sampling.twin import sample_twin
 from videojam.training.config import LoraConfig
 from videojam.training.lora import check_targets

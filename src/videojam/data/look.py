@@ -24,8 +24,8 @@ from videojam.data.read import ReadTask, read_clip
 from videojam.data.settings import parse_bucket
 from videojam.data.shards import read_columns, read_facts_of, read_tensors
 from videojam.errors import VideoJamError
-from videojam.models.encoders import loaded_encoders
 from videojam.models.load import LoadedModel
+from videojam.models.outline import loaded_encoders
 from videojam.motion.code import MotionCode
 from videojam.motion.estimators import OnFirstUse
 from videojam.store import check_same

@@ -69,7 +69,6 @@ class Manifest:
         rows: Clips that can be used, in a fixed order.
         places: Where each row's clip is, by `clip_id`.
         problems: Why others are unused, by name.
-        num_found: Clips that the source names, used or not.
     """
 
     layout: str
@@ -77,7 +76,6 @@ class Manifest:
     rows: list[ManifestRow] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     problems: dict[str, VideoJamError] = field(default_factory=dict)
-    num_found: int = 0
 
     @property
     def unused_share(self) -> float:
@@ -113,7 +111,6 @@ def make_manifest(
         run, workers = in_workers, None  # nothing to read
     listing = list_source(source, layout)
     manifest = Manifest(listing.layout, listing.root, problems=dict(listing.problems))
-    manifest.num_found = len(listing.clips) + len(listing.problems)
     rule = None
     if settings is not None and settings.cuts != "ignore" and not isinstance(source, WorldSource):
         rule = CutRule(settings.cut_rule, settings.cut_threshold)

@@ -11,7 +11,7 @@ from videojam.data.config import WorldSource
 from videojam.data.layouts.world import own_bucket
 from videojam.data.settings import Bucket, parse_bucket
 from videojam.errors import VideoJamError
-from videojam.models.encoders import outline
+from videojam.models.outline import outline
 
 RANKS = (
     ("RANK", "WORLD_SIZE"),

@@ -17,8 +17,3 @@ class Family(PipelineAdapter, Denoising, LatentCodec):
     pipeline already does. A family's file overrides of each part what its architecture does differently; only
     `denoise` has no default. A class that is only converted is its `Projections`, and none of this.
     """
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether the class is trained and sampled too."""
-        return True

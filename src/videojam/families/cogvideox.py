@@ -53,7 +53,7 @@ class CogVideoXFamily(Family):
 
     def for_pipeline(self, pipe: Pipeline) -> CogVideoXFamily:
         """Take the pipeline's scheduler, and the frame rate of the 1.5 models."""
-        padded = next(iter(self.transformers(pipe).values())).config.patch_size_t is not None
+        padded = self.first_transformer(pipe).config.patch_size_t is not None
         return replace(
             self,
             scheduler=pipe.scheduler,
@@ -104,7 +104,7 @@ class CogVideoXFamily(Family):
         return super().decode_video(pipe, z)
 
     def _padding(self, pipe: Pipeline, num_latent_frames: int) -> int:
-        patch_size_t = next(iter(self.transformers(pipe).values())).config.patch_size_t
+        patch_size_t = self.first_transformer(pipe).config.patch_size_t
         return -num_latent_frames % (patch_size_t or 1)
 
     # --- text ---

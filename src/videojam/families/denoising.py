@@ -120,7 +120,7 @@ class Denoising(Projections, ABC):
 
     def transformer_at(self, pipe: Pipeline, timestep: float) -> Transformer:
         """Return the transformer that is in charge of a timestep (mixtures of experts have two)."""
-        return next(iter(self.transformers(pipe).values()))
+        return self.first_transformer(pipe)
 
     def for_sampling(self: _Denoising) -> _Denoising:
         """Return the family as sampling calls the network, where training calls it differently."""

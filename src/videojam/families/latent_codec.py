@@ -70,7 +70,7 @@ class LatentCodec(Projections):
     def smallest_clip(self, pipe: Pipeline) -> tuple[int, int, int]:
         """Return (frames, height, width) in pixels of the smallest clip with motion that the base takes."""
         temporal, spatial = self.compression(pipe)
-        config = next(iter(self.transformers(pipe).values())).config
+        config = self.first_transformer(pipe).config
         side = math.lcm(spatial * int(config.get("patch_size", 1)), self.size_unit)
         return temporal + 1, side, side
 

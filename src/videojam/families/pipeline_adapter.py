@@ -124,7 +124,7 @@ class PipelineAdapter(Projections):
             arguments: Of the stock pipeline's call.
         """
         self._refuse_image(pipe)
-        transformer = next(iter(self.transformers(pipe).values()))
+        transformer = self.first_transformer(pipe)
         packed = self.pack(transformer, latents)
         out = pipe(latents=packed, output_type="latent", **arguments).frames
         return self.unpack(transformer, out, latents)

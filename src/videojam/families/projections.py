@@ -55,11 +55,6 @@ class Projections:
     has_level: bool = False
 
     @property
-    def is_trained(self) -> bool:
-        """Whether the class is trained and sampled too; a class that is only converted is its projections."""
-        return False
-
-    @property
     def input_weight(self) -> str:
         """Name of the one parameter of the input projection that is widened; its bias keeps its shape."""
         return f"{self.input_projection}.weight"
@@ -107,6 +102,10 @@ class Projections:
             for name, module in pipe.components.items()
             if any(c.__name__ == self.transformer_class for c in type(module).__mro__)
         }
+
+    def first_transformer(self, pipe: Pipeline) -> Transformer:
+        """Return the pipeline's transformer; of two experts, which are alike, the first."""
+        return next(iter(self.transformers(pipe).values()))
 
     def latent_channels(self, config: Config) -> int:
         """Return C, the channels of the appearance latent, of a base transformer's config."""

@@ -146,7 +146,7 @@ class WanFamily(Family):
     ) -> tuple[int, int, int, int]:
         """Return (C, F, H, W) as the other families do; refuse more tokens than the class has rotary positions for."""
         shape = super().latent_shape(pipe, num_frames, height, width)
-        config, sizes = next(iter(self.transformers(pipe).values())).config, (num_frames, height, width)
+        config, sizes = self.first_transformer(pipe).config, (num_frames, height, width)
         limit, names = config.rope_max_seq_len, ("num_frames", "height", "width")
         temporal, spatial = self.compression(pipe)
         for name, size, length, patch in zip(names, sizes, shape[1:], config.patch_size, strict=True):
@@ -163,7 +163,7 @@ class WanFamily(Family):
 
     def smallest_clip(self, pipe: Pipeline) -> tuple[int, int, int]:
         """Return two latent frames of one token; 16 px is the stock pipeline's own check."""
-        _, patch_height, patch_width = next(iter(self.transformers(pipe).values())).config.patch_size
+        _, patch_height, patch_width = self.first_transformer(pipe).config.patch_size
         spatial = pipe.vae_scale_factor_spatial
         sizes = math.lcm(16, spatial * patch_height), math.lcm(16, spatial * patch_width)
         return pipe.vae_scale_factor_temporal + 1, *sizes

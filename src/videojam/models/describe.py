@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from videojam.families.table import ClassFacts, class_facts
 from videojam.models.folder import TransformerFolder, open_folder
-from videojam.models.header import Header
+from videojam.models.header import Entry, Header
 from videojam.models.record import MotionRecord
 from videojam.models.resolve import is_hub_id, resolve
 from videojam.models.tensors import Shapes, shapes_of_config
@@ -89,7 +89,9 @@ def describe_model(
     configs_only = is_hub_id(source) if configs_only is None else configs_only
     folder = open_folder(resolve(source, revision, configs_only=configs_only), configs_only=configs_only)
     is_joint = folder.is_joint() if folder.pipeline_class or folder.record else None
-    others = None if configs_only or "" in folder.transformers else folder.others
+    others = None
+    if not configs_only and "" not in folder.transformers:
+        others = {name: _entries(headers) for name, headers in sorted(folder.others.items()) if headers}
     return ModelFacts(
         source=str(source),
         pipeline_class=folder.pipeline_class,
@@ -101,24 +103,26 @@ def describe_model(
         ],
         num_other_parameters=None
         if others is None
-        else {name: _count_all(headers) for name, headers in sorted(others.items()) if headers},
+        else {name: _count_all(entries) for name, entries in others.items()},
         encoder_bytes=None
         if others is None
-        else {name: _bytes_loaded(name, headers) for name, headers in sorted(others.items()) if headers},
+        else {name: _bytes_loaded(name, entries) for name, entries in others.items()},
     )
 
 
-def _bytes_loaded(name: str, headers: Iterable[Header]) -> int:
-    if not name.startswith("text_encoder"):
-        return 4 * _count_all(headers)
-    entries = {name: entry for header in headers for name, entry in header.entries.items()}
-    return sum(entry.end - entry.start for entry in entries.values())
+def _entries(headers: Iterable[Header]) -> list[Entry]:
+    """Return the tensors of files, each once: some files may be variants that repeat the names of others."""
+    return list({name: entry for header in headers for name, entry in header.entries.items()}.values())
 
 
-def _count_all(headers: Iterable[Header]) -> int:
-    """Count the parameters of files, of which some may be variants that repeat the names of others."""
-    entries = {name: entry for header in headers for name, entry in header.entries.items()}
-    return sum(entry.num_parameters for entry in entries.values())
+def _bytes_loaded(name: str, entries: Iterable[Entry]) -> int:
+    if name.startswith("text_encoder"):
+        return sum(entry.end - entry.start for entry in entries)
+    return 4 * _count_all(entries)
+
+
+def _count_all(entries: Iterable[Entry]) -> int:
+    return sum(entry.num_parameters for entry in entries)
 
 
 def _describe(

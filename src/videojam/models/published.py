@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from videojam.families.presets import PRESETS
+from videojam.models.configs import with_defaults
 
 Config = dict[str, Any]
 
@@ -185,9 +185,4 @@ def _write(published: Published, folder: Path) -> None:
 
 
 def _whole(class_name: str, config: Config) -> Config:
-    """Return a config with the defaults of its class."""
-    import diffusers
-
-    parameters = inspect.signature(getattr(diffusers, class_name)).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    return {"_class_name": class_name, **defaults, **config}
+    return {"_class_name": class_name, **with_defaults(class_name, config)}

@@ -19,7 +19,7 @@ from videojam.models.folder import TransformerFolder
 from videojam.models.header import Header, read_header
 from videojam.models.record import MotionRecord
 from videojam.models.stream import merge
-from videojam.models.tensors import WEIGHTS_STEM, check_every_tensor
+from videojam.models.tensors import WEIGHTS_STEM, check_every_tensor, stem_of
 from videojam.strict import Strict
 
 OUR_KEY = "videojam"
@@ -97,11 +97,7 @@ def default_variant(transformer: TransformerFolder) -> list[Header]:
     Raises:
         VideoJamError: there are only files of a variant.
     """
-    headers = [
-        header
-        for header in transformer.headers
-        if re.sub(r"-\d{5}-of-\d{5}$", "", header.path.stem) == WEIGHTS_STEM
-    ]
+    headers = [header for header in transformer.headers if stem_of(header) == WEIGHTS_STEM]
     if not headers:
         raise VideoJamError(
             expected=f"{WEIGHTS_STEM}.safetensors or its shards",

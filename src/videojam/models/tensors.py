@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from videojam.errors import VideoJamError
 from videojam.misfits import reason
 from videojam.models.check import COPY_AGAIN
+from videojam.models.configs import empty_module
 from videojam.models.header import Header
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _variants(headers: Iterable[Header]) -> list[list[Header]]:
     """Group files by what diffusers loads together: `diffusion_pytorch_model[.variant]` and its shards."""
     groups: dict[str, list[Header]] = {}
     for header in headers:
-        groups.setdefault(_stem(header), []).append(header)
+        groups.setdefault(stem_of(header), []).append(header)
     loaded = [group for stem, group in groups.items() if stem.split(".")[0] == WEIGHTS_STEM]
     return loaded or [[header for group in groups.values() for header in group]]
 
@@ -76,11 +77,12 @@ def _variants(headers: Iterable[Header]) -> list[list[Header]]:
 def loaded_files(headers: Iterable[Header]) -> list[Header]:
     """Return the files that diffusers loads where no variant is asked for: those without one, if there are any."""
     groups = _variants(headers)
-    plain = [group for group in groups if _stem(group[0]) == WEIGHTS_STEM]
+    plain = [group for group in groups if stem_of(group[0]) == WEIGHTS_STEM]
     return (plain or groups or [[]])[0]
 
 
-def _stem(header: Header) -> str:
+def stem_of(header: Header) -> str:
+    """Return a file's name without suffix and number of shard: `diffusion_pytorch_model[.variant]`."""
     return re.sub(r"-\d{5}-of-\d{5}", "", header.path.stem)
 
 
@@ -90,12 +92,8 @@ def shapes_of_config(config: dict[str, Any]) -> Shapes:
     Raises:
         VideoJamError: diffusers can't build the class from this config.
     """
-    import diffusers
-    from accelerate import init_empty_weights
-
     try:
-        with init_empty_weights():
-            transformer = getattr(diffusers, config["_class_name"]).from_config(config)
+        transformer = empty_module(config)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ZeroDivisionError) as error:
         raise VideoJamError(
             expected=f"a config from which diffusers builds {config['_class_name']}",

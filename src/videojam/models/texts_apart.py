@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from videojam.files import write_tensors
 from videojam.models.check import read_json
-from videojam.models.encoders import loaded_encoders
 from videojam.models.load import TEXT_ENCODERS, LoadedModel
+from videojam.models.outline import loaded_encoders
 from videojam.models.resolve import resolve
 from videojam.models.upcast import compute_in_float32
 

@@ -6,28 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from safetensors import safe_open
 from torch import Tensor
 
+from videojam.models.configs import empty_module
 from videojam.models.folder import TransformerFolder
 from videojam.models.header import Header
 from videojam.models.stream import DTYPES, read_tensor
 from videojam.models.tensors import loaded_files, missing_tensor
 
 Change = Callable[[str, Tensor], Tensor]
-
-
-def empty_transformer(config: dict[str, Any]) -> Any:
-    """Return a transformer of a config with its parameters on `meta`, and its buffers (rotary tables) real.
-
-    Args:
-        config: With `_class_name`, a class of diffusers.
-    """
-    import diffusers
-
-    with init_empty_weights():
-        return getattr(diffusers, config["_class_name"]).from_config(config)
 
 
 def load_transformer(folder: TransformerFolder, config: dict[str, Any], change: Change) -> Any:
@@ -43,7 +31,7 @@ def load_transformer(folder: TransformerFolder, config: dict[str, Any], change: 
     Raises:
         VideoJamError: a tensor is missing.
     """
-    transformer = empty_transformer(config)
+    transformer = empty_module(config)
     expected = transformer.state_dict().keys()
     state = {
         name: change(name, tensor) for name, tensor in _stored_tensors(folder, set(expected))

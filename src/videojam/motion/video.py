@@ -51,7 +51,6 @@ class VideoInfo(NamedTuple):
         height: Height as displayed, in px: turned, and in square pixels.
         width: Width as displayed, in px.
         duration_s: Duration of the video stream; None when unknown.
-        has_audio: Whether there is sound too.
     """
 
     num_frames: int | None
@@ -59,7 +58,6 @@ class VideoInfo(NamedTuple):
     height: int
     width: int
     duration_s: float | None
-    has_audio: bool
 
 
 def probe_video(path: VideoPlace) -> VideoInfo:
@@ -79,7 +77,6 @@ def probe_video(path: VideoPlace) -> VideoInfo:
             height=height,
             width=width,
             duration_s=source.duration_s,
-            has_audio=bool(source.container.streams.audio),
         )
 
 

@@ -25,14 +25,12 @@ class Assignment:
         pair: What is shown.
         kind: practice, check, pair or repeat; the page learns only of practice.
         first_is_left: Whether the pair's first clip is A.
-        given_at: When it was given, in s since 1970.
     """
 
     id: str
     pair: Pair
     kind: str
     first_is_left: bool
-    given_at: float
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,13 @@ def next_assignment(
                 "UPDATE assignments SET given_at = ?, expires_at = ? WHERE id = ?",
                 (now, now + study.config.timeout_s, name),
             )
-            return Assignment(name, pairs[pair], kind, bool(first_is_left), now)
+            return Assignment(name, pairs[pair], kind, bool(first_is_left))
         connection.execute("DELETE FROM assignments WHERE id = ?", (name,))  # others have rated it meanwhile
     chosen = _choose(connection, study, rater, rng, now)
     if chosen is None:
         return None
     pair, kind, first_is_left = chosen
-    given = Assignment(secrets.token_urlsafe(16), pairs[pair], kind, first_is_left, now)
+    given = Assignment(secrets.token_urlsafe(16), pairs[pair], kind, first_is_left)
     connection.execute(
         "INSERT INTO assignments (id, rater, pair, kind, first_is_left, given_at, expires_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",

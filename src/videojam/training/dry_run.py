@@ -9,9 +9,9 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.models.describe import ModelFacts, TransformerFacts, describe_model
-from videojam.models.encoders import outline
 from videojam.models.folder import TEXT_PARTS
 from videojam.models.memory import TrainingMemory
+from videojam.models.outline import outline
 from videojam.models.published import published_configs
 from videojam.models.resolve import is_hub_id, resolve
 from videojam.models.text_size import text_encoder_bytes

@@ -15,10 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from videojam.data.encode import BATCH_PX, clips_together
 from videojam.joint.batch import Batch
+from videojam.models.configs import empty_module
 from videojam.models.describe import TransformerFacts
 from videojam.models.load import LoadedModel, with_image
 from videojam.models.memory import SmallWeights, TrainingMemory, training_memory
-from videojam.models.transformer import empty_transformer
 from videojam.objective.denoiser import Denoiser
 from videojam.objective.draws import Draws
 from videojam.objective.loss import joint_loss
@@ -138,7 +138,7 @@ def estimate(
     """
     model = with_image(model) if config.image_to_video else model
     joint = _joint_config(config, model, facts)
-    whole = empty_transformer(joint)
+    whole = empty_module(joint)
     names = set(matrices_of(whole, model.family))
     sizes = {name: p.numel() for name, p in whole.named_parameters() if name in names}
     num_small = sum(sizes.values())
@@ -187,7 +187,7 @@ def _built(
     config: TrainConfig, model: LoadedModel, joint: dict[str, Any], lengths: Mapping[str, int]
 ) -> nn.Module:
     """Return the transformer on `meta`, ready to train, with so many blocks in each of its lists."""
-    transformer = empty_transformer(joint)
+    transformer = empty_module(joint)
     for name, length in lengths.items():
         setattr(transformer, name, getattr(transformer, name)[:length])
     mark_trainable(transformer, model.family, config.lora, config.seed)

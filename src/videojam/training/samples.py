@@ -8,7 +8,6 @@ the run's numbers are the same without clips.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from videojam.files import write_tensors
 from videojam.guidance.rules import BASE_DEFAULT, rule_of
 from videojam.models.encoders import StoredEncoders
 from videojam.models.load import LoadedModel, family_at, load_without_texts, with_image
+from videojam.models.outline import free
 from videojam.models.texts_apart import TextsApart
 from videojam.sampling.sample import decode_halves, sample
 from videojam.sampling.settings import SampleSettings, resolve, settings_of
@@ -253,12 +253,8 @@ class Samples:
         try:
             yield model
         finally:
-            for each in {id(pipe): pipe, id(model.pipeline): model.pipeline}.values():
-                for name in list(each.components):
-                    setattr(each, name, None)
-            gc.collect()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            free(pipe)
+            free(model.pipeline)  # another one where an image is given
 
     def _latents(
         self, run: TrainRun, model: LoadedModel, settings: SampleSettings, stop: StopRequest | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from videojam.training.log import Line
 
 FOLDER = "tensorboard"
 PROJECT = "videojam"
-Tracker = Callable[[Line], None]
 
 
 def require_trackers(config: TrainConfig) -> None:

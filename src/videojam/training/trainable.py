@@ -10,8 +10,9 @@ from torch import Tensor
 from videojam.errors import VideoJamError
 from videojam.families import Family
 from videojam.joint.widen import widened_tensor
+from videojam.models.configs import empty_module
 from videojam.models.folder import ModelFolder
-from videojam.models.transformer import empty_transformer, float_buffers_to, load_transformer
+from videojam.models.transformer import float_buffers_to, load_transformer
 from videojam.training.base_weights import matrices_of, quantise, stored_type
 from videojam.training.config import LoraConfig, TrainConfig
 from videojam.training.lora import add_adapters, check_targets
@@ -46,7 +47,7 @@ def chosen_component(config: TrainConfig, folder: ModelFolder) -> str:
         )
     if config.lora is not None:
         stored = folder.transformers[component]
-        check_targets(empty_transformer(stored.config), config.lora, stored.family)
+        check_targets(empty_module(stored.config), config.lora, stored.family)
     return component
 
 
@@ -66,7 +67,7 @@ def load_trained(config: TrainConfig, folder: ModelFolder, component: str) -> An
     widen = config.method == "videojam" and not folder.is_joint()
     joint = family.joint_config(stored.config) if widen else stored.config
 
-    small = set(matrices_of(empty_transformer(joint), family)) if stored_type(config) != "fp32" else set()
+    small = set(matrices_of(empty_module(joint), family)) if stored_type(config) != "fp32" else set()
 
     def change(name: str, tensor: Tensor) -> Tensor:
         if widen:

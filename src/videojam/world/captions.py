@@ -20,7 +20,6 @@ WORDS: dict[Kind, str] = {
 }
 """What moves and what it does."""
 NUM_WORDS = 4
-NULL = ""
 
 
 def captions(config: WorldConfig) -> list[str]:

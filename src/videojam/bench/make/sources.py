@@ -14,7 +14,7 @@ from videojam.bench.folder import Item
 from videojam.bench.make.arms import TRUTH, ArmSpec
 from videojam.bench.work import Work
 from videojam.evaluation.world_judge import WORLD
-from videojam.families import FAMILIES
+from videojam.families import FAMILIES, Family
 from videojam.models.check import check_pipeline
 from videojam.models.load import LoadedModel, load_model, quiet_loading
 from videojam.models.resolve import resolve as resolve_folder
@@ -124,7 +124,7 @@ def load_sampler(
 
 def _is_known(components: dict[str, str]) -> bool:
     known = [FAMILIES[name] for name in components.values() if name in FAMILIES]
-    return bool(known) and known[0].is_trained
+    return bool(known) and isinstance(known[0], Family)
 
 
 class ModelSampler:

@@ -96,7 +96,7 @@ def _lines(path: Path, motion: Path, code: MotionCode | None, label: str) -> str
     tags = []
     for name, frames in pictures.items():
         num_frames, _, height, width = frames.shape
-        info = VideoInfo(num_frames, clip.fps, height, width, num_frames / clip.fps, has_audio=False)
+        info = VideoInfo(num_frames, clip.fps, height, width, num_frames / clip.fps)
         data = encoded(frames, clip.fps, SMALL_CRF)
         tags.append(video_tag(info, data, f"{name}, {label}", kind=name))
     return "".join(tags)

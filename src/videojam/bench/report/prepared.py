@@ -103,7 +103,7 @@ def _panel(clip: CachedClip, title: str, video: Tensor | None, wanted: Tensor | 
         return ""
     small = _small(video)
     num_frames, _, height, width = small.shape
-    info = VideoInfo(num_frames, clip.fps, height, width, num_frames / clip.fps, has_audio=False)
+    info = VideoInfo(num_frames, clip.fps, height, width, num_frames / clip.fps)
     tag = video_tag(info, encoded(small, clip.fps, PAGE_CRF), f"{title} of {clip.name}")
     psnr = "" if wanted is None else f"PSNR {similarity_db(video, wanted):.1f} dB"
     return (

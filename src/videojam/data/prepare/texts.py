@@ -16,8 +16,9 @@ from videojam.data.prepare.plan import Shard
 from videojam.data.prepare.request import PrepareRequest
 from videojam.data.prepared import NULL_NAME
 from videojam.files import write_tensors
-from videojam.models.encoders import loaded_encoders, text_fingerprint
+from videojam.models.encoders import text_fingerprint
 from videojam.models.load import LoadedModel
+from videojam.models.outline import loaded_encoders
 
 WORK = ".work"
 TEXT_BATCH = 16

@@ -183,6 +183,6 @@ def encode(
         for content, caption in zip(contents, captions, strict=True)
     ]
     made = encode_clips(model, drawn, max_sequence_length=model.defaults.max_sequence_length)
-    device = next(next(iter(model.family.transformers(model.pipeline).values())).parameters()).device
+    device = next(model.family.first_transformer(model.pipeline).parameters()).device
     cond: dict[str, Tensor] = {name: value.to(device) for name, value in {**made.text, **made.image}.items()}
     return Batch(made.x.float().to(device), made.d.float().to(device), cond)

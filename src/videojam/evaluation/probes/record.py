@@ -152,13 +152,13 @@ def _is_whole(stored: dict[str, Any]) -> bool:
 
 def model_facts(model: LoadedModel) -> dict[str, Any]:
     """Return which model was probed, by its source and by a hash of its weights."""
-    transformers = model.family.transformers(model.pipeline)
+    transformer = model.family.first_transformer(model.pipeline)
     return {
         "source": model.source,
         "pipeline": type(model.pipeline).__name__,
         "is_joint": model.is_joint,
         "record": model.record.model_dump(mode="json") if model.record else None,
-        "device": str(next(next(iter(transformers.values())).parameters()).device),
+        "device": str(next(transformer.parameters()).device),
     }
 
 
