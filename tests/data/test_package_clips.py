@@ -10,7 +10,7 @@ import pytest
 from videojam.data.manifest import make_manifest
 from videojam.data.read import ReadTask, read_clip
 from videojam.data.settings import ClipSettings, parse_bucket
-from videojam.motion.decode import Part
+from videojam.motion.container import Part
 from videojam.motion.video import read_video
 
 

@@ -25,7 +25,8 @@ from videojam.families.wan import WanFamily
 from videojam.joint.batch import Batch
 from videojam.objective.config import ObjectiveConfig
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.draws import Draws, generator_of, sample_t
+from videojam.objective.draws import Draws, sample_t
+from videojam.seeds import generator_of
 
 SIGMA = torch.tensor([0.05, 0.4, 0.75, 1.0])
 

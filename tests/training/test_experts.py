@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from videojam.errors import VideoJamError
 from videojam.models.load import load_model
 from videojam.objective.config import ObjectiveConfig
-from videojam.objective.draws import draw, generator_of, sample_t, sample_t_within
+from videojam.objective.draws import draw, sample_t, sample_t_within
 from videojam.sampling.verify import fingerprint, load_for_fingerprint
+from videojam.seeds import generator_of
 from videojam.training.config import TrainConfig
 from videojam.training.run import train
 

@@ -18,7 +18,7 @@ from videojam.data.place import WorldPlace, require_there
 from videojam.data.plan import num_frames_in
 from videojam.data.rates import is_even
 from videojam.errors import VideoJamError
-from videojam.motion.decode import Part
+from videojam.motion.container import Part
 from videojam.motion.timing import Timing, read_timing
 from videojam.motion.video import read_video
 

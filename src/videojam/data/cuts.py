@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from videojam.motion.decode import VideoPlace, decode_frames, open_video
+from videojam.motion.container import VideoPlace, open_video
+from videojam.motion.decode import decode_frames
 from videojam.motion.upright import to_rgb
 
 BINS = 4

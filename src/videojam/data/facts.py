@@ -13,7 +13,8 @@ from videojam.data.layouts.listing import ListedClip
 from videojam.data.place import Place, WorldPlace
 from videojam.errors import VideoJamError
 from videojam.misfits import reason
-from videojam.motion.decode import Part, check_packets, open_video
+from videojam.motion.container import Part, open_video
+from videojam.motion.decode import check_packets
 from videojam.motion.timing import read_timing
 from videojam.motion.video import probe_video
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from videojam.data.clips import ClipContent
 from videojam.errors import VideoJamError
 from videojam.families import Conditioning
+from videojam.families.latent_codec import video_of
 from videojam.joint.latents import reject_non_finite
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
@@ -98,7 +99,6 @@ def encode_clips(
     clips: Sequence[DrawnClip],
     *,
     max_sequence_length: int | None = None,
-    together: bool = False,
 ) -> Encoded:
     """Encode clips to x, their motion by the same autoencoder to d, and captions to text.
 
@@ -106,13 +106,11 @@ def encode_clips(
         model: Its autoencoder and text encoder are used as the stock pipeline uses them.
         clips: Of one size. Where none has a motion, d is x, to have a shape.
         max_sequence_length: Text tokens, padding included; the base's default if None.
-        together: Encode all videos in one call of the autoencoder: faster, but float rounding then depends on which
-            clips are in it.
 
     Raises:
         VideoJamError: NaN or infinity in a latent.
     """
-    made = encode_pixels(model, clips, together=together)
+    made = encode_pixels(model, clips)
     captions = [clip.caption for clip in clips]
     text = model.family.encode_prompts(model.pipeline, captions, max_sequence_length)
     return Encoded(made.x, made.d, text, made.image)
@@ -125,7 +123,8 @@ def encode_pixels(model: LoadedModel, clips: Sequence[DrawnClip], *, together: b
     Args:
         model: Its autoencoder is used as the stock pipeline uses it.
         clips: As in `encode_clips`.
-        together: As in `encode_clips`.
+        together: Encode all videos in one call of the autoencoder: faster, but float rounding then depends on which
+            clips are in it.
 
     Raises:
         VideoJamError: NaN or infinity in a latent.
@@ -133,7 +132,7 @@ def encode_pixels(model: LoadedModel, clips: Sequence[DrawnClip], *, together: b
     family, pipe = model.family, model.pipeline
     videos = [clip.video for clip in clips]
     motions = [clip.motion for clip in clips if clip.motion is not None]
-    pixels = torch.stack([*videos, *motions]).movedim(2, 1).float().div_(127.5).sub_(1)
+    pixels = video_of(torch.stack([*videos, *motions]).movedim(2, 1))
     groups = [pixels] if together else [video[None] for video in pixels]
     posteriors = [family.encode_posterior(pipe, group) for group in groups]
     means, stds = (torch.cat(parts) for parts in zip(*posteriors, strict=True))

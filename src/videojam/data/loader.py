@@ -6,7 +6,6 @@ broken one would have read, with any number of threads.
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from videojam.data.encoded import EncodedClip, batch_of, read_latents, stacked
 from videojam.joint.batch import Batch
+from videojam.seeds import generator_of
 
 AHEAD = 2
 """Batches of each thread that are read or wait to be taken."""
@@ -101,21 +101,8 @@ def drawn(mean: Tensor, std: Tensor, seed: int, order: Order, row: int, name: st
         row: Of the batch of all processes.
         name: x or d.
     """
-    generator = generator_at(seed, order, row, f"posterior {name}")
+    generator = generator_of(seed, order.step, row, f"posterior {name}")
     return mean.float() + std.float() * torch.randn(mean.shape, generator=generator)
-
-
-def generator_at(seed: int, order: Order, row: int, what: str) -> torch.Generator:
-    """Return the random numbers of a row of a step, the same whichever process or thread draws them.
-
-    Args:
-        seed: Of the run.
-        order: Gives the step.
-        row: Of the batch of all processes.
-        what: They are drawn for.
-    """
-    mixed = zlib.crc32(f"{seed} {order.step} {row} {what}".encode()) | (seed << 32)
-    return torch.Generator().manual_seed(mixed % (1 << 63))
 
 
 def _read(

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from videojam import fingerprints
@@ -24,6 +23,7 @@ from videojam.data.read import ReadTask, read_clip
 from videojam.data.settings import parse_bucket
 from videojam.data.shards import read_columns, read_facts_of, read_tensors
 from videojam.errors import VideoJamError
+from videojam.families.latent_codec import pixels_of
 from videojam.models.load import LoadedModel
 from videojam.models.outline import loaded_encoders
 from videojam.motion.code import MotionCode
@@ -159,15 +159,13 @@ def _decoded(
     tensors = read_tensors(path, number, ("x_mean", "d_mean"))
     num_frames = parse_bucket(row["bucket"]).num_frames
     x, d = (
-        _as_pixels(model.family.decode_video(model.pipeline, latents[None].float(), num_frames)[0])
+        pixels_of(model.family.decode_video(model.pipeline, latents[None].float(), num_frames)[0].cpu())
         for latents in (tensors["x_mean"], tensors["d_mean"].float() / code.gain)
     )
     fps = float(facts["clips"]["fps"])
-    return CachedClip(row["clip_id"], row["caption"], path.name, fps, row["motion_mean"], x, d)
-
-
-def _as_pixels(video: Float[Tensor, "3 t h w"]) -> UInt8[Tensor, "t 3 h w"]:
-    return ((video.cpu().movedim(1, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return CachedClip(
+        row["clip_id"], row["caption"], path.name, fps, row["motion_mean"], x.movedim(1, 0), d.movedim(1, 0)
+    )
 
 
 def _with_source(

@@ -12,10 +12,11 @@ from videojam.data.cache import read_encoded
 from videojam.data.config import DataConfig
 from videojam.data.encoded import EncodedClip
 from videojam.data.latents import DrawnClip, encode_pixels, flow_of
-from videojam.data.loader import Order, drawn, generator_at
+from videojam.data.loader import Order, drawn
 from videojam.models.load import LoadedModel
 from videojam.motion.code import MotionCode
 from videojam.motion.estimators import FlowEstimator
+from videojam.seeds import generator_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class OnlineReader:
         assert clip.entry is not None
         where = 0.0
         if self.data.part == "random":
-            where = float(torch.rand((), generator=generator_at(self.seed, order, row, "part")))
+            where = float(torch.rand((), generator=generator_of(self.seed, order.step, row, "part")))
         content = clip.entry.read(where)
         with self.lock:
             motion = self.code.draw(flow_of(content, self.estimator))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from videojam import fingerprints
 from videojam.errors import VideoJamError
-from videojam.motion.decode import Part
+from videojam.motion.container import Part
 from videojam.world import WORLD_VERSION, WorldClip, WorldConfig, sample_caption, sample_clip
 
 

@@ -7,10 +7,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from videojam.data.cuts import THRESHOLD
+from videojam.data.cuts import THRESHOLD, Rule
 from videojam.errors import VideoJamError
 from videojam.misfits import ContradictionError
 from videojam.motion.code import MotionCode
+from videojam.motion.estimators import OnFirstUse
+from videojam.motion.upright import Fit
 from videojam.strict import FrameRate, Strict
 
 
@@ -51,14 +53,14 @@ class ClipSettings(Strict):
         min_length=1,
     )
     fps: FrameRate = Field(description="Frames a second; frames are chosen by their times.")
-    fit: Literal["crop", "letterbox"] = Field(
+    fit: Fit = Field(
         "crop", description="A picture of another shape is cropped at its centre, or gets black bars."
     )
     cuts: Literal["ignore", "first", "split"] = Field(
         "ignore",
         description="Scene cuts: not looked for; only the first scene is used; or each scene is a clip.",
     )
-    cut_rule: Literal["histogram", "transnetv2"] = Field(
+    cut_rule: Rule = Field(
         "histogram",
         description="Cuts are where colours change at once, or what the network TransNetV2 finds (videojam[cuts]), "
         "dissolves too.",
@@ -124,3 +126,12 @@ class PrepareSettings(Strict):
     batch_clips: int = Field(
         4, description="Clips that are encoded together; on a CPU each is encoded by itself.", ge=1
     )
+
+    def estimator(self, device: str = "cpu") -> OnFirstUse:
+        """Return what measures the flow of clips that bring none.
+
+        Args:
+            device: Where RAFT computes.
+        """
+        half = self.raft_precision == "half"
+        return OnFirstUse(self.motion.estimator, self.raft_weights, device, half=half)

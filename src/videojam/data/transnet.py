@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from videojam.motion.decode import VideoPlace, decode_frames, open_video
+from videojam.motion.container import VideoPlace, open_video
+from videojam.motion.decode import decode_frames
 from videojam.motion.upright import to_rgb
 from videojam.optional import from_extra
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.errors import VideoJamError
@@ -116,3 +116,13 @@ def channel_statistics(vae: Autoencoder, z: Tensor) -> tuple[Tensor, Tensor]:
     values = vae.config.latents_mean or [0.0], vae.config.latents_std or [1.0]
     mean, std = (torch.tensor(value, device=z.device, dtype=z.dtype).view(1, -1, 1, 1, 1) for value in values)
     return mean, std
+
+
+def pixels_of(video: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """Return a video in −1..1 as uint8."""
+    return ((video + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def video_of(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return uint8 pixels as a video in −1..1, float32."""
+    return pixels.float().div_(127.5).sub_(1)

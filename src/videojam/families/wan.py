@@ -16,7 +16,7 @@ from videojam.errors import VideoJamError
 from videojam.families.base import Family
 from videojam.families.denoising import Conditioning, Generators
 from videojam.families.first_frame import FIRST, token_times, with_first_frame
-from videojam.families.latent_codec import channel_statistics
+from videojam.families.latent_codec import channel_statistics, pixels_of
 from videojam.families.projections import Layout
 from videojam.families.stock import Autoencoder, Config, Pipeline, Transformer
 
@@ -194,8 +194,7 @@ class WanFamily(Family):
             return {FIRST: torch.cat(rows)}
         cond = {"condition": torch.cat(rows)}
         if pipe.transformer is not None and pipe.transformer.config.image_dim is not None:
-            frames = ((first + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-            cond["encoder_hidden_states_image"] = pipe.encode_image(list(frames.cpu()))
+            cond["encoder_hidden_states_image"] = pipe.encode_image(list(pixels_of(first).cpu()))
         return cond
 
     def image_shapes(self, config: Config, latent: tuple[int, int, int, int]) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from videojam.errors import CannotWriteError
 from videojam.files import renamed
 from videojam.misfits import reason
-from videojam.motion.decode import decode_frames, open_video
+from videojam.motion.container import open_video
+from videojam.motion.decode import decode_frames
 from videojam.motion.timing import read_timing
 from videojam.motion.upright import is_plain, shown
 from videojam.motion.video import Clip, VideoInfo, probe_video, read_video, write_video

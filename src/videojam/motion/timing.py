@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import av.error
 
-from videojam.motion.decode import VideoPlace, VideoSource, open_video
+from videojam.motion.container import VideoPlace, VideoSource, open_video
 
 # Of the intervals between frames, the one that is shorter than nine in ten: a glitch is not the rate.
 _SHORT_SHARE = 0.1

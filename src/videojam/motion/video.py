@@ -21,7 +21,8 @@ from videojam.errors import CannotWriteError, VideoJamError
 from videojam.files import renamed
 from videojam.limits import MAX_FPS, MIN_FPS
 from videojam.misfits import reason
-from videojam.motion.decode import TimedFrame, VideoPlace, VideoSource, decode_frames, open_video, sample_at
+from videojam.motion.container import VideoPlace, VideoSource, open_video
+from videojam.motion.decode import TimedFrame, decode_frames, sample_at
 from videojam.motion.scaling import ROUNDED_SCALING
 from videojam.motion.timing import Timing, read_timing
 from videojam.motion.upright import Fit, shown

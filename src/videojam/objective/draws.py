@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, fields
 
 import torch
@@ -10,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videojam.objective.config import ObjectiveConfig
+from videojam.seeds import generator_of
 
 HELDOUT_SEED = 0
 """Held-out times and noise do not depend on a run's seed, so that runs compare."""
@@ -45,12 +45,6 @@ class Draws:
         if torch.device(device).type == "cuda":
             return Draws(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors))
         return Draws(*(tensor.to(device) for tensor in tensors))
-
-
-def generator_of(seed: int, step: int, name: str) -> torch.Generator:
-    """Return the generator of one step's one purpose: a function of its arguments, so resume needs no state."""
-    mixed = zlib.crc32(f"{seed} {step} {name}".encode()) | (seed << 32)
-    return torch.Generator().manual_seed(mixed % (1 << 63))
 
 
 def draw(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from videojam.errors import VideoJamError
+from videojam.families.latent_codec import pixels_of, video_of
 from videojam.families.stock import Pipeline
 from videojam.guidance.hook import guided, pipeline_scale
 from videojam.guidance.trace import GuidanceTrace
@@ -160,12 +161,12 @@ def decode_halves(
         num_frames: Frames of a clip, where the latents are padded to more.
     """
     x, d = split(latents) if model.is_joint else (latents, None)
-    video = _to_pixels(_decode(model, x, num_frames))
+    video = pixels_of(_decode(model, x, num_frames))
     if d is None or model.record is None:
         return video, None, None
     motion = _decode(model, _with_still_start(model, d) / model.record.motion.gain, num_frames)
     flow = [model.record.motion.read(clip) for clip in (motion + 1) / 2]
-    return video, _to_pixels(motion), torch.stack(flow)
+    return video, pixels_of(motion), torch.stack(flow)
 
 
 def _with_still_start(model: LoadedModel, d: Tensor) -> Tensor:
@@ -180,7 +181,7 @@ def _with_still_start(model: LoadedModel, d: Tensor) -> Tensor:
         return d
     spatial = model.family.compression(model.pipeline)[1]
     height, width = (size * spatial for size in d.shape[3:])
-    still = model.record.motion.still(height, width).float() / 127.5 - 1
+    still = video_of(model.record.motion.still(height, width))
     first = model.family.encode_video(model.pipeline, still.movedim(0, 1)[None]).to(d)
     first *= model.record.motion.gain
     return torch.cat([torch.where(null.view(-1, 1, 1, 1, 1), first, d[:, :, :1]), d[:, :, 1:]], dim=2)
@@ -190,10 +191,6 @@ def _decode(model: LoadedModel, z: Tensor, num_frames: int | None) -> Tensor:
     """Decode to float in −1..1, `[B, T, 3, H, W]`, on the CPU."""
     clips = [model.family.decode_video(model.pipeline, clip[None], num_frames)[0].cpu() for clip in z]
     return torch.stack(clips).transpose(1, 2)
-
-
-def _to_pixels(video: Tensor) -> Tensor:
-    return ((video + 1) * 127.5).round().to(torch.uint8)
 
 
 def _checked_for_image(model: LoadedModel, image: Any) -> LoadedModel:

@@ -13,7 +13,8 @@ import torch
 
 from videojam.data.encoded import EncodedClip, read_latents
 from videojam.data.loader import Order
-from videojam.objective.draws import HELDOUT_SEED, generator_of
+from videojam.objective.draws import HELDOUT_SEED
+from videojam.seeds import generator_of
 from videojam.training.config import TrainConfig
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from videojam.data.encode import prepare
 from videojam.data.encoded import EncodedData
 from videojam.data.online import OnlineReader
+from videojam.families.latent_codec import video_of
 from videojam.models.encoders import Encoders, StoredEncoders
 from videojam.models.folder import open_folder
 from videojam.models.load import LoadedModel
@@ -142,9 +143,8 @@ def _moving_weight(config: TrainConfig, encoders: Encoders) -> MovingWeight | No
         return None
     source, code = config.data.source, config.motion
     video = code.still(source.height, source.width).expand(source.num_frames, -1, -1, -1)
-    pixels = video.movedim(1, 0)[None].float() / 127.5 - 1
     with encoders.pixels() as model:
-        still = model.family.encode_video(model.pipeline, pixels) * code.gain
+        still = model.family.encode_video(model.pipeline, video_of(video.movedim(1, 0)[None])) * code.gain
     return MovingWeight(config.objective.moving_weight, still)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import BFloat16, Float32
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from videojam.objective.draws import generator_of
+from videojam.seeds import generator_of
 
 
 def rounded_stochastically(

@@ -9,7 +9,7 @@ from pathlib import Path
 from videojam.data.place import Place, WorldPlace
 from videojam.errors import VideoJamError
 from videojam.motion.clips import caption_line, find_clips
-from videojam.motion.decode import Part
+from videojam.motion.container import Part
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
           "val": "validation", "dev": "validation", "test": "test"}  # fmt: skip

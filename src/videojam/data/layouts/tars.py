@@ -11,7 +11,7 @@ from videojam.data.layouts.listing import ListedClip, Listing, name_of, split_of
 from videojam.data.layouts.rows import CAPTION_COLUMNS, column_of
 from videojam.errors import VideoJamError
 from videojam.motion.clips import VIDEO_SUFFIXES, caption_line
-from videojam.motion.decode import Part
+from videojam.motion.container import Part
 
 CAPTION_SUFFIXES = (".txt", ".caption", ".cap", ".json")
 MAX_CAPTION_BYTES = 2**20

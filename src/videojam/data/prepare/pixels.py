@@ -26,7 +26,7 @@ from videojam.data.shards import ShardWriter, new_shard
 from videojam.data.workers import in_workers
 from videojam.errors import VideoJamError
 from videojam.models.encoders import StoredEncoders, pixel_hashes
-from videojam.motion.estimators import FlowEstimator, OnFirstUse
+from videojam.motion.estimators import FlowEstimator
 
 ReadClip = ClipContent | MeasuredClip | VideoJamError
 """What comes of reading a clip: pixels, those and their motion, or the reason why there are none."""
@@ -60,11 +60,8 @@ def encode_shards(job: PrepareJob) -> None:
 def shard_maker(request: PrepareRequest, facts: dict[str, Any]) -> Iterator[ShardMaker]:
     """Load the autoencoder, and free it afterwards."""
     settings = request.settings
-    estimator = None
-    if settings.motion.estimator != "dis":  # DIS measures where clips are read
-        half = settings.raft_precision == "half"
-        kind = settings.motion.estimator
-        estimator = OnFirstUse(kind, settings.raft_weights, request.device, half=half)
+    # DIS measures where clips are read
+    estimator = None if settings.motion.estimator == "dis" else settings.estimator(request.device)
     with StoredEncoders(request.base, request.device, settings.image_to_video).pixels() as model:
         hashes = pixel_hashes(model.pipeline)
         with encoder_threads(model, request.workers) as threads:

@@ -17,7 +17,6 @@ from videojam.errors import VideoJamError
 from videojam.files import write_text
 from videojam.models.encoders import StoredEncoders
 from videojam.models.resolve import resolve
-from videojam.motion.estimators import OnFirstUse
 from videojam.store import check_same
 
 SAME_FIX = "Give the first value back to go on, or choose another output folder."
@@ -69,13 +68,11 @@ def facts_of(request: PrepareRequest) -> dict[str, Any]:
         if path.is_dir()
         and path.name.startswith(("vae", "text_encoder", "tokenizer", "connectors", "image_encoder"))
     )
-    half = settings.raft_precision == "half"
-    estimator = OnFirstUse(settings.motion.estimator, settings.raft_weights, half=half)
     image = image_facts(StoredEncoders(request.base, request.device, settings.image_to_video))
     return {
         "schema_version": SCHEMA_VERSION,
         **settings.model_dump(mode="json", exclude={"image_to_video"}),  # `image` says more
-        "estimator": estimator.name,
+        "estimator": settings.estimator().name,
         "encoders": {name: fingerprints.of_model_folder(folder / name) for name in parts},
         **({} if image is None else {"image": image}),
     }

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from videojam.evaluation.probes.clips import Estimator, ProbeClip
 from videojam.models.load import LoadedModel
-from videojam.objective.draws import Draws, generator_of
+from videojam.objective.draws import Draws
+from videojam.seeds import generator_of
 from videojam.strict import Seed, Strict
 
 

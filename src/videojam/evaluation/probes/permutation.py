@@ -19,7 +19,7 @@ from videojam.joint.batch import Batch
 from videojam.models.load import LoadedModel
 from videojam.motion.estimators import FlowEstimator
 from videojam.objective.denoiser import Denoiser
-from videojam.objective.draws import generator_of
+from videojam.seeds import generator_of
 
 ORDERS = ("ordered", "permuted")
 Losses = dict[str, list[float]]
