@@ -12,10 +12,11 @@ from videojam.data.encoded import EncodedClip
 from videojam.errors import VideoJamError
 from videojam.joint.convert import convert
 from videojam.models.load import load_model
+from videojam.models.stream import is_finite
 from videojam.motion.code import MotionCode
 from videojam.motion.video import write_video
 from videojam.training.config import TrainConfig
-from videojam.training.finite import check_finite_weights, is_finite
+from videojam.training.finite import check_finite_weights
 from videojam.training.lora import add_adapters, check_targets
 from videojam.training.recipe import load_recipe
 from videojam.training.run import train, with_motion_of_base

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from until_export import train_until_export
 
 from videojam.errors import VideoJamError
-from videojam.training.batches import parts_of
+from videojam.training.batches import micro_batches_of
 from videojam.training.config import ParallelConfig, TrainConfig
 from videojam.training.processes import check_processes, start_processes
 from videojam.training.run import train
@@ -168,7 +168,7 @@ def test_torchrun_starts_the_verb(runs, ranks, tmp_path):
     ("num_rows", "accumulation", "num_ranks"), [(5, 5, 2), (7, 2, 3), (4, 1, 4), (2, 2, 4), (6, 3, 1)]
 )
 def test_every_process_takes_as_many_parts_and_every_row_counts_once(num_rows, accumulation, num_ranks):
-    parts = [list(parts_of(num_rows, accumulation, rank, num_ranks)) for rank in range(num_ranks)]
+    parts = [list(micro_batches_of(num_rows, accumulation, rank, num_ranks)) for rank in range(num_ranks)]
     assert len({len(own) for own in parts}) == 1
     assert sorted(row for own in parts for part in own if part.counts for row in part.rows) == list(
         range(num_rows)

@@ -23,7 +23,7 @@ from videojam.sampling.sample import sample
 from videojam.training.checkpoint import checkpoints
 from videojam.training.config import TrainConfig
 from videojam.training.run import train
-from videojam.training.samples import plan_samples
+from videojam.training.samples_plan import plan_samples
 from videojam.training.speed import TIMES
 
 SETTINGS = {"num_steps": 2, "w_text": 2.0, "w_motion": 1.0}

@@ -133,9 +133,18 @@ def _copy(reader: BinaryIO, writer: BinaryIO, source: Header, name: str) -> None
             _check_finite(torch.frombuffer(view, dtype=dtype), name, source.path)
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinity; one without data holds nothing.
+
+    The smallest and the largest number show it, many times faster than `isfinite` and without a copy as large.
+    """
+    if not tensor.numel() or not tensor.is_floating_point() or tensor.is_meta:
+        return True
+    return all(bool(torch.isfinite(bound)) for bound in torch.aminmax(tensor.detach()))
+
+
 def _check_finite(tensor: Tensor, name: str, path: Path) -> None:
-    """Refuse NaN and infinity, which the smallest and the largest number show, many times faster than `isfinite`."""
-    if tensor.numel() and not all(torch.isfinite(bound) for bound in torch.aminmax(tensor)):
+    if not is_finite(tensor):
         raise VideoJamError(
             expected=f"finite numbers in {name}",
             found="NaN or infinity",

@@ -83,7 +83,7 @@ def clips_of_step(buckets: tuple[str, ...], batch_size: BatchSize, seed: int, st
 
 
 @dataclass(frozen=True)
-class Part:
+class MicroBatch:
     """What one process does in one forward and backward.
 
     Attributes:
@@ -97,7 +97,7 @@ class Part:
     is_last: bool
 
 
-def parts_of(num_rows: int, accumulation: int, rank: int, num_ranks: int) -> Iterator[Part]:
+def micro_batches_of(num_rows: int, accumulation: int, rank: int, num_ranks: int) -> Iterator[MicroBatch]:
     """Deal the rows of a batch to a process, in parts of which every process has the same number.
 
     Args:
@@ -112,7 +112,7 @@ def parts_of(num_rows: int, accumulation: int, rank: int, num_ranks: int) -> Ite
     starts = range(0, largest, size)
     for start in starts:
         rows = share[start : start + size]
-        yield Part(rows or [0], bool(rows), start == starts[-1])
+        yield MicroBatch(rows or [0], bool(rows), start == starts[-1])
 
 
 def orders_of(
@@ -133,8 +133,8 @@ def orders_of(
     """
     for step in count(first_step):
         numbers = clips_of_step(buckets, batch_size, config.seed, step)
-        for part in parts_of(len(numbers), config.accumulation, *ranks):
-            yield Order(step, tuple(part.rows), tuple(numbers[row] for row in part.rows))
+        for micro in micro_batches_of(len(numbers), config.accumulation, *ranks):
+            yield Order(step, tuple(micro.rows), tuple(numbers[row] for row in micro.rows))
 
 
 def batches_of_one_size(clips: list[EncodedClip], batch_size: int) -> Iterator[tuple[int, list[EncodedClip]]]:

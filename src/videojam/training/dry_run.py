@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import torch
 
-from videojam.errors import VideoJamError
 from videojam.models.describe import ModelFacts, TransformerFacts, describe_model
 from videojam.models.folder import TEXT_PARTS
 from videojam.models.memory import TrainingMemory
@@ -17,11 +15,14 @@ from videojam.models.resolve import is_hub_id, resolve
 from videojam.models.text_size import text_encoder_bytes
 from videojam.training.config import TrainConfig
 from videojam.training.estimate import Estimate, estimate
+from videojam.training.speed import matrix_rate
+from videojam.training.trainable import chosen_expert
 
 MIB = 2**20
 CARDS_GB = (24, 48, 80)
 """Memory of the cards that are named for FSDP2."""
-MEASURED_S = 0.3
+SIDE = {"cuda": 8192, "cpu": 1024}
+"""Side of the matrices of which the rate is measured; larger than those of a run, which must begin at once."""
 
 
 @dataclass(frozen=True)
@@ -79,37 +80,20 @@ def dry_run(config: TrainConfig, tflops: float | None = None) -> DryRun:
         if gamma is not None:
             base.family.min_snr_weight(torch.ones(1), gamma)  # refuses a flow model
         found = estimate(config, base, facts, text)
-    rate = measured_rate(config.precision) if tflops is None else tflops * 1e12
+    rate = _measured_rate(config.precision) if tflops is None else tflops * 1e12
     return DryRun(facts, found, rate, tflops is None)
 
 
-def measured_rate(precision: str) -> float:
+def _measured_rate(precision: str) -> float:
     """Measure the operations a second of a matrix product on this machine's GPU, or on its CPU where there is none."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    size = 8192 if device == "cuda" else 1024
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a = torch.ones(size, size, device=device, dtype=dtype)
-    torch.mm(a, a)
-    num, started = 0, time.perf_counter()
-    while time.perf_counter() - started < MEASURED_S:
-        torch.mm(a, a)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        num += 1
-    return 2 * size**3 * num / (time.perf_counter() - started)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return matrix_rate(device, torch.bfloat16 if precision == "bf16" else torch.float32, SIDE[device.type])
 
 
 def _trained(config: TrainConfig, model: ModelFacts) -> TransformerFacts:
     """Return the transformer that is trained; of a control, with the shapes of the base."""
-    names = [transformer.component for transformer in model.transformers]
-    if (config.expert is None and len(names) > 1) or config.expert not in (None, *names):
-        raise VideoJamError(
-            expected=f"one of the transformers {', '.join(names)}",
-            found=f"expert {config.expert}",
-            where="expert",
-            fix=f"Write for instance expert: {names[0]}." if len(names) > 1 else "Leave expert out.",
-        )
-    facts = model.transformers[0 if config.expert is None else names.index(config.expert)]
+    transformers = {transformer.component: transformer for transformer in model.transformers}
+    facts = transformers[chosen_expert(transformers, config.expert, config.base)]
     if config.method != "plain" or model.is_joint:
         return facts
     shapes = {**facts.joint_shapes, **{change.name: tuple(change.before) for change in facts.changes}}

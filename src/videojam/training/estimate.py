@@ -125,7 +125,6 @@ def estimate(
     model: LoadedModel,
     facts: TransformerFacts,
     text_bytes: int | None,
-    num_processes: int = 1,
 ) -> Estimate:
     """Estimate a recipe's memory and operations.
 
@@ -134,7 +133,6 @@ def estimate(
         model: The base by its configs.
         facts: Of the transformer that is trained.
         text_bytes: Weights of its text encoders.
-        num_processes: Processes that share the batch.
     """
     model = with_image(model) if config.image_to_video else model
     joint = _joint_config(config, model, facts)
@@ -149,7 +147,7 @@ def estimate(
         small=SmallWeights(num_small, BYTES[stored], num_small_trained) if stored != "fp32" else None,
         moment_bytes=MOMENT_BYTES[config.optimizer.name],
     )  # fmt: skip
-    rows = _rows(config, num_processes)
+    rows = _rows(config, 1)
     lengths = {name: len(blocks) for name, blocks in whole.named_children() if blocks in blocks_of(whole)}
     build = partial(_built, config, model, joint)
     cost = cost_of_step(build, lengths, _loss(config, model, joint, rows))

@@ -18,9 +18,7 @@ def versions() -> dict[str, str]:
     return {"videojam": __version__, "python": platform.python_version(), **provenance.versions_of(PACKAGES)}
 
 
-def write_facts(
-    config: TrainConfig, data: EncodedData, num_processes: int, frozen: tuple[str, ...] = ()
-) -> None:
+def write_facts(config: TrainConfig, data: EncodedData, num_processes: int, frozen: tuple[str, ...]) -> None:
     """Write `out/run.json`.
 
     Args:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from videojam.data.encoded import EncodedClip, read_latents
 from videojam.errors import VideoJamError
+from videojam.models.stream import is_finite
 from videojam.training.batches import clips_of_step
 from videojam.training.log import Line
 from videojam.training.sharding import local
@@ -18,15 +18,6 @@ from videojam.training.state import TrainRun
 
 MAX_BAD_IN_A_ROW = 20
 """Steps that may be left out one after the other, before a run that skips them stops all the same."""
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds neither NaN nor infinity; one without data holds nothing."""
-    if not tensor.numel() or not tensor.is_floating_point() or tensor.is_meta:
-        return True
-    return all(
-        bool(torch.isfinite(end)) for end in torch.aminmax(tensor.detach())
-    )  # no copy as large as the tensor
 
 
 def check_finite_weights(components: dict[str, Any], source: str) -> None:

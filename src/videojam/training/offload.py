@@ -92,22 +92,18 @@ class Group:
         self.off()
 
 
-def offload_blocks(
-    transformer: nn.Module, num_blocks: int, device: torch.device | str | None = None
-) -> list[Group]:
-    """Keep the frozen weights of the blocks in the host's memory, a group of blocks at a time on the device.
+def offload_blocks(transformer: nn.Module, num_blocks: int) -> list[Group]:
+    """Keep the frozen weights of the blocks in the host's memory, a group of blocks at a time where the other ones are.
 
     Args:
         transformer: With adapters on it, its activations checkpointed.
         num_blocks: Blocks of a group.
-        device: Where it runs; that of its other weights by default.
     """
     lists = blocks_of(transformer)
     in_blocks = {id(p) for blocks in lists for p in blocks.parameters()}
-    others = (p.device for p in transformer.parameters() if id(p) not in in_blocks)
-    where = torch.device(device) if device is not None else next(others)
+    device = next(p.device for p in transformer.parameters() if id(p) not in in_blocks)
     groups = [
-        Group(list(blocks[start : start + num_blocks]), where)
+        Group(list(blocks[start : start + num_blocks]), device)
         for blocks in lists
         for start in range(0, len(blocks), num_blocks)
     ]

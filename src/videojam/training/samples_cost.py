@@ -18,7 +18,7 @@ from videojam.models.load import LoadedModel
 from videojam.sampling.sample import scheduled
 from videojam.sampling.settings import ResolvedSettings, resolve, settings_of
 from videojam.training.config import TrainConfig
-from videojam.training.samples import NUM_CAPTIONS, as_trained, settings_at, settings_of_base
+from videojam.training.samples_plan import NUM_CAPTIONS, as_trained, settings_at, settings_of_base
 from videojam.training.simulate import StepCost, Tracker, autoencoder_without_data, cost_of_step
 
 

@@ -68,7 +68,7 @@ class Tracker(TorchDispatchMode):
     false (HunyuanVideo 1.5 sorts its text by masks), and a question to a tensor is answered with yes.
     """
 
-    def __init__(self, held: Iterable[Tensor] = ()) -> None:
+    def __init__(self, held: Iterable[Tensor]) -> None:
         super().__init__()
         self.now, self.peak, self.flops = 0, 0, 0.0
         self._sizes = {tensor.untyped_storage()._cdata: 0 for tensor in held}
@@ -124,12 +124,12 @@ def autoencoder_without_data(pipe: Any, mode: FakeTensorMode) -> nn.Module:
     return vae
 
 
-def without_data(module: nn.Module, mode: FakeTensorMode, device: str = "cpu") -> None:
-    """Turn the parameters of a module on `meta`, and its buffers, into tensors that claim to be on a device."""
+def without_data(module: nn.Module, mode: FakeTensorMode) -> None:
+    """Turn the parameters of a module on `meta`, and its buffers, into tensors that claim to be on the CPU."""
     for part in module.modules():
         for name, parameter in part._parameters.items():
             if parameter is not None:
-                fake = FakeTensor(mode, parameter.data, torch.device(device))
+                fake = FakeTensor(mode, parameter.data, torch.device("cpu"))
                 part._parameters[name] = nn.Parameter(fake, requires_grad=parameter.requires_grad)
         for name, buffer in part._buffers.items():
             if buffer is not None:

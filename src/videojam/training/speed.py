@@ -126,20 +126,20 @@ def peak_memory(device: torch.device) -> int:
 
 
 @cache
-def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
-    """Measure how many FLOPs a second a device does in a product of two square matrices: the best of a few.
+def matrix_rate(device: torch.device, dtype: torch.dtype, side: int | None = None) -> float:
+    """Measure how many FLOPs a second a device does in a product of two square matrices: the best of five.
 
     It is measured once in a process.
 
     Args:
         device: Which.
         dtype: Of the matrices.
-        repeats: Products that are timed.
+        side: Of the matrices; that of `SIDE` if None.
     """
-    side = SIDE.get(device.type, SIDE["cpu"])
+    side = side or SIDE.get(device.type, SIDE["cpu"])
     one = torch.ones(side, side, dtype=dtype, device=device)
     best = float("inf")
-    for _ in range(repeats + 1):  # the first warms up
+    for _ in range(1 + 5):  # the first warms up
         _finish(device)
         began = time.perf_counter()
         one @ one

@@ -26,7 +26,7 @@ from videojam.training.config import TrainConfig
 from videojam.training.finite import check_finite_weights
 from videojam.training.new_rate import new_entries
 from videojam.training.offload import place
-from videojam.training.samples import Plan, plan_samples
+from videojam.training.samples_plan import Plan, plan_samples
 from videojam.training.trainable import chosen_component, load_trained
 
 Listener = Callable[[str, Any], None]

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from videojam.objective.draws import Draws, draw
 from videojam.objective.loss import half_means, joint_loss
-from videojam.training.batches import Part, clips_of_step, parts_of
+from videojam.training.batches import MicroBatch, clips_of_step, micro_batches_of
 from videojam.training.ema import move_average
 from videojam.training.guard import is_bad, take_step
 from videojam.training.new_rate import scaled_updates
@@ -62,23 +62,23 @@ def _backward(run: TrainRun, weight: float) -> Tensor:
     num_clips = len(numbers) / num_ranks
     totals = torch.zeros(1 + run.denoiser.is_joint, dtype=torch.float64, device=accelerator.device)
     draws: Draws | None = None
-    for part in parts_of(len(numbers), config.accumulation, rank, num_ranks):
+    for micro in micro_batches_of(len(numbers), config.accumulation, rank, num_ranks):
         with run.meter.waiting():
             batch = next(run.batches)
         if draws is None:
             shape, sigma_range = tuple(batch.x.shape[1:]), run.denoiser.sigma_range
             objective = config.objective.of_base(run.denoiser.times, math.prod(shape[1:]))
             draws = draw(objective, config.seed, number, len(numbers), shape, sigma_range)
-        mine = draws.rows(part.rows).to(accelerator.device)
+        mine = draws.rows(micro.rows).to(accelerator.device)
         if bucket not in run.meter.work:
             with run.autocast(), run.meter.paused():
                 run.meter.work[bucket] = work_of(run.denoiser, batch, mine, has_adapters=bool(config.lora))
-        with _summed(run, part):
+        with _summed(run, micro):
             with run.autocast():
                 halves = run.denoiser.losses(batch, mine)
             loss = joint_loss(halves, weight, num_clips)
-            accelerator.backward(loss if part.counts else loss * 0)
-        if part.counts:
+            accelerator.backward(loss if micro.counts else loss * 0)
+        if micro.counts:
             totals += torch.stack([mean.detach() for mean in half_means(halves, num_clips)])
     run.meter.saw(len(numbers), run.meter.work[bucket])
     if num_ranks > 1:
@@ -86,8 +86,8 @@ def _backward(run: TrainRun, weight: float) -> Tensor:
     return totals
 
 
-def _summed(run: TrainRun, part: Part) -> AbstractContextManager[None]:
+def _summed(run: TrainRun, micro: MicroBatch) -> AbstractContextManager[None]:
     """Sum the gradient over the processes after the last part only, where each holds the whole model."""
     model = run.denoiser.transformer
-    is_early = isinstance(model, DistributedDataParallel) and not part.is_last
+    is_early = isinstance(model, DistributedDataParallel) and not micro.is_last
     return run.accelerator.no_sync(model) if is_early else nullcontext()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -28,16 +29,7 @@ def chosen_component(config: TrainConfig, folder: ModelFolder) -> str:
         VideoJamError: an expert has to be named, the control is asked of a joint model, the adapters' layers don't
             exist, or the base is no pipeline.
     """
-    component = config.expert or next(iter(folder.transformers))
-    if component not in folder.transformers or (len(folder.transformers) > 1 and config.expert is None):
-        raise VideoJamError(
-            expected=f"expert: one of {', '.join(folder.transformers)}",
-            found=f"expert: {config.expert}",
-            where=config.base,
-            fix="Name the one to train; train the other in a second run whose base is the first one's result."
-            if len(folder.transformers) > 1
-            else "Leave expert out.",
-        )
+    component = chosen_expert(folder.transformers, config.expert, config.base)
     if config.method == "plain" and folder.is_joint():
         raise VideoJamError(
             expected="a base model for method: plain",
@@ -49,6 +41,29 @@ def chosen_component(config: TrainConfig, folder: ModelFolder) -> str:
         stored = folder.transformers[component]
         check_targets(empty_module(stored.config), config.lora, stored.family)
     return component
+
+
+def chosen_expert(transformers: Collection[str], asked: str | None, base: str) -> str:
+    """Return the name of the transformer that is trained: the one there is, or of two the one that was asked for.
+
+    Args:
+        transformers: Names of the components.
+        asked: As the recipe says.
+        base: Pipeline, for the message.
+
+    Raises:
+        VideoJamError: no such component, or two and none asked for.
+    """
+    if asked in transformers or (asked is None and len(transformers) == 1):
+        return asked or next(iter(transformers))
+    raise VideoJamError(
+        expected=f"expert: one of {', '.join(transformers)}",
+        found=f"expert: {asked}",
+        where=base,
+        fix="Name the one to train; train the other in a second run whose base is the first one's result."
+        if len(transformers) > 1
+        else "Leave expert out.",
+    )
 
 
 def load_trained(config: TrainConfig, folder: ModelFolder, component: str) -> Any:

@@ -29,9 +29,8 @@ def validate(run: TrainRun) -> Line:
     Raises:
         VideoJamError: a loss is NaN or infinite; says whether a clip, the weights or the training is the cause.
     """
-    denoiser = replace(
-        run.denoiser, moving=None, min_snr_gamma=None
-    )  # held-out losses of all methods compare
+    # so that held-out losses of all methods compare
+    denoiser = replace(run.denoiser, moving=None, min_snr_gamma=None)
     halves = ("appearance", "motion") if denoiser.is_joint else ("appearance",)
     low, high = denoiser.sigma_range
     times = [t for t in run.config.validate_t if low <= 1 - t <= high]
