@@ -6,7 +6,7 @@ import csv
 import io
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from videojam.errors import VideoJamError
 
@@ -79,6 +79,11 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> list[dict[str, 
             fix=f"Name the column {missing[0]!r} in the first line.",
         )
     return rows
+
+
+def stem_of(path: str) -> str:
+    """Return a file's name without folders and suffix, from a path of any system as another tool wrote it."""
+    return PurePosixPath(path.replace("\\", "/")).stem
 
 
 def same_form(name: str) -> str:

@@ -21,7 +21,8 @@ from videojam.errors import VideoJamError
 from videojam.evaluation.arm_colours import LIGHT
 from videojam.evaluation.intervals import share
 from videojam.evaluation.judges import build_judges
-from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe
+from videojam.evaluation.probes.forward import ForwardConfig
+from videojam.evaluation.probes.permutation import permutation_probe
 from videojam.models.load import load_model
 from videojam.world import WorldConfig
 
@@ -52,7 +53,7 @@ def finished(four_prompts, tiny_wan, joint_wan, tmp_path_factory):
     bench.clip("base", bench.items[3]).unlink()
     clips, few = (
         WorldSource(num_clips=2, world=WorldConfig(num_frames=9, pixel_px=4)),
-        PermutationConfig(times=(0.3, 0.8)),
+        ForwardConfig(times=(0.3, 0.8)),
     )
     for name, model in (("base", tiny_wan), ("joint", joint_wan)):
         permutation_probe(load_model(model), clips, bench.folder / "probes" / f"permutation-{name}.json", few)

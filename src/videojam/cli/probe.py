@@ -137,9 +137,10 @@ def probe_permutation(model: Model, data: Data, probe: ProbeFlags, read: ReadFla
     Goes on from an unfinished run. Prints the gap with its interval and the file's path.
     """
     device = start(f"Permutation probe of {model} on {data}", load.device, load.dtype)
-    from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe
+    from videojam.evaluation.probes.forward import ForwardConfig
+    from videojam.evaluation.probes.permutation import permutation_probe
 
-    config = build(PermutationConfig, "the probe", **_config(probe))
+    config = build(ForwardConfig, "the probe", **_config(probe))
     path = _out(probe, "permutation", model)
     with _running(probe) as progress:
         loaded = load.load(model, device)
@@ -206,12 +207,13 @@ def probe_guidance(
     """
     device = start(f"Guidance probe of {model} on {data}", load.device, load.dtype)
     from videojam.evaluation.probes.direction import advice
-    from videojam.evaluation.probes.guidance import GuidanceProbeConfig, guidance_probe
+    from videojam.evaluation.probes.forward import ForwardConfig
+    from videojam.evaluation.probes.guidance import guidance_probe
     from videojam.evaluation.probes.keep_advice import folder_to_keep, keep_advice
 
     own_folder = folder_to_keep(model) if write.write_defaults else None
 
-    config = build(GuidanceProbeConfig, "the probe", **_config(probe))
+    config = build(ForwardConfig, "the probe", **_config(probe))
     path = _out(probe, "guidance", model)
     with _running(probe) as progress:
         loaded = load.load(model, device)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEVEL = 0.95
+"""Coverage of every interval."""
 NUM_RESAMPLES = 10_000
 
 
@@ -31,23 +32,22 @@ class Interval:
     n: int
 
 
-def share(num_successes: int, n: int, level: float = LEVEL) -> Interval:
+def share(num_successes: int, n: int) -> Interval:
     """Return a share of successes with its Wilson score interval (Wilson 1927).
 
     Args:
         num_successes: 0..n.
         n: Trials, at least 1.
-        level: Coverage, in 0..1.
 
     Raises:
         ValueError: counts that can't be.
     """
-    ends = stats.binomtest(num_successes, n).proportion_ci(confidence_level=level, method="wilson")
+    ends = stats.binomtest(num_successes, n).proportion_ci(confidence_level=LEVEL, method="wilson")
     return Interval(num_successes / n, float(ends.low), float(ends.high), n)
 
 
 def paired_difference(
-    a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL, num_resamples: int = NUM_RESAMPLES
+    a: ArrayLike, b: ArrayLike, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Interval:
     """Return mean(a − b) with its percentile bootstrap interval over pairs.
 
@@ -57,7 +57,6 @@ def paired_difference(
         a: One value for each prompt, `[n]`; bool counts as 0 and 1.
         b: The other method's, in the same order.
         seed: Of the resampling.
-        level: Coverage, in 0..1.
         num_resamples: Bootstrap samples.
 
     Raises:
@@ -68,28 +67,26 @@ def paired_difference(
         raise ValueError(f"expected two lists of equal length ≥ 2, found {np.shape(a)} and {np.shape(b)}")
     if not np.isfinite(differences).all():
         raise ValueError("expected finite values, found NaN or infinity")
-    return bootstrap_mean(differences, seed, level, num_resamples)
+    return bootstrap_mean(differences, seed, num_resamples)
 
 
 def bootstrap_mean(
-    values: NDArray[np.float64], seed: int = 0, level: float = LEVEL, num_resamples: int = NUM_RESAMPLES
+    values: NDArray[np.float64], seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Interval:
     """Return a mean with its percentile bootstrap interval.
 
     Args:
         values: `[n]`, at least two, not all alike or the interval has no width.
         seed: Of the resampling.
-        level: Coverage, in 0..1.
         num_resamples: Bootstrap samples.
     """
-    return _bootstrap((values,), np.mean, seed, level, num_resamples)
+    return _bootstrap((values,), np.mean, seed, num_resamples)
 
 
 def ratio_of_sums(
     part: NDArray[np.float64],
     whole: NDArray[np.float64],
     seed: int = 0,
-    level: float = LEVEL,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Interval:
     """Return Σ part / Σ whole with its percentile bootstrap interval over clips.
@@ -98,21 +95,19 @@ def ratio_of_sums(
         part: `[n]`, at least two.
         whole: `[n]`, the same clips in the same order; resampled together with `part`.
         seed: Of the resampling.
-        level: Coverage, in 0..1.
         num_resamples: Bootstrap samples.
     """
 
     def ratio(part: NDArray[np.float64], whole: NDArray[np.float64], axis: int = -1) -> Any:
         return part.sum(axis) / whole.sum(axis)
 
-    return _bootstrap((part, whole), ratio, seed, level, num_resamples)
+    return _bootstrap((part, whole), ratio, seed, num_resamples)
 
 
 def _bootstrap(
     samples: tuple[NDArray[np.float64], ...],
     statistic: Callable[..., Any],
     seed: int,
-    level: float,
     num_resamples: int,
 ) -> Interval:
     """A statistic of samples `[n]` with its percentile bootstrap interval; several are resampled together."""
@@ -122,7 +117,7 @@ def _bootstrap(
         paired=len(samples) > 1,
         vectorized=True,
         n_resamples=num_resamples,
-        confidence_level=level,
+        confidence_level=LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval

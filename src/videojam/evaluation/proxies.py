@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from videojam.data.cuts import histogram
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Measure
 from videojam.evaluation.vbench.dynamic_degree import (
@@ -171,7 +172,7 @@ def cuts(video: UInt8[Tensor, "t 3 h w"]) -> list[int]:
     Args:
         video: Pixels.
     """
-    shares = torch.stack([_colour_shares(frame) for frame in video])
+    shares = torch.stack([histogram(frame) for frame in video])
     exchanged = _exchanged(shares, 1)
     threshold = max(CUT_SHARE, CUT_JUMP * float(exchanged.median()))
     # Whether frame i + 2 has gone back to the colours of frame i: then frame i + 1 was a flash.
@@ -185,12 +186,6 @@ def cuts(video: UInt8[Tensor, "t 3 h w"]) -> list[int]:
 def _exchanged(shares: Tensor, step: int) -> Tensor:
     """Which share of the colours differs between frames that are so many steps apart."""
     return (shares[step:] - shares[:-step]).abs().sum(dim=1) / 2
-
-
-def _colour_shares(frame: Tensor) -> Tensor:
-    """Which share of a frame's pixels lies in each of 4×4×4 bins of colour."""
-    bins = (frame.long() // 64 * torch.tensor([16, 4, 1])[:, None, None]).sum(dim=0).flatten()
-    return torch.zeros(64).scatter_add_(0, bins, torch.ones(bins.shape)) / len(bins)
 
 
 def _differences(video: Tensor) -> Tensor:

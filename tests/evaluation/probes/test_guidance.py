@@ -15,7 +15,7 @@ from videojam.data.config import WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.probes.direction import Advice, advice, advised, best_scale, window_of
 from videojam.evaluation.probes.forward import ForwardConfig
-from videojam.evaluation.probes.guidance import GuidanceProbeConfig, guidance_probe
+from videojam.evaluation.probes.guidance import guidance_probe
 from videojam.evaluation.probes.keep_advice import folder_to_keep
 from videojam.evaluation.probes.plot import plot_probes
 from videojam.families.wan import WanFamily
@@ -28,7 +28,7 @@ from videojam.objective.pushes import condition_products
 from videojam.world import WorldConfig
 
 WORLD = WorldSource(num_clips=3, seed=3, world=WorldConfig(num_frames=9, pixel_px=4))
-SHORT = GuidanceProbeConfig(times=(0.3, 0.8))
+SHORT = ForwardConfig(times=(0.3, 0.8))
 SIGMA = 0.5
 
 
@@ -75,11 +75,11 @@ def test_w_star_of_a_model_whose_lack_is_known(tiny_wan, a, b, of_motion, of_tex
 
 def test_the_push_is_what_the_loss_with_null_motion_is_more_by(trained_joint, tmp_path):
     """|r + g|² − |r|² = 2⟨r, g⟩ + ⟨g, g⟩, on a real network."""
-    from videojam.evaluation.probes.permutation import PermutationConfig, permutation_probe
+    from videojam.evaluation.probes.permutation import permutation_probe
 
     result = guidance_probe(trained_joint, WORLD, tmp_path / "a.json", SHORT)
     fields = {name: getattr(SHORT, name) for name in ForwardConfig.model_fields}
-    losses = permutation_probe(trained_joint, WORLD, tmp_path / "b.json", PermutationConfig(**fields))
+    losses = permutation_probe(trained_joint, WORLD, tmp_path / "b.json", ForwardConfig(**fields))
     for row, other in zip(result["clips"], losses["clips"], strict=True):
         part, whole = (np.array(row["products"]["motion"][name]) for name in ("lack_push", "push_push"))
         without, with_motion = (

@@ -15,12 +15,8 @@ from videojam.data.config import FolderSource, WorldSource
 from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import paired_difference
 from videojam.evaluation.probes.clips import ReadSize, probe_clips, read_in_order, source_of
-from videojam.evaluation.probes.permutation import (
-    PermutationConfig,
-    permutation_of,
-    permutation_probe,
-    summarise,
-)
+from videojam.evaluation.probes.forward import ForwardConfig
+from videojam.evaluation.probes.permutation import permutation_of, permutation_probe, summarise
 from videojam.evaluation.probes.record import load_probe
 from videojam.families.wan import WanFamily
 from videojam.joint.convert import convert
@@ -29,7 +25,7 @@ from videojam.motion.video import write_video
 from videojam.world import WorldConfig
 
 WORLD = WorldConfig(num_frames=9, pixel_px=4)
-SHORT = PermutationConfig(times=(0.3, 0.8))
+SHORT = ForwardConfig(times=(0.3, 0.8))
 
 
 def world(num_clips: int, seed: int = 3) -> WorldSource:
@@ -98,7 +94,7 @@ def test_a_model_that_ignores_time_has_no_gap_and_one_that_uses_it_has(tiny_wan,
 
     aware = with_family(load_model(tiny_wan), Neighbours)
     source = brightening(tmp_path / "clips", 5)
-    result = permutation_probe(aware, source, tmp_path / "aware.json", PermutationConfig(times=(0.999,)))
+    result = permutation_probe(aware, source, tmp_path / "aware.json", ForwardConfig(times=(0.999,)))
     assert (losses(result, "appearance", "permuted") > losses(result, "appearance", "ordered")).all()
     (line,) = result["summary"]
     assert line["gap"]["low"] > 0
@@ -194,7 +190,7 @@ class StopNowError(Exception):
 
 
 def test_a_broken_run_goes_on_where_it_stood(tiny_wan, tmp_path):
-    model, config = load_model(tiny_wan), PermutationConfig(times=(0.5,), batch_size=1)
+    model, config = load_model(tiny_wan), ForwardConfig(times=(0.5,), batch_size=1)
     whole = permutation_probe(model, world(3), tmp_path / "whole.json", config)
 
     def stop_at_two(done, total):
@@ -228,14 +224,14 @@ def test_a_broken_run_goes_on_where_it_stood(tiny_wan, tmp_path):
 @pytest.mark.parametrize(("change", "named"), [({"seed": 1}, "seed = 0"), ({"times": (0.4,)}, "times = ")])
 def test_other_settings_are_refused_by_name(tiny_wan, tmp_path, change, named):
     model, path = load_model(tiny_wan), tmp_path / "a.json"
-    permutation_probe(model, world(1), path, PermutationConfig(times=(0.5,)))
+    permutation_probe(model, world(1), path, ForwardConfig(times=(0.5,)))
     before = path.read_text()
     with pytest.raises(VideoJamError, match=named):
-        permutation_probe(model, world(1), path, PermutationConfig(**{"times": (0.5,), **change}))
+        permutation_probe(model, world(1), path, ForwardConfig(**{"times": (0.5,), **change}))
     with torch.no_grad():
         model.pipeline.transformer.proj_out.weight.add_(1)
     with pytest.raises(VideoJamError, match="weights"):
-        permutation_probe(model, world(1), path, PermutationConfig(times=(0.5,)))
+        permutation_probe(model, world(1), path, ForwardConfig(times=(0.5,)))
     assert path.read_text() == before
 
 
@@ -299,7 +295,7 @@ def test_a_loss_that_is_nan_names_clip_and_time(tiny_wan, tmp_path):
 
 def test_experts_are_each_asked_at_their_own_times(tiny_wan_experts, tmp_path):
     """The high-noise expert has t < 0.125; a change of it changes no loss after that."""
-    model, config = load_model(tiny_wan_experts), PermutationConfig(times=(0.1, 0.2, 0.9))
+    model, config = load_model(tiny_wan_experts), ForwardConfig(times=(0.1, 0.2, 0.9))
     before = losses(permutation_probe(model, world(1), tmp_path / "a.json", config), "appearance", "ordered")
     with torch.no_grad():
         model.pipeline.transformer.proj_out.weight.mul_(3)
@@ -347,4 +343,4 @@ def test_data_as_users_write_it(tiny_wan):
 @pytest.mark.parametrize("times", [(), (0.0,), (1.0,), (0.5, 0.2), (0.2, 0.2)])
 def test_times_that_are_none(times):
     with pytest.raises(ValueError, match="times"):
-        PermutationConfig(times=times)
+        ForwardConfig(times=times)

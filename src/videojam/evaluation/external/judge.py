@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 from videojam.errors import CannotWriteError, VideoJamError
@@ -282,11 +282,6 @@ def write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[object,
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
-
-
-def stem(path: str) -> str:
-    """Return a file's name without folders and ending; Windows paths come as they are."""
-    return PurePosixPath(path.replace("\\", "/")).stem
 
 
 def folded(prompt: str) -> str:

@@ -11,11 +11,10 @@ from videojam.evaluation.external.judge import (
     ImportedScores,
     add_score,
     by_clip,
-    stem,
     write_csv,
 )
 from videojam.evaluation.judge import Measure
-from videojam.reading import read_table
+from videojam.reading import read_table, stem_of
 
 
 class Trajan(ExternalJudge):
@@ -43,5 +42,5 @@ class Trajan(ExternalJudge):
         (path,) = paths
         found: dict[str, dict[str, float]] = {}
         for row in read_table(path, ("file", "average_jaccard")):
-            add_score(found, stem(row["file"]), "average_jaccard", row["average_jaccard"], path)
+            add_score(found, stem_of(row["file"]), "average_jaccard", row["average_jaccard"], path)
         return by_clip(record, found)

@@ -11,11 +11,10 @@ from videojam.evaluation.external.judge import (
     ImportedScores,
     add_score,
     by_clip,
-    stem,
     write_csv,
 )
 from videojam.evaluation.judge import Measure
-from videojam.reading import read_table
+from videojam.reading import read_table, stem_of
 
 MARKS = ("semantic_adherence", "physical_commonsense")
 HIGH = 4
@@ -55,7 +54,7 @@ class VideoPhy(ExternalJudge):
         found: dict[str, dict[str, float]] = {}
         for mark, path in zip(MARKS, paths, strict=True):
             for row in read_table(path, ("videopath", "score")):
-                add_score(found, stem(row["videopath"]), mark, row["score"], path)
+                add_score(found, stem_of(row["videopath"]), mark, row["score"], path)
         for scores in found.values():
             if len(scores) == len(MARKS):
                 scores["joint"] = float(all(scores[mark] >= HIGH for mark in MARKS))

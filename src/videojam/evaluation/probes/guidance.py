@@ -24,15 +24,11 @@ from videojam.objective.pushes import CONDITIONS, condition_products
 PRODUCTS = ("lack_push", "push_push")
 
 
-class GuidanceProbeConfig(ForwardConfig):
-    """How the guidance probe measures."""
-
-
 def guidance_probe(
     model: LoadedModel,
     source: FolderSource | WorldSource,
     out: str | Path,
-    config: GuidanceProbeConfig | None = None,
+    config: ForwardConfig | None = None,
     *,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -56,7 +52,7 @@ def guidance_probe(
     Raises:
         VideoJamError: clips, model or an existing file that don't fit; a prediction that is NaN.
     """
-    config = config or GuidanceProbeConfig()
+    config = config or ForwardConfig()
     estimator = estimator_of(model, source, config.estimator)
     null_text = model.family.encode_prompts(model.pipeline, [NULL_PROMPT], model.defaults.max_sequence_length)
 
@@ -80,7 +76,7 @@ def _measure(
     model: LoadedModel,
     clips: list[ProbeClip],
     contents: list[ClipContent],
-    config: GuidanceProbeConfig,
+    config: ForwardConfig,
     estimator: FlowEstimator | None,
     null_text: Conditioning,
 ) -> list[Row]:

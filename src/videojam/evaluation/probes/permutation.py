@@ -26,15 +26,11 @@ Losses = dict[str, list[float]]
 """Of one clip in one order: a loss for each t, by kind."""
 
 
-class PermutationConfig(ForwardConfig):
-    """How the permutation probe measures."""
-
-
 def permutation_probe(
     model: LoadedModel,
     source: FolderSource | WorldSource,
     out: str | Path,
-    config: PermutationConfig | None = None,
+    config: ForwardConfig | None = None,
     *,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -62,7 +58,7 @@ def permutation_probe(
     Raises:
         VideoJamError: clips, model or an existing file that don't fit; a loss that is NaN.
     """
-    config = config or PermutationConfig()
+    config = config or ForwardConfig()
     estimator = estimator_of(model, source, config.estimator)
 
     def read(clip: ProbeClip) -> dict[str, ClipContent]:
@@ -96,7 +92,7 @@ def _measure(
     model: LoadedModel,
     clips: list[ProbeClip],
     contents: list[dict[str, ClipContent]],
-    config: PermutationConfig,
+    config: ForwardConfig,
     estimator: FlowEstimator | None,
 ) -> list[Row]:
     """Return each clip's order and its losses, by kind and order of the frames."""
@@ -118,9 +114,7 @@ def _measure(
 
 
 @torch.no_grad()
-def _losses(
-    model: LoadedModel, batch: Batch, clips: list[ProbeClip], config: PermutationConfig
-) -> list[Losses]:
+def _losses(model: LoadedModel, batch: Batch, clips: list[ProbeClip], config: ForwardConfig) -> list[Losses]:
     results: list[Losses] = [{} for _ in clips]
     for t in config.times:
         denoiser = Denoiser(transformer_at(model, t), model.family, model.is_joint, {})

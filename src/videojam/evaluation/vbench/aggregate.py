@@ -129,11 +129,21 @@ def aggregate(
             where="VBench aggregate",
             fix="Score clips first; the reasons of what could not be scored are beside each clip.",
         )
+    return aggregate_of(scores, counts)
+
+
+def aggregate_of(dimensions: dict[Dimension, float], num_clips: dict[Dimension, int]) -> Aggregate:
+    """Return the scores of a set of clips with the paper's two figures, each where its dimensions are there.
+
+    Args:
+        dimensions: Raw score of each dimension that was measured, 0..1.
+        num_clips: How many clips each score comes from.
+    """
     return Aggregate(
-        scores,
-        counts,
-        appearance(scores) if all(name in scores for name in APPEARANCE) else None,
-        motion(scores) if all(name in scores for name in MOTION) else None,
+        dimensions,
+        num_clips,
+        appearance(dimensions) if dimensions.keys() >= set(APPEARANCE) else None,
+        motion(dimensions) if dimensions.keys() >= set(MOTION) else None,
     )
 
 

@@ -24,6 +24,9 @@ from videojam.motion.timing import read_timing
 REQUIREMENTS = ("setuptools<81", "wheel", "numpy<2", "torch==2.5.1", "torchvision==0.20.1", "vbench==0.1.5")
 """Its wheel of openai-clip imports pkg_resources, hence setuptools; torch 2.5.1 still loads its pickles."""
 
+NAME = "official"
+"""With which the names of its files begin."""
+
 PYTHONS = ((3, 9), (3, 11))
 """Oldest and newest Python with wheels of all that it pins."""
 
@@ -99,7 +102,6 @@ def run_official(
     dimensions: Sequence[str] = DIMENSIONS,
     device: str = "cuda",
     local: bool = False,
-    name: str = "official",
 ) -> OfficialResults:
     """Score clips with the official package and read its result.
 
@@ -113,7 +115,6 @@ def run_official(
         dimensions: Which to measure.
         device: As torch names it.
         local: Use only weights in VBench's cache, without its other downloads.
-        name: Of the result file, `<name>_eval_results.json`.
 
     Raises:
         VideoJamError: a clip that it can't take, an unknown dimension, no environment, or the package failed.
@@ -129,20 +130,20 @@ def run_official(
         )
     installed_version(env)
     out.mkdir(parents=True, exist_ok=True)
-    staged = _stage([Path(clip) for clip in clips], out / f"{name}_clips")
-    request = out / f"{name}_request.json"
+    staged = _stage([Path(clip) for clip in clips], out / f"{NAME}_clips")
+    request = out / f"{NAME}_request.json"
     content = {
         "clips": str(staged),
         "out": str(out),
-        "name": name,
+        "name": NAME,
         "dimensions": list(dimensions),
         "device": device,
         "local": local,
     }
     request.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    result = out / f"{name}_eval_results.json"
+    result = out / f"{NAME}_eval_results.json"
     result.unlink(missing_ok=True)
-    _run(run_command(env, request), "the official VBench", log=out / f"{name}.log")
+    _run(run_command(env, request), "the official VBench", log=out / f"{NAME}.log")
     return read_official(result)
 
 

@@ -6,21 +6,19 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from videojam.errors import VideoJamError
 from videojam.evaluation.vbench.aggregate import (
-    APPEARANCE,
     DIMENSIONS,
-    MOTION,
     PER_FRAME,
     Aggregate,
     Dimension,
-    appearance,
-    motion,
+    aggregate_of,
 )
 from videojam.misfits import reason
+from videojam.reading import stem_of
 
 LAYOUT = '{"<dimension>": [aggregate, [{"video_path": …, "video_results": …}, …]], …}'
 IMAGING_TOP = 100.0
@@ -72,13 +70,7 @@ def read_official(*paths: str | Path) -> OfficialResults:
         raise _error(f"a dimension among {', '.join(DIMENSIONS)}", found, ", ".join(map(str, paths)))
     ordered: dict[Dimension, float] = {name: aggregates[name] for name in DIMENSIONS if name in aggregates}
     counts = {name: sum(name in clip for clip in clips.values()) for name in ordered}
-    whole = Aggregate(
-        ordered,
-        counts,
-        appearance(ordered) if all(name in ordered for name in APPEARANCE) else None,
-        motion(ordered) if all(name in ordered for name in MOTION) else None,
-    )
-    return OfficialResults(clips, whole, tuple(ignored))
+    return OfficialResults(clips, aggregate_of(ordered, counts), tuple(ignored))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -116,8 +108,7 @@ def _clip_values(items: Iterable[Any], where: str) -> Iterable[tuple[str, float]
     for item in items:
         if not (isinstance(item, dict) and "video_path" in item and "video_results" in item):
             raise _error(LAYOUT, f"{str(item)[:60]} in the list of clips", where)
-        # Windows paths come as they are.
-        name = PurePosixPath(str(item["video_path"]).replace("\\", "/")).stem
+        name = stem_of(str(item["video_path"]))
         yield name, _number(item["video_results"], f"{where}: {name}")
 
 

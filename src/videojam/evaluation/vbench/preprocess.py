@@ -5,7 +5,6 @@ Everything happens on float pixels in 0..255, as there: a bicubic resize may lea
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
@@ -74,8 +73,3 @@ def pad_to_multiple(
     margins = (left, more_columns - left, top, more_rows - top)
     padded = functional.pad(frames, margins, mode="replicate")
     return padded, (slice(top, top + height), slice(left, left + width))
-
-
-def batches(video: UInt8[Tensor, "t 3 h w"], batch_size: int, device: torch.device) -> list[Tensor]:
-    """Split a clip into batches of frames on a device."""
-    return [frames.to(device) for frames in video.split(batch_size)]
