@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from videojam.bench.folder import Bench
-from videojam.bench.make.imports import import_clips, import_into
+from videojam.bench.make.imports import Matching, import_clips, import_into
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.bench.manifest import read_manifest
 from videojam.bench.report.collect import collect
@@ -83,7 +83,7 @@ def test_a_table_goes_before_names(bench, tmp_path):
         clip(tmp_path / "in" / f"{name}.mp4")
     table = tmp_path / "table.csv"
     table.write_text("file,id,prompt,seed\np1.mp4,p3,,1\nx.mp4,,a dog runs,\ngone.mp4,p1,,\n")
-    report = import_clips(bench, tmp_path / "in", "runway", table=table)
+    report = import_clips(bench, tmp_path / "in", "runway", Matching(table=table))
     assert sorted(p.stem for p in bench.arm_folder("runway").glob("*.mp4")) == ["p2_s0", "p3_s1"]
     assert report.unmatched == {
         "stray.mp4": "not in the table", "gone.mp4": "in the table, but there is no such file"
@@ -92,7 +92,7 @@ def test_a_table_goes_before_names(bench, tmp_path):
 
 def test_the_true_rate_can_be_given(bench, tmp_path):
     clip(tmp_path / "in" / "p1.mp4", fps=8)
-    import_clips(bench, tmp_path / "in", "gif", fps=24.0)
+    import_clips(bench, tmp_path / "in", "gif", Matching(fps=24.0))
     info = probe_video(bench.arm_folder("gif") / "p1_s0.mp4")
     assert (info.fps, info.num_frames) == (24, 9)
 
@@ -126,7 +126,7 @@ def test_clips_of_every_length_are_scored_where_asked(bench, tmp_path):
     assert len(found.values["sora"]["frames.n"]) == 1
     assert sum("--any-length" in problem.what for problem in found.problems) == 2
     # Imported again: what is scored stays, the others are no longer unfit.
-    import_clips(bench, tmp_path / "in", "sora", any_length=True)
+    import_clips(bench, tmp_path / "in", "sora", Matching(any_length=True))
     score_arm(bench, "sora", [judge])
     found = collect(bench)
     assert sorted(found.values["sora"]["frames.n"].values()) == [9, 10, 11]
@@ -146,7 +146,7 @@ def test_no_clips_a_bad_table_or_a_generated_arm_are_refused(bench, tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("name,id\np1.mp4,p1\n")
     with pytest.raises(VideoJamError, match="Name the column 'file' in the first line"):
-        import_clips(bench, tmp_path / "in", "x", table=table)
+        import_clips(bench, tmp_path / "in", "x", Matching(table=table))
     import_clips(bench, tmp_path / "in", "x")
     path = bench.arm_folder("x") / "manifest.json"
     content = json.loads(path.read_text()) | {"kind": "videojam"}
@@ -219,7 +219,7 @@ def test_a_table_wins_over_the_names(tmp_path):
         clip(tmp_path / "in" / f"{name}.mp4")
     table = tmp_path / "table.csv"
     table.write_text(f"file,prompt\n{CHINESE}.mp4,一只猫在睡觉\nx.mp4,🐕\n", encoding="utf-8")
-    assert import_clips(bench, tmp_path / "in", "kling", table=table).unmatched == {}
+    assert import_clips(bench, tmp_path / "in", "kling", Matching(table=table)).unmatched == {}
     assert sorted(p.stem for p in bench.arm_folder("kling").glob("*.mp4")) == ["c2_s0", "e1_s0"]
 
 
@@ -243,7 +243,7 @@ def test_a_name_that_is_no_folder_is_refused(bench, tmp_path, name):
 def test_a_rate_that_cannot_be_is_refused(bench, tmp_path, fps):
     clip(tmp_path / "in" / "p1.mp4")
     with pytest.raises(VideoJamError, match="--fps"):
-        import_clips(bench, tmp_path / "in", "sora", fps=fps)
+        import_clips(bench, tmp_path / "in", "sora", Matching(fps=fps))
 
 
 def test_a_refused_import_leaves_no_folder(tmp_path):

@@ -111,10 +111,10 @@ def _own_model(arm: str, source: str) -> dict[str, Any]:
 def world_suite(first: int, num_each: int) -> Suite:
     """Return the world's captions in turn, each with seeds of its own."""
     texts = captions(WORLD)
-    kinds = [(first + i, texts[i % len(texts)]) for i in range(num_each * len(texts))]
+    seeds = range(first, first + num_each * len(texts))
     prompts = tuple(
-        Prompt(id=f"{text.split()[0]}-{text.split()[-1]}-{scene}", text=text, category=text, seed=scene)
-        for scene, text in kinds
+        Prompt(id=f"{text.split()[0]}-{text.split()[-1]}-{seed}", text=text, category=text, seed=seed)
+        for seed, text in zip(seeds, texts * num_each, strict=True)
     )
     note = "The captions of the world, each many times: what differs is the noise, and the truth's scene."
     return Suite(name="world", note=note, prompts=prompts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from videojam.cli.common import named_folder, start, torch_dtype_of
+from videojam.cli.common import Device, named_folder, start, torch_dtype_of
 from videojam.evaluation.table import DEFAULTS, JUDGES
 
 if TYPE_CHECKING:
@@ -112,10 +112,7 @@ class Ranks:
             metavar="N", min=1, help="Processes that share the clips. (default: WORLD_SIZE, else 1)"
         ),
     ] = None
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)"),
-    ] = None
+    device: Device = None
 
     def work(self, doing: str, dtype: str | None = None, **more: Any) -> Work:
         """Say what runs where, and return how this process works."""

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -34,6 +34,9 @@ FILE_SUFFIXES = (
 """Names that end so are those of files: a folder of that name would be a surprise."""
 
 Config = TypeVar("Config")
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)")
+]
 
 
 class Terminated(KeyboardInterrupt):

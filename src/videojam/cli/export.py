@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from videojam.cli.common import build, named_path, say, seed_number, start, stoppable
+from videojam.cli.common import Device, build, named_path, say, seed_number, start, stoppable
 from videojam.cli.flags import flag, grouped
 from videojam.errors import VideoJamError
 from videojam.out_of_memory import memory_explained
@@ -107,9 +107,7 @@ def export(
     merge: MergeFlags,
     card: CardFlags,
     hub: HubFlags,
-    device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)")
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Write a model to give away: everything merged, a model card, proven to load; for ComfyUI with --single-file.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from videojam.cli.common import MODEL_HELP, say, start, stoppable
+from videojam.cli.common import MODEL_HELP, Device, say, start, stoppable
 from videojam.out_of_memory import memory_explained
 
 EXIT_DIFFERS, EXIT_NOTHING_TO_COMPARE = 1, 3
@@ -24,10 +24,7 @@ verify_app = typer.Typer()
 @verify_app.command()
 def verify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="DEVICE", help="As cpu or cuda:1. (default: cuda if there is one)"),
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Check that a saved model is the model that was trained: same seed, same latents.
 

@@ -51,9 +51,18 @@ def copy_as_mp4(source: Path, target: Path, fps: float | None = None) -> VideoIn
             ) from error
         return info._replace(num_frames=num_frames)
     clip = Clip(_stored_frames(source), fps) if fps else read_video(source)
+    write_even(target, clip)
+    return probe_video(target)
+
+
+def write_even(target: Path, clip: Clip) -> None:
+    """Write a clip without the last row or column where the size is odd.
+
+    Raises:
+        VideoJamError: as `write_video`.
+    """
     height, width = (size // 2 * 2 for size in clip.frames.shape[2:])
     write_video(target, clip.frames[:, :, :height, :width], clip.fps)
-    return probe_video(target)
 
 
 def _is_plain(path: Path) -> bool:

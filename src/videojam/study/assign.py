@@ -52,21 +52,18 @@ def pairs_by_id(study: Study) -> dict[str, Pair]:
     return {pair.id: pair for pair in shown}
 
 
-def next_assignment(
-    connection: sqlite3.Connection, study: Study, rater: Rater, rng: random.Random | None = None
-) -> Assignment | None:
+def next_assignment(connection: sqlite3.Connection, study: Study, rater: Rater) -> Assignment | None:
     """Return what a rater is to see: the open assignment, also after the page was closed, or a new one.
 
     Args:
         connection: In a transaction that writes.
         study: The study.
         rater: Who asks.
-        rng: Of sides and order.
 
     Returns:
         None where this rater is done, or no pair needs more votes.
     """
-    rng, now = rng or random.SystemRandom(), time.time()
+    rng, now = random.SystemRandom(), time.time()
     pairs = pairs_by_id(study)
     found = connection.execute(
         "SELECT id, pair, kind, first_is_left, expires_at FROM assignments WHERE rater = ? AND voted_at IS NULL",

@@ -13,7 +13,8 @@ import torch
 from videojam.errors import VideoJamError
 from videojam.files import ELSEWHERE, FULL, refused
 from videojam.misfits import reason
-from videojam.motion.video import Clip, probe_video, read_video, write_video
+from videojam.motion.as_mp4 import write_even
+from videojam.motion.video import Clip, probe_video, read_video
 
 MIN_FRAMES = 6
 MIN_CHANGE = 1.0
@@ -46,12 +47,6 @@ def duration_of(path: Path) -> float:
     if info.duration_s:
         return info.duration_s
     return (info.num_frames or 0) / (info.fps or 1)
-
-
-def write_even(target: Path, clip: Clip) -> None:
-    """Write a clip without the last row or column where the size is odd."""
-    height, width = (size // 2 * 2 for size in clip.frames.shape[2:])
-    write_video(target, clip.frames[:, :, :height, :width], clip.fps)
 
 
 def write_check(source: Path, true: Path, shuffled: Path, seed: int) -> float | None:

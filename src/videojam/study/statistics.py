@@ -53,18 +53,17 @@ class Majorities:
     num_tied: int
 
 
-def vote_share(wins: Sequence[bool], prompts: Groups, raters: Groups, seed: int = 0) -> Shares:
+def vote_share(wins: Sequence[bool], prompts: Groups, raters: Groups) -> Shares:
     """Return the share of votes won, with its intervals.
 
     Args:
         wins: One for each vote, at least one.
         prompts: Whose pair each vote is on.
         raters: Whose vote it is.
-        seed: Of the resampling.
     """
     y = np.asarray(wins, dtype=np.float64)
     both, effect = two_way(y, prompts, raters)
-    return Shares(both, _over(y, prompts, seed), _over(y, raters, seed), share(int(y.sum()), len(y)), effect)
+    return Shares(both, _over(y, prompts), _over(y, raters), share(int(y.sum()), len(y)), effect)
 
 
 def two_way(y: NDArray[np.float64], prompts: Groups, raters: Groups) -> tuple[Interval, float]:
@@ -160,7 +159,7 @@ def bradley_terry(wins: NDArray[np.float64], pseudo: float = 0.5) -> NDArray[np.
 
 
 def strengths(
-    votes: Sequence[tuple[str, str, bool]], prompts: Groups, arms: Sequence[str], seed: int = 0
+    votes: Sequence[tuple[str, str, bool]], prompts: Groups, arms: Sequence[str]
 ) -> dict[str, Interval] | None:
     """Return the Bradley–Terry log strength of each arm with its bootstrap interval over prompts.
 
@@ -168,7 +167,6 @@ def strengths(
         votes: First arm, second arm, and whether the first won.
         prompts: Whose pair each vote is on; what is resampled.
         arms: In the order of the result.
-        seed: Of the resampling.
 
     Returns:
         None where the comparisons don't tie all arms together.
@@ -182,7 +180,7 @@ def strengths(
     whole = bradley_terry(total)
     if whole is None:
         return None
-    rng, found = np.random.default_rng(seed), []
+    rng, found = np.random.default_rng(0), []
     for _ in range(NUM_RESAMPLES // 4):
         weights = np.bincount(rng.integers(len(tables), size=len(tables)), minlength=len(tables))
         one = bradley_terry(np.tensordot(weights.astype(np.float64), tables, 1))
@@ -195,7 +193,7 @@ def strengths(
     }
 
 
-def votes_needed(difference: float = 0.05, design_effect: float = 1.0, level: float = LEVEL) -> int:
+def votes_needed(difference: float, design_effect: float = 1.0) -> int:
     """Return how many votes show that a share of 0.5 + difference is not 0.5, with a power of 80 %.
 
     n = ((z_{α/2}·½ + z_β·√(p(1 − p)))/difference)² · design effect.
@@ -203,10 +201,9 @@ def votes_needed(difference: float = 0.05, design_effect: float = 1.0, level: fl
     Args:
         difference: From one half, in 0..0.5.
         design_effect: Of clustered votes.
-        level: 1 − α.
     """
     p = 0.5 + difference
-    z_alpha, z_beta = float(stats.norm.ppf((1 + level) / 2)), float(stats.norm.ppf(POWER))
+    z_alpha, z_beta = float(stats.norm.ppf((1 + LEVEL) / 2)), float(stats.norm.ppf(POWER))
     return math.ceil(design_effect * ((z_alpha / 2 + z_beta * math.sqrt(p * (1 - p))) / difference) ** 2)
 
 
@@ -217,7 +214,7 @@ def _cluster_variance(y: NDArray[np.float64], groups: Groups) -> float:
     return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(y) ** 2)
 
 
-def _over(y: NDArray[np.float64], groups: Groups, seed: int) -> Interval | None:
+def _over(y: NDArray[np.float64], groups: Groups) -> Interval | None:
     numbers = np.array(_numbered(groups))
     if numbers.max() < 1:
         return None
@@ -225,7 +222,7 @@ def _over(y: NDArray[np.float64], groups: Groups, seed: int) -> Interval | None:
     cast = np.bincount(numbers).astype(np.float64)
     if np.ptp(won / cast) == 0:  # resampling says nothing where all are alike
         return None
-    return ratio_of_sums(won, cast, seed, num_resamples=NUM_RESAMPLES)
+    return ratio_of_sums(won, cast, num_resamples=NUM_RESAMPLES)
 
 
 def _numbered(groups: Groups) -> list[int]:

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,13 @@ KEPT = ("L", "M", "N", "So")
 
 @dataclass(frozen=True)
 class Matching:
-    """How clips from elsewhere belong to prompts, as in `import_clips`.
+    """How clips from elsewhere belong to prompts.
 
     Attributes:
         table: CSV that goes before the names.
         fps: True frame rate of files that state another, or no frame rate.
-        any_length: Score clips of every length.
+        any_length: Score clips of every length. By default the most frequent length is the arm's, and clips of another
+            one are in no figure.
     """
 
     table: Path | None = None
@@ -89,7 +90,7 @@ def import_into(
         VideoJamError: as `import_clips`; another run writes into the folder.
     """
     with held(out), _begun(out, suite, num_seeds) as bench:
-        return import_clips(bench, clips, name, **asdict(matching or Matching()), follow=follow)
+        return import_clips(bench, clips, name, matching, follow=follow)
 
 
 def _begun(out: Path, suite: str | None, num_seeds: int | None) -> AbstractContextManager[Bench]:
@@ -114,10 +115,8 @@ def import_clips(
     bench: Bench,
     clips: str | Path,
     name: str,
+    matching: Matching | None = None,
     *,
-    table: Path | None = None,
-    fps: float | None = None,
-    any_length: bool = False,
     follow: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
     """Copy a folder of clips into a bench as an arm.
@@ -130,17 +129,15 @@ def import_clips(
         bench: Where to.
         clips: Folder; its subfolders are looked at too.
         name: The arm.
-        table: CSV that goes before the names.
-        fps: True frame rate of files that state another, or none.
-        any_length: Score clips of every length. By default the most frequent length is the arm's, and clips of another
-            one are in no figure.
+        matching: How the files belong to prompts.
         follow: Called with the number of files that were looked at, and of all that belong to a prompt.
 
     Raises:
         VideoJamError: no clips, a name or rate that can't be, an arm of that name made otherwise, or a table that
             can't be read.
     """
-    clips = Path(clips)
+    clips, matching = Path(clips), matching or Matching()
+    fps, any_length = matching.fps, matching.any_length
     check_name(name, "--name")
     if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
         raise VideoJamError(
@@ -159,8 +156,8 @@ def import_clips(
             where=f"--name {name}",
             fix="Choose another name.",
         )
-    asked = _read_prompts(table) if table else {}
-    matches, unmatched = _match(bench, paths, asked, {} if table else _made_by_us(clips))
+    asked = _read_prompts(matching.table) if matching.table else {}
+    matches, unmatched = _match(bench, paths, asked, {} if matching.table else _made_by_us(clips))
     infos: list[VideoInfo] = []
     for number, (key, file) in enumerate(matches.items(), start=1):
         try:

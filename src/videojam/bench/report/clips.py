@@ -12,16 +12,15 @@ from videojam.bench.folder import Bench, Item
 from videojam.bench.report.legend import motion_code
 from videojam.bench.report.results import Results
 from videojam.bench.report.tables import colour_of
-from videojam.bench.report.video import encoded, video_tag
+from videojam.bench.report.video import encoded, frames_tag, small_size, video_tag
 from videojam.errors import VideoJamError
 from videojam.evaluation.judge import Measure
 from videojam.evaluation.world_judge import WorldJudge, what_moves
 from videojam.motion import draw
 from videojam.motion.code import MotionCode
-from videojam.motion.video import VideoInfo, probe_video, read_video
+from videojam.motion.video import probe_video, read_video
 
 MAX_BYTES = 300_000
-MAX_SIDE_PX = 320
 SMALL_CRF = 28
 PICTURES: dict[str, Callable[[Tensor, str], Tensor]] = {WorldJudge.name: what_moves}
 """By judge: a clip as the judge explains it, shown beneath the clip."""
@@ -93,13 +92,10 @@ def _lines(path: Path, motion: Path, code: MotionCode | None, label: str) -> str
         pictures = draw.lines(clip.frames, code.read(drawn.frames), code)
     except VideoJamError:  # what is wrong with the files stands among the problems
         return ""
-    tags = []
-    for name, frames in pictures.items():
-        num_frames, _, height, width = frames.shape
-        info = VideoInfo(num_frames, clip.fps, height, width, num_frames / clip.fps)
-        data = encoded(frames, clip.fps, SMALL_CRF)
-        tags.append(video_tag(info, data, f"{name}, {label}", kind=name))
-    return "".join(tags)
+    return "".join(
+        frames_tag(frames, clip.fps, f"{name}, {label}", SMALL_CRF, kind=name)
+        for name, frames in pictures.items()
+    )
 
 
 def _explained(results: Results, path: Path, item: Item) -> str:
@@ -164,7 +160,6 @@ def _small(path: Path) -> bytes:
     if len(data) <= MAX_BYTES:
         return data
     info = probe_video(path)
-    scale = min(1.0, MAX_SIDE_PX / max(info.height, info.width))
-    height, width = (2 * max(1, round(scale * side / 2)) for side in (info.height, info.width))
+    height, width = small_size(info.height, info.width)
     clip = read_video(path, height=height, width=width)
     return encoded(clip.frames, clip.fps, SMALL_CRF)

@@ -166,7 +166,7 @@ def _study(results: Results, votes: HumanVotes, first: Sequence[Measure], tables
             else arm_cells(votes, arm)
         )
         rows.append(Row(arm, "", human, rest))
-    automatic = {(line.method): line.values for line in results.paper}
+    automatic = {line.method: line.values for line in results.paper}
     for name, where, cells in paper_rows(votes, tables):
         values_of = automatic.get(name, {})
         rest = [f"{values_of[m.paper]:.1f}" if m.paper and m.paper in values_of else "–" for m in first]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from videojam.bench.report.legend import wheel
 from videojam.bench.report.shell import whole_page
-from videojam.bench.report.video import encoded, video_tag
+from videojam.bench.report.video import frames_tag, small_size
 from videojam.data.config import prepared_facts
 from videojam.data.look import CachedClip, LookRequest, cached_clips, similarity_db
 from videojam.data.prepared import left_out_of, shard_files
@@ -21,10 +21,8 @@ from videojam.data.shards import read_facts_of
 from videojam.files import write_text
 from videojam.motion.code import MotionCode
 from videojam.motion.upright import cover
-from videojam.motion.video import VideoInfo
 
 PAGE_NAME = "look.html"
-MAX_SIDE_PX = 320
 PAGE_CRF = 20
 MAX_LISTED = 200
 
@@ -101,10 +99,7 @@ def _card(clip: CachedClip) -> str:
 def _panel(clip: CachedClip, title: str, video: Tensor | None, wanted: Tensor | None, colour: int) -> str:
     if video is None:
         return ""
-    small = _small(video)
-    num_frames, _, height, width = small.shape
-    info = VideoInfo(num_frames, clip.fps, height, width, num_frames / clip.fps)
-    tag = video_tag(info, encoded(small, clip.fps, PAGE_CRF), f"{title} of {clip.name}")
+    tag = frames_tag(_small(video), clip.fps, f"{title} of {clip.name}", PAGE_CRF)
     psnr = "" if wanted is None else f"PSNR {similarity_db(video, wanted):.1f} dB"
     return (
         f'<figure class="arm-{colour}"><div class="stage">{tag}</div>'
@@ -115,8 +110,7 @@ def _panel(clip: CachedClip, title: str, video: Tensor | None, wanted: Tensor | 
 def _small(video: Tensor) -> Tensor:
     """Shrink a video to the page's size, its sides even."""
     height, width = video.shape[-2:]
-    scale = min(1.0, MAX_SIDE_PX / max(height, width))
-    size = (2 * max(1, round(scale * height / 2)), 2 * max(1, round(scale * width / 2)))
+    size = small_size(height, width)
     return video if (height, width) == size else torch.stack([cover(frame, size) for frame in video])
 
 

@@ -201,8 +201,7 @@ def _paper(measures: list[Measure], tables: Sequence[str]) -> list[PaperLine]:
             known = {name: value for name, value in values.items() if name in wanted and value is not None}
             before = lines.get(method)
             if known:
-                title = table.name.replace("table", "Table ")
-                tables = title if before is None else before.table
+                title = table.name.replace("table", "Table ") if before is None else before.table
                 merged = {**known, **(before.values if before else {})}
-                lines[method] = PaperLine(method, tables, table.benchmark, merged)
+                lines[method] = PaperLine(method, title, table.benchmark, merged)
     return list(lines.values())

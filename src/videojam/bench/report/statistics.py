@@ -50,7 +50,7 @@ def by_prompt(values: Mapping[str, float]) -> dict[str, float]:
     return {prompt: float(np.mean(found)) for prompt, found in seeds.items()}
 
 
-def mean_interval(values: Mapping[str, float], is_share: bool, seed: int = 0) -> Interval | None:
+def mean_interval(values: Mapping[str, float], is_share: bool) -> Interval | None:
     """Return the mean over prompts with its interval; None without values.
 
     Prompts are resampled, not clips: several seeds of one prompt are no independent evidence. A share of successes
@@ -59,7 +59,6 @@ def mean_interval(values: Mapping[str, float], is_share: bool, seed: int = 0) ->
     Args:
         values: By clip.
         is_share: Whether each value is 1 (success) or 0.
-        seed: Of the resampling.
     """
     means = np.array(list(by_prompt(values).values()))
     if len(means) == 0:
@@ -68,7 +67,7 @@ def mean_interval(values: Mapping[str, float], is_share: bool, seed: int = 0) ->
         return share(int(means.sum()), len(means))
     if len(means) == 1 or np.ptp(means) == 0:
         return Interval(float(means.mean()), float(means.min()), float(means.max()), len(means))
-    return bootstrap_mean(means, seed)
+    return bootstrap_mean(means)
 
 
 def compare(
@@ -76,7 +75,6 @@ def compare(
     against: str,
     arms: Sequence[str],
     is_share: bool = False,
-    seed: int = 0,
 ) -> list[Comparison]:
     """Compare arms with one of them on a measure, each on the clips that both have.
 
@@ -85,7 +83,6 @@ def compare(
         against: The arm that the others are compared with.
         arms: The others, in order; an arm with fewer than two prompts in common is left out.
         is_share: Whether each value is 1 (success) or 0, by the kind of the measure.
-        seed: Of the resampling.
     """
     found: list[Comparison] = []
     for arm in arms:
@@ -100,11 +97,11 @@ def compare(
             Comparison(
                 arm=arm,
                 against=against,
-                difference=paired_difference(a, b, seed=seed),
+                difference=paired_difference(a, b),
                 effect=float(d.mean()) / spread if spread > 0 else None,
                 wins=int((d > 0).sum()),
                 losses=int((d < 0).sum()),
-                p=_p_value(d, is_share, seed),
+                p=_p_value(d, is_share),
                 p_holm=1.0,
             )
         )
@@ -123,7 +120,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def _p_value(d: NDArray[np.float64], is_share: bool, seed: int) -> float:
+def _p_value(d: NDArray[np.float64], is_share: bool) -> float:
     """Test whether the mean difference is zero, by the signs that differences might have had."""
     if not d.any():
         return 1.0
@@ -137,6 +134,6 @@ def _p_value(d: NDArray[np.float64], is_share: bool, seed: int) -> float:
         permutation_type="samples",
         vectorized=True,
         n_resamples=NUM_FLIPS,
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     )
     return float(result.pvalue)

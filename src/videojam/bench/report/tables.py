@@ -13,6 +13,8 @@ from videojam.evaluation.arm_colours import class_of
 from videojam.evaluation.intervals import Interval
 from videojam.evaluation.judge import Measure
 
+MOST_LISTED = 300
+"""Problems that the page lists; results.json has all."""
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 
@@ -160,17 +162,17 @@ def category_tables(results: Results, measures: Iterable[Measure]) -> str:
     return "\n".join(blocks)
 
 
-def problem_list(results: Results, most: int = 300) -> str:
+def problem_list(results: Results) -> str:
     """Return what is not as it should be, arm by arm; all of it is in results.json."""
     if not results.problems:
         return '<p class="note">None: every clip of every arm is there and was scored by every judge.</p>'
     rows = [
         f'<tr><th scope="row">{escape(p.arm)}</th><td>{escape(p.clip)}</td><td>{escape(p.what)}</td>'
         f"<td>{'left out' if p.excluded else 'counted'}</td></tr>"
-        for p in results.problems[:most]
+        for p in results.problems[:MOST_LISTED]
     ]
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("Arm", "Clip", "What", "In the figures"))
-    more = len(results.problems) - most
+    more = len(results.problems) - MOST_LISTED
     rest = f'<p class="note">And {more} more, in results.json.</p>' if more > 0 else ""
     return f"<details><summary>{len(results.problems)} items</summary>{_table(heads, rows)}{rest}</details>"
 

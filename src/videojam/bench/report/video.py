@@ -11,6 +11,9 @@ from torch import Tensor
 
 from videojam.motion.video import CRF, VideoInfo, write_video
 
+MAX_SIDE_PX = 320
+"""Longer side of a clip that is made smaller for a page."""
+
 
 def video_tag(info: VideoInfo, data: bytes, label: str, kind: str = "") -> str:
     """Return the tag of a clip that the page's player drives.
@@ -28,6 +31,30 @@ def video_tag(info: VideoInfo, data: bytes, label: str, kind: str = "") -> str:
         f'data-frames="{info.num_frames}" style="aspect-ratio:{info.width}/{info.height}" '
         f'src="data:video/mp4;base64,{text}"></video>'
     )
+
+
+def frames_tag(frames: Tensor, fps: float, label: str, crf: int, kind: str = "") -> str:
+    """Return the tag of frames that are in no file; see `video_tag`.
+
+    Args:
+        frames: uint8 `[T, 3, H, W]`.
+        fps: Frames a second.
+        label: As of `video_tag`.
+        crf: x264's constant rate factor.
+        kind: As of `video_tag`.
+
+    Raises:
+        VideoJamError: an odd height or width.
+    """
+    num_frames, _, height, width = frames.shape
+    info = VideoInfo(num_frames, fps, height, width, num_frames / fps)
+    return video_tag(info, encoded(frames, fps, crf), label, kind)
+
+
+def small_size(height: int, width: int) -> tuple[int, int]:
+    """Return even height and width, of the same shape, whose longer side is at most `MAX_SIDE_PX`."""
+    scale = min(1.0, MAX_SIDE_PX / max(height, width))
+    return 2 * max(1, round(scale * height / 2)), 2 * max(1, round(scale * width / 2))
 
 
 def encoded(frames: Tensor, fps: float, crf: int = CRF) -> bytes:
