@@ -70,9 +70,7 @@ def refuse_if_held(folder: Path, what: str) -> None:
         except FileNotFoundError:  # its holder has just ended
             continue
         try:
-            granted, holder = _flock(stream, fcntl.LOCK_SH), _holder(stream)
-            if granted is False or (holder and not _is_gone(holder, granted)):
-                raise _held(path, holder, certain=granted is False)
+            _refuse_other(path, stream, _flock(stream, fcntl.LOCK_SH))
         finally:
             os.close(stream)
 
@@ -82,10 +80,7 @@ def _acquire(path: Path) -> int:
     while True:
         stream = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            granted = _flock(stream)
-            holder = _holder(stream)
-            if granted is False or (holder and not _is_gone(holder, granted)):
-                raise _held(path, holder, certain=granted is False)
+            _refuse_other(path, stream, _flock(stream))
             if _is_same_file(stream, path):  # else its last holder has removed it since it was opened
                 own = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
                 os.ftruncate(stream, 0)
@@ -95,6 +90,13 @@ def _acquire(path: Path) -> int:
             os.close(stream)
             raise
         os.close(stream)
+
+
+def _refuse_other(path: Path, stream: int, granted: bool | None) -> None:
+    """Refuse a lock file that another process holds, or may hold where the file system has no locks."""
+    holder = _holder(stream)
+    if granted is False or (holder and not _is_gone(holder, granted)):
+        raise _held(path, holder, certain=granted is False)
 
 
 def _flock(stream: int, kind: int = fcntl.LOCK_EX) -> bool | None:

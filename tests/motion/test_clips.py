@@ -71,12 +71,12 @@ def test_a_link_to_nothing_is_listed_so_that_it_is_reported(tmp_path):
         (lambda path: path.mkdir(), "none"),
     ],
 )
-def test_nothing_to_list_is_refused_by_the_key_that_named_it(tmp_path, make, found):
+def test_nothing_to_list_is_refused_with_its_path(tmp_path, make, found):
     make(tmp_path / "x")
     with pytest.raises(VideoJamError) as caught:
-        find_clips(tmp_path / "x", "data.source.path")
+        find_clips(tmp_path / "x")
     assert caught.value.found == found
-    assert caught.value.where == f"data.source.path: {tmp_path / 'x'}"
+    assert caught.value.where == str(tmp_path / "x")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")

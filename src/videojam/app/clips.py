@@ -14,7 +14,8 @@ from torch import Tensor
 
 from videojam.errors import VideoJamError
 from videojam.locks import locked
-from videojam.motion.video import write_video
+from videojam.motion.as_mp4 import write_even
+from videojam.motion.video import Clip
 
 PREFIX = "videojam-app-"
 LOCK = "app"
@@ -33,9 +34,8 @@ class Clips:
 
     def add(self, frames: UInt8[Tensor, "t 3 h w"], fps: float) -> str:
         """Write a clip and return its name."""
-        height, width = (size // 2 * 2 for size in frames.shape[2:])
         name = f"{secrets.token_hex(16)}.mp4"
-        write_video(self.folder / name, frames[:, :, :height, :width], fps)
+        write_even(self.folder / name, Clip(frames, fps))
         self._names.add(name)
         return name
 

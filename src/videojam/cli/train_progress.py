@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rich.console import Console
 from rich.progress import TextColumn
 
 from videojam.cli.progress import SECONDS_BETWEEN_LINES, Bars, duration
@@ -14,8 +13,8 @@ from videojam.cli.progress import SECONDS_BETWEEN_LINES, Bars, duration
 class TrainProgress(Bars):
     """A listener for `train` that draws bars on a terminal, and plain lines where there is none."""
 
-    def __init__(self, num_steps: int, console: Console | None = None) -> None:
-        super().__init__(TextColumn("{task.fields[losses]}"), console=console)
+    def __init__(self, num_steps: int) -> None:
+        super().__init__(TextColumn("{task.fields[losses]}"))
         self.num_steps = num_steps
         self.encoding = self.bars.add_task("encoding clips", total=None, losses="", visible=False)
         self.training = self.bars.add_task("training", total=num_steps, losses="", visible=False)

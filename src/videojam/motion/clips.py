@@ -27,9 +27,7 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
-def find_clips(
-    folder: str | Path, where: str = "", *, deep: bool = True, may_be_empty: bool = False
-) -> list[Path]:
+def find_clips(folder: str | Path, *, deep: bool = True, may_be_empty: bool = False) -> list[Path]:
     """List the clips of a folder, sorted by path; hidden files and folders, and companions, are no clips.
 
     A folder that is reached by a symbolic link is searched too, once. A link to a missing file is listed, so that
@@ -37,7 +35,6 @@ def find_clips(
 
     Args:
         folder: Where to look.
-        where: What the folder is to the user, such as the key or flag that gave it; for the error message.
         deep: Whether its subfolders are searched too.
         may_be_empty: Return an empty list where there is no clip.
 
@@ -45,12 +42,11 @@ def find_clips(
         VideoJamError: no such folder, no permission, or no clip in it.
     """
     folder = Path(folder)
-    where = f"{where}: {folder}" if where else str(folder)
     if not folder.is_dir():
         raise VideoJamError(
             expected="a folder of video files",
             found="a file" if folder.exists() else "no such folder",
-            where=where,
+            where=str(folder),
             fix="Give the folder that holds the clips.",
         )
     found = sorted(path for place in _places(folder, deep) for path in _clips_of(place))
@@ -58,7 +54,7 @@ def find_clips(
         raise VideoJamError(
             expected=f"video files ({', '.join(suffix[1:] for suffix in VIDEO_SUFFIXES)})",
             found="none",
-            where=where,
+            where=str(folder),
             fix="Give the folder that holds the clips, or put them there.",
         )
     return found

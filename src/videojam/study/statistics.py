@@ -127,14 +127,13 @@ def krippendorff_alpha(units: Sequence[Sequence[Hashable]]) -> float | None:
     return float(1 - observed / expected)
 
 
-def bradley_terry(wins: NDArray[np.float64], pseudo: float = 0.5) -> NDArray[np.float64] | None:
+def bradley_terry(wins: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Return log strengths of arms (Bradley and Terry 1952), with mean 0: P(i beats j) = 1/(1 + e^(s_j − s_i)).
 
     Every two arms that were compared get half a win each more, so that an arm that wins all has a finite strength.
 
     Args:
         wins: `[k, k]`: how often the arm of the row beat that of the column.
-        pseudo: Wins added.
 
     Returns:
         `[k]`; None where the comparisons don't tie all arms together.
@@ -144,7 +143,7 @@ def bradley_terry(wins: NDArray[np.float64], pseudo: float = 0.5) -> NDArray[np.
     reached = np.linalg.matrix_power(compared.astype(np.float64) + np.eye(k), k) > 0
     if not reached.all():
         return None
-    w = wins + pseudo * compared
+    w = wins + 0.5 * compared
     n, s = w + w.T, np.zeros(k)
     for _ in range(100):  # Newton's method; the likelihood is concave
         p = 1 / (1 + np.exp(s[None, :] - s[:, None]))
