@@ -55,7 +55,10 @@ def test_majorities_count_ties_apart():
 
 
 def test_bradley_terry_of_two_arms_is_the_log_odds():
-    """Three wins to one, and half a win each more: log(3.5 / 1.5) apart; of a cycle all are equal; apart from each other there is no strength."""
+    """
+    Three wins to one, and half a win each more, are log(3.5 / 1.5) apart. The arms of a cycle are equal. Arms that
+    never met have no strength.
+    """
     s = bradley_terry(np.array([[0.0, 3], [1, 0]]))
     assert s[0] - s[1] == pytest.approx(math.log(3.5 / 1.5))
     assert np.allclose(bradley_terry(np.array([[0.0, 2, 1], [1, 0, 2], [2, 1, 0]])), 0)

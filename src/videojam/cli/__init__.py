@@ -89,9 +89,8 @@ def run() -> None:
     Ctrl-C exits with 130 and SIGTERM with 143, after a verb has saved and said what it has to.
     """
     stop_on_sigterm()
-    warnings.showwarning = lambda message, *rest, **more: say(
-        f"warning: {message}"
-    )  # without a line of source
+    # without the line of source that Python adds
+    warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
     try:
         with memory_explained("this model and request", "Lower the size, the length or the number of clips."):
             app()

@@ -66,9 +66,8 @@ def prepare(
     if isinstance(source, PreparedSource):
         return _prepared(encoders, data, source, code)
     outline = encoders.outline
-    outline.family.latent_shape(
-        outline.pipeline, source.num_frames, source.height, source.width
-    )  # refuses odd sizes
+    # refuses a size or length that the family's autoencoder can't take
+    outline.family.latent_shape(outline.pipeline, source.num_frames, source.height, source.width)
     entries, left_out = list_clips(source)
     num_found = len(entries) + len(left_out)
     rates = None if stored is None else rates_of_files(entries, source, left_out)

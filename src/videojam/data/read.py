@@ -66,9 +66,8 @@ def read_clip(task: ReadTask) -> ClipContent:
     flow = None
     if task.with_flow:
         before = cv2.getNumThreads()
-        cv2.setNumThreads(
-            1
-        )  # DIS divides a picture among its threads, and its result depends on their number
+        # DIS divides a picture among its threads, and its result depends on their number
+        cv2.setNumThreads(1)
         try:
             flow = DisFlow()(clip.frames)
         finally:

@@ -153,9 +153,8 @@ def _open_pipeline(folder: Path, configs_only: bool) -> ModelFolder:
     names = [name for name, class_name in components.items() if class_name in FAMILIES]
     if not names:
         denoisers = [name for name in components if name.startswith(("transformer", "unet"))]
-        projections_of(
-            components[denoisers[0]] if denoisers else "no transformer"
-        )  # raises, listing known classes
+        # raises, listing the known classes
+        projections_of(components[denoisers[0]] if denoisers else "no transformer")
     record = load_record(folder)
     return ModelFolder(
         path=folder,

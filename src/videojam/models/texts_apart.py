@@ -77,9 +77,8 @@ class TextsApart:
     def save(self, path: Path) -> None:
         """Write the outputs to a file."""
         tensors = {f"{key}/{name}": t for key, output in self.known.items() for name, t in output.items()}
-        write_tensors(
-            path, {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        )  # some are one
+        # some outputs are one tensor under two names, which safetensors refuses
+        write_tensors(path, {name: tensor.contiguous().clone() for name, tensor in tensors.items()})
 
     def read(self, path: Path) -> None:
         """Read outputs that `save` wrote; none where there is no such file, or another process cut it short."""

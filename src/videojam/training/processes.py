@@ -44,9 +44,8 @@ def start_processes(config: TrainConfig) -> Accelerator:
 
 def _group(config: TrainConfig, asked: int, on_cpu: bool) -> dict[str, Any]:
     """Return how the processes talk in steps; on the host too, where parts of the model are kept there."""
-    timeout = timedelta(
-        seconds=config.parallel.timeout_s
-    )  # who waits for long, as while clips are encoded, votes
+    # of one collective; waits that may be longer, as while clips are encoded, are made of votes
+    timeout = timedelta(seconds=config.parallel.timeout_s)
     if asked > 1 and not on_cpu and config.parallel.cpu_offload:
         return {"timeout": timeout, "backend": "cuda:nccl,cpu:gloo"}
     return {"timeout": timeout}
