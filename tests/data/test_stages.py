@@ -27,7 +27,7 @@ def config(cache, num_clips=3):
 @pytest.fixture
 def loads(monkeypatch):
     """The parts that are loaded, in order."""
-    import videojam.models.encoders as module
+    import videojam.models.outline as module
 
     seen, stock = [], module._from_pretrained
     monkeypatch.setattr(
