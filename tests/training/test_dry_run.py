@@ -76,7 +76,7 @@ def test_a_time_is_said_in_a_unit_that_can_be_read(seconds, words):
 
 def test_an_expert_must_be_named(recipe, tiny_wan_experts):
     for changes in ({"base": str(tiny_wan_experts)}, {"expert": "no_such"}):
-        with pytest.raises(VideoJamError, match="one of the transformers transformer"):
+        with pytest.raises(VideoJamError, match="expected expert: one of transformer"):
             dry_run(TrainConfig.model_validate({**recipe, **changes}))
     config = TrainConfig.model_validate({**recipe, "base": str(tiny_wan_experts), "expert": "transformer_2"})
     assert dry_run(config, tflops=1.0).facts.component == "transformer_2"
