@@ -133,6 +133,8 @@ def test_probes_join_the_report(finished):
 
 def test_another_order_and_reference(finished):
     bench, _ = finished
+    with pytest.raises(VideoJamError, match="--against as one of the arms of the report: truth"):
+        write_report(bench, ["truth"], against="base")
     results = write_report(bench, ["truth", "base"], against="truth", num_shown=1)
     assert results.arms == ["truth", "base"]
     assert results.comparisons["world-v2.coherent"][0].difference.mean == -1

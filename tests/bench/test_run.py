@@ -189,3 +189,12 @@ def test_other_prompts_of_a_suite_of_the_same_name_are_refused(tmp_path, four_pr
     Bench.create(tmp_path, four_prompts)
     with pytest.raises(VideoJamError, match="none of its 4"):
         Bench.create(tmp_path, world_suite(900_000_000, 1))
+
+
+@pytest.mark.parametrize("words", [("run", TRUTH), ("import", "clips", "--name", "a")])
+def test_more_seeds_than_a_list_in_memory_holds_are_refused(tmp_path, words):
+    result = CliRunner().invoke(
+        app, ["bench", *words, "--out", str(tmp_path / "b"), "--seeds", "1000000000000"]
+    )
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "10000" in result.output

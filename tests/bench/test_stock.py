@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import types
+
+import numpy as np
 import pytest
 import torch
 from diffusers import SkyReelsV2Pipeline, SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
@@ -55,3 +58,18 @@ def test_a_rate_that_nobody_knows_and_arguments_that_it_lacks_are_asked_for(benc
         generate_arm(bench, parse_arm(f"sky={skyreels},{SIZE}"))
     with pytest.raises(VideoJamError, match="window"):
         generate_arm(bench, parse_arm(f"sky={skyreels},fps=8,window=half"))
+
+
+def test_what_the_pipeline_itself_refuses_is_said_in_its_words(bench, skyreels):
+    with pytest.raises(VideoJamError, match=r"arm 'sky'.*ValueError: .*divisible by 16"):
+        generate_arm(bench, parse_arm(f"sky={skyreels},fps=8,{SIZE.replace('height=32', 'height=33')}"))
+    assert bench.arms == []
+
+
+def test_frames_that_are_nan_are_no_black_clip(bench, skyreels, monkeypatch):
+    nan = types.SimpleNamespace(frames=np.full((1, 9, 32, 32, 3), np.nan))
+    monkeypatch.setattr(
+        SkyReelsV2Pipeline, "__call__", lambda self, prompt, generator, output_type, **more: nan
+    )
+    with pytest.raises(VideoJamError, match="NaN or infinite"):
+        generate_arm(bench, parse_arm(f"sky={skyreels},fps=8"))

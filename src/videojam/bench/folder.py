@@ -24,6 +24,7 @@ from pydantic import Field
 from videojam import files, fingerprints
 from videojam.bench.make.suites import Prompt, Suite
 from videojam.errors import VideoJamError
+from videojam.limits import MAX_SEEDS
 from videojam.misfits import reason
 from videojam.store import WRITE_FIX, append_row, read_rows
 from videojam.strict import Strict
@@ -59,7 +60,7 @@ class BenchFile(Strict):
 
     format: int = Field(FORMAT, description="Of this file.")
     suite: Suite = Field(description="With every prompt, so that the folder is complete in itself.")
-    num_seeds: int = Field(1, ge=1, description="Clips of each prompt.")
+    num_seeds: int = Field(1, ge=1, le=MAX_SEEDS, description="Clips of each prompt.")
     title: str = Field("", description="Head of the page; the suite's name if empty.")
     about: str = Field("", description="What the bench compares, for the top of the page.")
 

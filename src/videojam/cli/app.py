@@ -55,12 +55,14 @@ def page(
     """
     named = ", ".join(models or ["base, control and VideoJAM"])
     device = start(f"Page of {named}", load.device, load.dtype)
+    from videojam.addresses import require_free
     from videojam.app.models import are_shipped, examples_for, load_models, parse_sources
     from videojam.app.serve import Listening, Shown, require_gradio, serve
     from videojam.evaluation.world_judge import what_moves
 
     sources = parse_sources(models or [])
     require_gradio()
+    require_free(where.host, where.port)
     fix = "Open fewer models, or use --offload or --dtype bfloat16."
     with stoppable("The page is closed, and its clips are deleted."):
         with memory_explained("these models", fix):

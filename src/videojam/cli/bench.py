@@ -24,6 +24,7 @@ from videojam.cli.bench_flags import (
 from videojam.cli.common import MODEL_HELP, say, stoppable
 from videojam.cli.flags import grouped
 from videojam.cli.progress import ProgressDisplay
+from videojam.limits import MAX_SEEDS
 
 if TYPE_CHECKING:
     from videojam.bench.report.results import Results
@@ -116,7 +117,9 @@ def bench_import(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Clips of each prompt. (default: the bench's, else 1)"),
+        typer.Option(
+            metavar="N", min=1, max=MAX_SEEDS, help="Clips of each prompt. (default: the bench's, else 1)"
+        ),
     ] = None,
     on_problem: OnProblem = "fail",
 ) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from videojam.cli.common import Device, named_folder, start, torch_dtype_of
 from videojam.evaluation.table import DEFAULTS, JUDGES
+from videojam.limits import MAX_SEEDS
 
 if TYPE_CHECKING:
     from videojam.bench.make.suites import Suite
@@ -26,7 +27,7 @@ Out = Annotated[
         help="Folder of the bench; what is in it is kept and completed.", parser=named_folder, metavar="DIR"
     ),
 ]
-Seeds = Annotated[int, typer.Option(metavar="N", min=1, help="Clips of each prompt.")]
+Seeds = Annotated[int, typer.Option(metavar="N", min=1, max=MAX_SEEDS, help="Clips of each prompt.")]
 OnProblem = Annotated[
     Policy,
     typer.Option(help="fail: exit 1 if any clip is missing, unfit or could not be scored; warn: exit 0."),

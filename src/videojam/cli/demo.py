@@ -9,6 +9,7 @@ import typer
 
 from videojam.cli.bench import follow, show, where_it_stands
 from videojam.cli.common import named_folder, say, seed_number, start, stoppable
+from videojam.limits import MAX_SEEDS
 
 demo_app = typer.Typer()
 
@@ -19,7 +20,10 @@ def demo(
         Path, typer.Option(help="Folder for the page and the clips.", parser=named_folder, metavar="DIR")
     ] = Path("out/demo"),
     clips_per_kind: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Clips of each caption of the world. (default: 13)")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=MAX_SEEDS, help="Clips of each caption of the world. (default: 13)"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(parser=seed_number, metavar="N", help="Other noise.")] = 0,
     steps: Annotated[

@@ -18,6 +18,8 @@ from videojam.bench.make.sources import Made
 from videojam.bench.work import Work
 from videojam.errors import VideoJamError
 from videojam.families import family_of
+from videojam.misfits import reason
+from videojam.out_of_memory import is_out_of_memory
 from videojam.sampling.settings import SampleSettings
 
 KNOWN_HERE = ("w_text", "num_steps", "num_frames", "height", "width", "fps", "negative_prompt")
@@ -96,9 +98,30 @@ class StockSampler:
                 where=f"arm {self._spec.name!r}",
                 fix=f"Remove {' and '.join(unknown)} from the arm.",
             )
-        output = self._pipe(**{name: value for name, value in asked.items() if value is not None})
+        frames = self._called({name: value for name, value in asked.items() if value is not None})
         self.facts["num_steps"] = len(self._pipe.scheduler.timesteps)
-        return [Made(_to_pixels(frames)) for frames in output.frames]
+        return [Made(_to_pixels(clip)) for clip in frames]
+
+    def _called(self, given: dict[str, Any]) -> Any:
+        """Return the pipeline's frames, numpy or images for each clip; what it refuses is said in its words."""
+        refused = f"frames from the call of {type(self._pipe).__name__}"
+        try:
+            frames = self._pipe(**given).frames
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise self._unfit(refused, f"{type(error).__name__}: {reason(error)[:200]}") from error
+        if isinstance(frames, np.ndarray) and not np.isfinite(frames).all():
+            raise self._unfit(refused, "values NaN or infinite in them")
+        return frames
+
+    def _unfit(self, expected: str, found: str) -> VideoJamError:
+        return VideoJamError(
+            expected=expected,
+            found=found,
+            where=f"arm {self._spec.name!r}, called as a stock pipeline",
+            fix="Set frames, height, width and steps as the model's documentation says, or another --dtype.",
+        )
 
 
 def _scale(settings: SampleSettings) -> float | None:

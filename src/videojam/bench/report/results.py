@@ -16,6 +16,7 @@ from videojam.bench.report.collect import Problem, collect
 from videojam.bench.report.human import HumanVotes, find_votes
 from videojam.bench.report.probes import Probe, find_probes
 from videojam.bench.report.statistics import Comparison, compare, mean_interval
+from videojam.errors import VideoJamError
 from videojam.evaluation.intervals import Interval
 from videojam.evaluation.judge import Measure
 from videojam.evaluation.paper import paper_source, paper_tables
@@ -119,11 +120,18 @@ def build_results(bench: Bench, arms: Sequence[str] | None = None, against: str 
         against: The arm that the others are compared with; the first if not given.
 
     Raises:
-        VideoJamError: an arm that isn't there.
+        VideoJamError: an arm that isn't there, or `against` that is none of the arms.
     """
     for name in (*(arms or ()), *([against] if against else [])):
         if name not in bench.arms:
             raise bench.unknown(name)
+    if arms and against not in (None, *arms):
+        raise VideoJamError(
+            expected=f"--against as one of the arms of the report: {', '.join(arms)}",
+            found=repr(against),
+            where=str(bench.folder),
+            fix=f"Add --arm {against}, or leave --against out.",
+        )
     found = collect(bench, arms)
     probes, unfit = find_probes(bench)
     human, unfit_votes = find_votes(bench)
