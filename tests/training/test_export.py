@@ -240,6 +240,8 @@ def test_a_single_file_gets_the_name_that_was_asked_for(tiny_joints, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     export(tiny_joints["t2v"], tmp_path / "mover", ExportSettings(single_file=True))
     assert out.read_bytes() == (tmp_path / "mover/mover.safetensors").read_bytes()
+    bare = export(tiny_joints["t2v"], tmp_path / ".safetensors", ExportSettings(single_file=True))
+    assert bare.read_bytes() == out.read_bytes()
     assert out.stat().st_mode == (tmp_path / "mover/mover.safetensors").stat().st_mode
     again = error_of(tiny_joints["t2v"], out, single_file=True)
     assert again.found == "a file of that name"

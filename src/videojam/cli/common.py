@@ -91,7 +91,7 @@ def named_folder(text: str | Path) -> Path:
     Use as `Annotated[Path, typer.Option(parser=named_folder, metavar="DIR")]`.
     """
     folder = named_path(text)
-    if folder.suffix.lower() in FILE_SUFFIXES and not folder.is_dir():
+    if folder.name.lower().endswith(FILE_SUFFIXES) and not folder.is_dir():
         raise typer.BadParameter(f"expected the name of a folder, found that of a file, {folder.name}.")
     return folder
 

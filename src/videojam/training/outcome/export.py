@@ -107,7 +107,7 @@ def export(
 
 def names_file(out: Path) -> bool:
     """Whether the name of an export is that of a file, and not of a folder."""
-    return out.suffix.lower() == FILE_SUFFIX
+    return out.name.lower().endswith(FILE_SUFFIX)
 
 
 def require_fitting_name(out: Path, settings: ExportSettings, *, uploads: bool = False) -> None:
