@@ -128,7 +128,7 @@ def _found(first: Mapping[str, Any]) -> str:
     if first["type"] == "union_tag_not_found":
         return "none"
     if first["type"] == "value_error" and (not first["loc"] or isinstance(given, Mapping | BaseModel)):
-        return getattr(first["ctx"]["error"], "found", "this combination")
+        return str(getattr(first["ctx"]["error"], "found", "this combination"))
     words = repr(given)
     shown = words if len(words) <= MAX_SHOWN else f"{words[: MAX_SHOWN - 1]}…"
     return "no value" if given is None else shown
@@ -145,7 +145,7 @@ def reason(error: BaseException) -> str:
         return "bytes that are not UTF-8 text"
     if isinstance(error, KeyError):
         return f"no key {error}"
-    said = getattr(error, "strerror", None)  # of OSError, and of FFmpeg's errors that are none
+    said: str | None = getattr(error, "strerror", None)  # of OSError, and of FFmpeg's errors that are none
     return said or (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
