@@ -142,3 +142,17 @@ def test_a_folder_whose_copy_fails_has_one_reason(tmp_path):
     """shutil lists every file of a copy with both names, which says the reason a hundred times."""
     failed = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'a' -> 'b'"), ("c", "d", "x")])
     assert refused(tmp_path, failed, "Free space.").found == "No space left on device"
+
+
+def test_a_folder_that_another_process_wrote_meanwhile_is_not_replaced(tmp_path):
+    out = tmp_path / "out"
+
+    def write(*folders):
+        for folder in folders:
+            folder.mkdir()
+            (folder / "who").write_text(folder.name)
+
+    with pytest.raises(VideoJamError, match="it exists"), written_whole(out) as unfinished:
+        write(unfinished, out)
+    assert (out / "who").read_text() == "out"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

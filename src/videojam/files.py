@@ -88,6 +88,7 @@ def written_whole(
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _follow_umask(temporary)
+        require_replaceable(out, replaces)  # another process may have written it meanwhile
         _put_in_place(temporary / file if file else temporary, target)
     except OSError as error:
         raise refused(out, error, fix) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from videojam.errors import VideoJamError
+from videojam.locks import locked
 from videojam.motion.video import read_video, write_video
 from videojam.world import KINDS, WorldConfig, sample_clip
 from videojam.world.folder import render_folder, score_folder
@@ -118,3 +120,10 @@ def test_render_loses_no_files_of_others_and_mixes_no_two_worlds(tmp_path: Path)
         render_folder(tmp_path, 1, config=WorldConfig(kinds=("walker",)))
     render_folder(tmp_path, 1)
     assert (tmp_path / "00000.mp4").read_bytes() == first
+
+
+def test_two_renderings_into_one_folder_are_refused(tmp_path: Path) -> None:
+    """Of two seeds, a clip would stand beside the flow of another."""
+    with locked(tmp_path, "render"), pytest.raises(VideoJamError, match=f"process {os.getpid()} on host"):
+        render_folder(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import torch
 
 from videojam.errors import VideoJamError
 from videojam.files import refused, write_tensors, write_text
+from videojam.locks import locked
 from videojam.misfits import reason
 from videojam.motion.clips import find_clips, read_caption
 from videojam.motion.video import read_video, write_video
@@ -53,7 +54,8 @@ def render_folder(
 
     Raises:
         VideoJamError: num_clips or seed is out of range, the world has no lawful clip of a kind, the folder holds
-            clips of another world or others' files of these names, or it can't be written.
+            clips of another world or others' files of these names, another process renders into it, or it can't be
+            written.
     """
     config, out = config or WorldConfig(), Path(out)
     if num_clips < 1 or seed < 0:
@@ -64,14 +66,14 @@ def render_folder(
             fix="Pass --clips 1 or more and --seed 0 or more.",
         )
     lawful_scenes(config)  # before a folder is made
-    _require_own(out, num_clips, config)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(out / CONFIG_NAME, config.model_dump_json(indent=1) + "\n")
-        for i in range(num_clips):
-            _write_clip(out / f"{i:05d}", sample_clip(seed + i, config), config.fps)
-            if on_clip is not None:
-                on_clip(i)
+        with locked(out, "render"):
+            _require_own(out, num_clips, config)
+            write_text(out / CONFIG_NAME, config.model_dump_json(indent=1) + "\n")
+            for i in range(num_clips):
+                _write_clip(out / f"{i:05d}", sample_clip(seed + i, config), config.fps)
+                if on_clip is not None:
+                    on_clip(i)
     except OSError as error:
         raise refused(out, error, FIX) from error
     return out
