@@ -44,7 +44,7 @@ def coverage(truth: Truth, design: dict[str, int], runs: int) -> dict[str, Any]:
     for seed in range(runs):
         votes = simulate_votes(truth, **design, seed=seed)
         wins = [vote.first_won for vote in votes]
-        found = vote_share(wins, [vote.prompt for vote in votes], [vote.rater for vote in votes], seed)
+        found = vote_share(wins, [vote.prompt for vote in votes], [vote.rater for vote in votes])
         left = sum(vote.first_won == vote.first_is_left for vote in votes)
         intervals: dict[str, tuple[Interval | None, float]] = {
             "prompts and raters": (found.both, truth.share),

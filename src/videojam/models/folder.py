@@ -16,9 +16,9 @@ from videojam.models.header import Header
 from videojam.models.record import RECORD_NAME, MotionRecord, load_record
 from videojam.models.tensors import check_weights, quantised
 
-TEXT_PARTS = ("text_encoder", "tokenizer", "connectors")
+TEXT_PARTS: tuple[str, ...] = ("text_encoder", "tokenizer", "connectors")
 """Beginnings of the names of the components that encode text."""
-PIXEL_PARTS = ("vae", "image_")
+PIXEL_PARTS: tuple[str, ...] = ("vae", "image_")
 """Beginnings of the names of those that encode frames; others (LTX-2's for sound) encode nothing of a clip."""
 SMALL = {"BF16": torch.bfloat16, "F16": torch.float16}
 """Types of weights that take half of float32, by their names in files."""
