@@ -68,7 +68,7 @@ def test_the_shift_of_ltx_grows_with_the_tokens():
 def test_other_densities_are_what_they_were():
     config = ObjectiveConfig(t_sampling="uniform", t_shift=2.0)
     assert config.of_base(TrainingTimes(shift=5.0), 7) is config
-    with pytest.raises(ValidationError, match="leave t_shift 3 out"):
+    with pytest.raises(ValidationError, match="leave t_shift out"):
         ObjectiveConfig(t_sampling="base", t_shift=3.0)
 
 
