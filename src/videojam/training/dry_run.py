@@ -21,8 +21,6 @@ from videojam.training.trainable import chosen_expert
 MIB = 2**20
 CARDS_GB = (24, 48, 80)
 """Memory of the cards that are named for FSDP2."""
-GPU_SIDE = 8192
-"""Side of the matrices of which a GPU's rate is measured; larger than those of a run, which must begin at once."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +84,8 @@ def dry_run(config: TrainConfig, tflops: float | None = None) -> DryRun:
 
 def _measured_rate(precision: str) -> float:
     """Measure the operations a second of a matrix product on this machine's GPU, or on its CPU where there is none."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    if torch.cuda.is_available():
-        return matrix_rate(torch.device("cuda"), dtype, GPU_SIDE)
-    return matrix_rate(torch.device("cpu"), dtype)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return matrix_rate(device, torch.bfloat16 if precision == "bf16" else torch.float32)
 
 
 def _trained(config: TrainConfig, model: ModelFacts) -> TransformerFacts:

@@ -126,7 +126,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 @cache
-def matrix_rate(device: torch.device, dtype: torch.dtype, side: int | None = None) -> float:
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Measure how many FLOPs a second a device does in a product of two square matrices: the best of five.
 
     It is measured once in a process.
@@ -134,9 +134,8 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, side: int | None = Non
     Args:
         device: Which.
         dtype: Of the matrices.
-        side: Of the matrices; that of `SIDE` if None.
     """
-    side = side or SIDE.get(device.type, SIDE["cpu"])
+    side = SIDE.get(device.type, SIDE["cpu"])
     one = torch.ones(side, side, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(1 + 5):  # the first warms up
