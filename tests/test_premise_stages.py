@@ -225,6 +225,7 @@ def test_kept_clips_are_judged_again_however_faint_their_mover_is(tmp_path: Path
     to = tmp_path / "faint.json"
     words = ["--out", str(tmp_path), "--files", "control.clips.safetensors", "--to", str(to)]
     monkeypatch.setattr(sys, "argv", ["faint", *words])
+    monkeypatch.setattr(faint, "NUM_STILL", 8)
     faint.main()
     still, line = json.loads(to.read_text())
     assert (still["clips"], still["coherent"]["mean"]) == ("still", 0)
