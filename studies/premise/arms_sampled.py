@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -76,8 +77,13 @@ OWN_NOISE_RULES = (
 NUM_MOTION_KEPT = 64
 
 
-def rules_of(run: Run, name: str) -> tuple[Rule, ...]:
-    """Return the rules under which a model is sampled."""
+def rules_of(run: Run, name: str, wanted: Sequence[str] | None = None) -> tuple[Rule, ...]:
+    """Return the rules under which a model is sampled; if names are given, only those of these names."""
+    rules = _all_rules(run, name)
+    return tuple(rule for rule in rules if rule.name in wanted) if wanted else rules
+
+
+def _all_rules(run: Run, name: str) -> tuple[Rule, ...]:
     arm = run.arm(name)
     if arm.noise == "own":
         return OWN_NOISE_RULES
@@ -146,10 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     run = Run(options.out)
     for name in options.models:
-        rules = rules_of(run, name)
-        if options.rules:
-            rules = tuple(rule for rule in rules if rule.name in options.rules)
-        sample_model(run, name, rules, options.clips, options.noise)
+        sample_model(run, name, rules_of(run, name, options.rules), options.clips, options.noise)
 
 
 if __name__ == "__main__":

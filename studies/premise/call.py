@@ -57,10 +57,7 @@ def call(run: Run, options: argparse.Namespace) -> None:
         pack(run, options.back)
     for noise_seed in options.noise:
         for name in [*sampled, "base"]:
-            rules = rules_of(run, name)
-            if options.rules:
-                rules = tuple(rule for rule in rules if rule.name in options.rules)
-            sample_model(run, name, rules, options.clips, noise_seed)
+            sample_model(run, name, rules_of(run, name, options.rules), options.clips, noise_seed)
             pack_results(run, options.back)  # a machine may be taken back at any time
         pack(run, options.back)
 

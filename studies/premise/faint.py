@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from studies.premise.run import Run, arguments
+from studies.premise.run import Run, arguments, in_percent
 from studies.premise.testbed import Bed, generator_of
 from videojam.evaluation.intervals import share
 from videojam.files import write_text
@@ -32,8 +32,7 @@ def line_of(bed: Bed, name: str, video: Tensor, caption: Tensor) -> Line:
     line: Line = {"clips": name, "num_clips": len(video)}
     for key, faintest in (("coherent", None), ("however_faint", FAINTEST)):
         verdict = judge(bed.config.world, bed.distinct, video, caption, faintest=faintest)
-        interval = share(int(verdict.coherent.sum()), len(video))
-        line[key] = {end: round(100 * getattr(interval, end), 1) for end in ("mean", "low", "high")}
+        line[key] = in_percent(share(int(verdict.coherent.sum()), len(video)))
     return line
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from studies.premise.model import is_joint
 from studies.premise.rules import Rule, Velocity
-from studies.premise.run import Run, arguments
+from studies.premise.run import Run, arguments, in_percent
 from studies.premise.sample import NUM_STEPS, integrate, seen_as
 from studies.premise.testbed import Bed, generator_of
 from videojam.evaluation.intervals import share
@@ -72,8 +72,7 @@ def lines_of(run: Run, name: str, num: int, found: list[Line]) -> Iterator[Line]
             if any(line.items() <= known.items() for known in found):
                 continue
             for key, flag in finished(bed, model, rule, t, num).items():
-                interval = share(int(flag.sum()), num)
-                line[key] = {end: round(100 * getattr(interval, end), 1) for end in ("mean", "low", "high")}
+                line[key] = in_percent(share(int(flag.sum()), num))
             run.log(json.dumps(line))
             yield line
 

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file
 
 from studies.pages import with_block
 from studies.premise.heldout import TIMES
-from videojam.evaluation.intervals import Interval, bootstrap_mean, paired_difference
+from studies.premise.run import in_percent
+from videojam.evaluation.intervals import bootstrap_mean, paired_difference
 from videojam.files import write_text
 
 FOLDER = Path("benchmarks/results/premise")
@@ -117,7 +118,7 @@ def summary(run: str) -> dict[str, object]:
         noise = measured_on(run, (arm, rule))
         values = None if noise is None else coherent(run, arm, rule, noise)
         if values is not None:
-            table[name] = {"noise": noise} | _numbers(bootstrap_mean(values))
+            table[name] = {"noise": noise} | in_percent(bootstrap_mean(values))
     arms = {group: (group.split(",")[0], rule) for group, rule in chosen.items()}
     pairs = {
         PRIMARY_NAME: PRIMARY,
@@ -153,7 +154,7 @@ def summary(run: str) -> dict[str, object]:
         one, other = coherent(run, *first, noise), coherent(run, *second, noise)
         if one is not None and other is not None:
             words = {"arms": [" ".join(first), " ".join(second)], "noise": noise}
-            contrasts[name] = words | _numbers(paired_difference(one, other))
+            contrasts[name] = words | in_percent(paired_difference(one, other))
     main = sampled[-1]  # a run of one noise has its scales chosen on that of its contrasts
     return {"noise": main, "chosen": chosen, "coherent": table, "contrasts": contrasts}
 
@@ -163,10 +164,6 @@ def _rules(run: str, arm: str) -> list[str]:
     keys = [key for noise in (CONTRAST, CHOICE) for flags in _flags(run, arm, noise)[:1] for key in flags]
     names = [key.removesuffix("/coherent") for key in keys if key.endswith("/coherent")]
     return list(dict.fromkeys(names))
-
-
-def _numbers(interval: Interval) -> dict[str, object]:
-    return {name: round(100 * float(getattr(interval, name)), 1) for name in ("mean", "low", "high")}
 
 
 def curve(run: str, arm: str, seed: int = 1) -> list[dict[str, float]]:

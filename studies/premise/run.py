@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -14,6 +15,9 @@ from studies.premise.config import ARM_KEY, ArmConfig, StudyConfig, load_config
 from studies.premise.model import NUM_CHANNELS, make_base
 from studies.premise.testbed import Bed, make_testbed
 from videojam.joint.widen import widen_transformer
+
+if TYPE_CHECKING:  # it imports scipy, which a GPU stage does without
+    from videojam.evaluation.intervals import Interval
 
 STARTED = time.monotonic()
 
@@ -63,6 +67,11 @@ class Run:
         steps = [file.stem.removeprefix(f"{name}-") for file in self.folder.glob(f"{name}-*.safetensors")]
         numbers = sorted(int(step) for step in steps if step.isdigit())
         return f"{name}-{numbers[0]}" if numbers else None
+
+
+def in_percent(interval: Interval) -> dict[str, float]:
+    """Return a share's mean and the ends of its interval as result files have them: in %, to one digit."""
+    return {end: round(100 * float(getattr(interval, end)), 1) for end in ("mean", "low", "high")}
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
