@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +24,6 @@ from videojam.cli.common import (
 from videojam.cli.data_flags import ClipFlags, CutFlags, EncodeFlags, PrepareReadFlags, ReadFlags
 from videojam.cli.flags import grouped
 from videojam.out_of_memory import memory_explained
-
-if TYPE_CHECKING:
-    pass
 
 data_app = typer.Typer(
     help="Clips: check a data set, prepare its latents, look at them.", no_args_is_help=True

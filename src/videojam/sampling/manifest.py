@@ -169,7 +169,7 @@ def _is_line(clip: Any) -> bool:
 
 def _origin(model: LoadedModel) -> dict[str, Any]:
     """Return what a clip depends on besides what was asked for: the weights, where they run and in which type."""
-    transformer = next(iter(model.family.transformers(model.pipeline).values()))
+    transformer = model.family.first_transformer(model.pipeline)
     return {
         "weights": model.weights,
         "device": model.pipeline._execution_device.type,

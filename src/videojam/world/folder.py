@@ -81,26 +81,26 @@ def render_folder(
 
 def _require_own(out: Path, num_clips: int, config: WorldConfig) -> None:
     """Refuse a folder of which a file would be lost, or whose clips would be of two worlds."""
-    stems = [out / f"{i:05d}" for i in range(num_clips)]
-    suffixes = (".mp4", ".txt", FLOW_SUFFIX)
-    taken = [path for stem in stems for suffix in suffixes if (path := Path(f"{stem}{suffix}")).exists()]
     if not (out / CONFIG_NAME).exists():
+        paths = (
+            out / f"{i:05d}{suffix}" for i in range(num_clips) for suffix in (".mp4", ".txt", FLOW_SUFFIX)
+        )
+        taken = next((path.name for path in paths if path.exists()), None)
         if taken:
             raise VideoJamError(
                 expected=f"a folder without files of these names, or one with {CONFIG_NAME} that was rendered before",
-                found=f"{taken[0].name}, which would be lost",
+                found=f"{taken}, which would be lost",
                 where=str(out),
                 fix="Choose another folder.",
             )
         return
-    own = _config_of(out).model_dump()
-    differs = [f"{name} = {own[name]}" for name, value in config.model_dump().items() if own[name] != value]
+    own, asked = _config_of(out).model_dump(), config.model_dump()
+    differs = [name for name in asked if own[name] != asked[name]]
     if differs and next(out.glob("*.mp4"), None) is not None:
         raise VideoJamError(
-            expected=f"the world of the clips that are there: {', '.join(differs)}",
-            found=", ".join(
-                f"{name} = {getattr(config, name)}" for name in own if own[name] != getattr(config, name)
-            ),
+            expected="the world of the clips that are there: "
+            + ", ".join(f"{name} = {own[name]}" for name in differs),
+            found=", ".join(f"{name} = {asked[name]}" for name in differs),
             where=str(out / CONFIG_NAME),
             fix="Choose another folder, or remove this one to render its clips anew.",
         )

@@ -210,8 +210,9 @@ def _made_by_us(clips: Path) -> dict[str, tuple[str, int]]:
     seeds: Counter[str] = Counter()
     made = {}
     for file, prompt in prompts_of(clips).items():
-        made[file] = (prompt, seeds[normalise(prompt)])
-        seeds[normalise(prompt)] += 1
+        same = normalise(prompt)
+        made[file] = (prompt, seeds[same])
+        seeds[same] += 1
     return made
 
 

@@ -45,10 +45,11 @@ def write_look(
     Raises:
         VideoJamError: not a finished prepared folder, another autoencoder, no room or no permission.
     """
-    shown = []
+    shown: list[str] = []
+    num_wanted = min(request.num_clips, _num_clips(request.folder))
     for clip in cached_clips(request):
         shown.append(_card(clip))
-        progress(len(shown), min(request.num_clips, _num_clips(request.folder)))
+        progress(len(shown), num_wanted)
     return write_text(page or request.folder / PAGE_NAME, _render(request.folder, shown))
 
 
